@@ -1,0 +1,293 @@
+# Muster. `make help` lists the targets. A new source file touches nothing here: sources are found by
+# wildcard, and the file of a folder that defines main() makes the folder's program.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+VARIANT ?= release
+BUILD ?= build/$(VARIANT)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+JOBS ?= $(shell nproc)
+
+# ---- Layers: a folder, and the folders whose headers it may include. The compiler enforces it.
+
+SEES.base                := base
+SEES.protocol            := base protocol
+SEES.protocol/transport  := base protocol protocol/transport
+SEES.catalogue           := base protocol catalogue
+SEES.nameserver/core     := base protocol catalogue nameserver/core
+SEES.nameserver/daemon   := base protocol protocol/transport catalogue nameserver/core nameserver/daemon
+SEES.storage/store       := base protocol storage/store
+SEES.storage/core        := base protocol catalogue storage/core
+SEES.storage/daemon      := base protocol protocol/transport catalogue storage/store storage/core \
+			    storage/daemon
+SEES.client/core         := base protocol client/core
+SEES.client/lib          := base protocol client/core client/lib
+SEES.client/shell        := base client/lib client/shell
+
+# From the top down, which is also the order in which the libraries are linked.
+LAYERS := client/shell client/lib client/core storage/daemon storage/core storage/store \
+	  nameserver/daemon nameserver/core catalogue protocol/transport protocol base
+
+SEES.tests/unit          := $(LAYERS) tests/unit tests/simulation
+SEES.tests/simulation    := $(LAYERS) tests/simulation
+SEES.tests/conformance   := $(filter-out client/shell,$(LAYERS)) tests/conformance
+SEES.tests/bench         := $(LAYERS) tests/simulation tests/bench
+SEES.tests/fuzz          := $(LAYERS) tests/simulation tests/fuzz
+
+# Programs: the folder of main(), and the layers they are linked with.
+PROGRAMS := muster-nameserver muster-storage muster muster-conformance simulation
+FOLDER.muster-nameserver  := nameserver/daemon
+FOLDER.muster-storage     := storage/daemon
+FOLDER.muster             := client/shell
+FOLDER.muster-conformance := tests/conformance
+FOLDER.simulation         := tests/simulation
+INSTALLED := muster-nameserver muster-storage muster muster-conformance
+
+PACKAGES := libuv lmdb libisal libcrypto libcjson libedit libbsd
+
+# ---- Flags
+
+WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
+
+FLAGS.release := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+		 -fstack-clash-protection
+FLAGS.asan    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS.tsan    := -O1 -fno-omit-frame-pointer -fsanitize=thread
+FLAGS.fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+		 -fno-sanitize-recover=all
+ifeq ($(FLAGS.$(VARIANT)),)
+$(error VARIANT is one of release, asan, tsan, fuzz)
+endif
+
+# Asked for once, and only when something is compiled: `make deps` may just have installed them.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+
+# One set of objects serves programs and the shared library; hidden symbols keep muster.h its only face.
+ALL_CFLAGS = $(WARNINGS) -g -fPIC -fvisibility=hidden -pthread $(FLAGS.$(VARIANT)) -D_GNU_SOURCE \
+	     -DMUSTER_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(FLAGS.$(VARIANT)) -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
+
+ifeq ($(V),1)
+say = @:
+Q :=
+else
+say = @printf '  %-4s %s\n' $(1) $(2)
+Q := @
+endif
+
+# ---- What there is
+
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+library = $(BUILD)/lib/lib$(subst /,-,$(1)).a
+sources = $(wildcard $(1)/*.c)
+group = -Wl,--start-group $(1) -Wl,--end-group
+
+MAINS := $(shell grep -lw '^int main' /dev/null \
+	   $(foreach p,$(PROGRAMS),$(wildcard $(FOLDER.$(p))/*.c)))
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
+FUZZ_SOURCES := $(wildcard tests/fuzz/*.c)
+
+# Folders that become a static library; tests share the fakes of tests/unit and tests/simulation.
+parts = $(filter-out $(MAINS) $(UNIT_SOURCES),$(call sources,$(1)))
+with_parts = $(foreach d,$(1),$(if $(call parts,$(d)),$(d)))
+PRESENT := $(call with_parts,$(LAYERS))
+TEST_PRESENT := $(call with_parts,tests/unit tests/simulation tests/conformance)
+LIBRARIES := $(foreach d,$(PRESENT),$(call library,$(d)))
+TEST_LIBRARIES := $(foreach d,$(filter tests/unit tests/simulation,$(TEST_PRESENT)),\
+		    $(call library,$(d))) $(LIBRARIES)
+
+main_of = $(filter $(FOLDER.$(1))/%,$(MAINS))
+BINARIES := $(foreach p,$(PROGRAMS),$(if $(call main_of,$(p)),$(BUILD)/$(p)))
+UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
+FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+
+LIB_LAYERS := $(filter client/core protocol base,$(PRESENT))
+LIB_FILES := $(if $(filter client/lib,$(PRESENT)),\
+	       $(addprefix $(BUILD)/,libmuster.a libmuster.so.$(SOVERSION) libmuster.so muster.pc))
+
+OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests/conformance \
+	     tests/bench tests/fuzz,$(call sources,$(d))))
+
+# ---- Targets
+
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+.PHONY: all deps demo test unit bench asan tsan simulation conformance fuzz lint format \
+	install uninstall clean help FORCE
+
+all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) ## everything that is installed, and the simulation
+
+deps: ## install the Debian packages that are missing
+	@tests/deps.sh
+
+parallel = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS)) --no-print-directory
+ASAN_BUILD = $(if $(filter build/%,$(BUILD)),build/asan,$(BUILD)-asan)
+TSAN_BUILD = $(if $(filter build/%,$(BUILD)),build/tsan,$(BUILD)-tsan)
+FUZZ_BUILD = $(if $(filter build/%,$(BUILD)),build/fuzz,$(BUILD)-fuzz)
+
+demo: deps ## build, then show a whole cluster on this machine
+	@$(MAKE) $(parallel) all
+	@BUILD_DIR=$(abspath $(BUILD)) tests/demo.sh
+
+test: deps ## build, then run every suite of tests/suites (SUITES="20-unit …" for some)
+	@$(MAKE) $(parallel) all
+	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) unit
+	@BUILD_DIR=$(abspath $(BUILD)) ASAN_DIR=$(abspath $(ASAN_BUILD)) tests/run $(SUITES)
+
+unit: $(UNIT_TESTS) ## build the unit tests
+
+asan: ## unit tests with the address and undefined-behaviour sanitizers
+	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) all unit
+	@ASAN_DIR=$(abspath $(ASAN_BUILD)) tests/run 20-unit
+
+tsan: ## unit tests with the thread sanitizer
+	@$(MAKE) $(parallel) VARIANT=tsan BUILD=$(TSAN_BUILD) all unit
+	@ASAN_DIR=$(abspath $(TSAN_BUILD)) tests/run 20-unit
+
+bench: all $(BENCHES) ## build and run tests/bench
+	@set -e; for bench in $(BENCHES); do $$bench; done
+
+simulation: $(filter %/simulation,$(BINARIES)) ## build the deterministic simulation
+
+conformance: $(filter %/muster-conformance,$(BINARIES)) ## build the conformance tester
+
+fuzz: ## build and run every fuzzer of tests/fuzz for FUZZ_SECONDS
+	@$(MAKE) $(parallel) CC=clang VARIANT=fuzz BUILD=$(FUZZ_BUILD) fuzzers
+	@set -e; for name in $(FUZZ_SOURCES:tests/fuzz/%.c=%); do \
+		mkdir -p $(FUZZ_BUILD)/corpus/$$name; \
+		$(FUZZ_BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			$(FUZZ_BUILD)/corpus/$$name; done
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+
+lint: ## formatting, banned functions, sizes
+	@tests/lint/run
+
+format: ## let clang-format rewrite all sources
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
+
+# ---- Compiling
+
+# Rewritten only when they changed, so that another compiler or flag rebuilds what is here.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quoted,$(CC) $(ALL_CFLAGS)) | cmp -s - $@ || \
+		printf '%s\n' $(call quoted,$(CC) $(ALL_CFLAGS)) > $@
+quoted = '$(subst ','\'',$(1))'
+
+folder_of = $(patsubst %/,%,$(dir $(1)))
+
+# -iquote and not -I: <limits.h> shall never find protocol/limits.h.
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(addprefix -iquote ,$(SEES.$(call folder_of,$<))) -MMD -MP -c $< -o $@
+
+# The folder is a prerequisite, so that a removed source leaves its library.
+define library_rule
+$(call library,$(1)): $(call object,$(call parts,$(1))) $(1)
+	$$(call say,AR,$(1))
+	@mkdir -p $$(@D) && rm -f $$@
+	$$(Q)ar rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
+
+# A program gets its own folder's library, then whatever of the layers it asks for.
+define program_rule
+$(BUILD)/$(1): $(call object,$(call main_of,$(1))) \
+		$(foreach d,$(filter $(FOLDER.$(1)),$(TEST_PRESENT)),$(call library,$(d))) $(LIBRARIES)
+	$$(call say,LD,$(1))
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -pie $$(filter %.o,$$^) $$(call group,$$(filter %.a,$$^)) \
+		$$(PKG_LIBS) -o $$@
+endef
+$(foreach p,$(PROGRAMS),$(if $(call main_of,$(p)),$(eval $(call program_rule,$(p)))))
+
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(TEST_LIBRARIES)
+	$(call say,LD,unit/$*)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) -lcmocka -o $@
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIBRARIES)
+	$(call say,LD,bench/$*)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) -o $@
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBRARIES)
+	$(call say,LD,fuzz/$*)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) -o $@
+
+# ---- libmuster
+
+LIB_OBJECTS := $(call object,$(call sources,client/lib))
+LIB_INPUTS := $(LIB_OBJECTS) $(foreach d,$(LIB_LAYERS),$(call library,$(d)))
+
+$(BUILD)/libmuster.so.$(SOVERSION): $(LIB_INPUTS)
+	$(call say,LD,$(@F))
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(@F) $(LIB_OBJECTS) \
+		$(call group,$(filter %.a,$^)) $(PKG_LIBS) -o $@
+
+$(BUILD)/libmuster.so: $(BUILD)/libmuster.so.$(SOVERSION)
+	$(Q)ln -sf $(<F) $@
+
+# One object whose hidden symbols became local: a user's own crc32c() does not clash with ours.
+$(BUILD)/libmuster.a: $(LIB_INPUTS)
+	$(call say,AR,$(@F))
+	$(Q)ld -r $(LIB_OBJECTS) $(call group,$(filter %.a,$^)) -o $(BUILD)/obj/libmuster.o
+	$(Q)objcopy --localize-hidden $(BUILD)/obj/libmuster.o
+	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/obj/libmuster.o
+
+$(BUILD)/muster.pc: Makefile $(BUILD)/prefix
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+		'Name: muster' 'Description: client library of the Muster file store' \
+		'Version: $(VERSION)' 'Requires.private: libuv libcrypto libisal' \
+		'Libs: -L$${libdir} -lmuster' 'Libs.private: -pthread' 'Cflags: -I$${includedir}' > $@
+
+$(BUILD)/prefix: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(PREFIX)' | cmp -s - $@ || printf '%s\n' '$(PREFIX)' > $@
+
+# ---- Installing
+
+into = $(DESTDIR)$(PREFIX)/$(1)
+INSTALLED_BINARIES = $(filter $(addprefix $(BUILD)/,$(INSTALLED)),$(BINARIES))
+MAN_PAGES := $(wildcard docs/man/*.[1-8])
+man_target = $(call into,share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1)))
+
+install: all ## to DESTDIR and PREFIX (/usr/local)
+	install -d $(call into,bin) $(call into,lib/pkgconfig) $(call into,include)
+	$(if $(INSTALLED_BINARIES),install -m 755 $(INSTALLED_BINARIES) $(call into,bin))
+ifneq ($(LIB_FILES),)
+	install -m 644 $(BUILD)/libmuster.a $(BUILD)/libmuster.so.$(SOVERSION) $(call into,lib)
+	ln -sf libmuster.so.$(SOVERSION) $(call into,lib/libmuster.so)
+	install -m 644 client/lib/muster.h $(call into,include)
+	install -m 644 $(BUILD)/muster.pc $(call into,lib/pkgconfig)
+endif
+	$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(call man_target,$(m));)
+
+uninstall: ## remove what install put there
+	rm -f $(foreach p,$(INSTALLED),$(call into,bin/$(p))) $(call into,include/muster.h) \
+		$(call into,lib/libmuster.a) $(call into,lib/libmuster.so) \
+		$(call into,lib/libmuster.so.$(SOVERSION)) $(call into,lib/pkgconfig/muster.pc) \
+		$(foreach m,$(MAN_PAGES),$(call man_target,$(m)))
+
+clean: ## remove everything that was built
+	rm -rf build
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo "  V=1 shows commands, VARIANT=release|asan|tsan|fuzz, CC=gcc|clang, BUILD=DIR,"
+	@echo "  CFLAGS= and LDFLAGS= are added to ours."
+
+-include $(OBJECTS:.o=.d)

@@ -1,0 +1,33 @@
+/* struct kv over LMDB: the catalogue as it is, bigger than memory, with an overlay of the changes
+ * that LMDB has not taken in yet. The journal stays the truth; on any doubt the view is dropped and
+ * rebuilt from it.
+ *
+ * Threads: the loop thread uses the kv, view_refresh() and view_pending(); one view thread calls
+ * view_apply(). Reads renew one LMDB read transaction per refresh, so values stay valid as kv.h
+ * promises. Memory: the overlay only; LMDB's pages belong to the page cache. */
+#ifndef MUSTER_CATALOGUE_VIEW_H
+#define MUSTER_CATALOGUE_VIEW_H
+
+#include "batch.h"
+
+struct view;
+
+/* `path`: directory for LMDB's files, created if missing. *ret_applied: the last batch in it. */
+int view_open(const char *path, struct view **ret, uint64_t *ret_applied);
+void view_close(struct view *view);
+struct kv *view_kv(struct view *view);
+
+/* Loop thread: the batch just sealed from the kv has this number (its overlay entries stay until
+ * that number is applied). Called right after batch_seal(). */
+void view_sealed(struct view *view, uint64_t sequence);
+/* View thread: takes whole durable batches into LMDB in one transaction with the number reached. */
+int view_apply(struct view *view, struct slice batches);
+/* Loop thread, at the start of each turn: drops overlay entries that LMDB has by now. */
+void view_refresh(struct view *view);
+/* Start only: replays one batch of the journal straight into LMDB (several per transaction);
+ * view_replay_end commits the rest. */
+int view_replay(struct view *view, const struct batch_head *head, struct slice changes);
+int view_replay_end(struct view *view);
+size_t view_overlay_size(const struct view *view); /* bytes, for back-pressure and tests */
+
+#endif
