@@ -94,14 +94,17 @@ UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/*.c)
 
-# Folders that become a static library; tests share the fakes of tests/unit and tests/simulation.
+# Tests share the fakes of these folders.
+TEST_FAKES := tests/unit tests/simulation
+
+# Folders that become a static library.
 parts = $(filter-out $(MAINS) $(UNIT_SOURCES),$(call sources,$(1)))
 with_parts = $(foreach d,$(1),$(if $(call parts,$(d)),$(d)))
 PRESENT := $(call with_parts,$(LAYERS))
-TEST_PRESENT := $(call with_parts,tests/unit tests/simulation tests/conformance)
+TEST_PRESENT := $(call with_parts,$(TEST_FAKES) tests/conformance)
 LIBRARIES := $(foreach d,$(PRESENT),$(call library,$(d)))
-TEST_LIBRARIES := $(foreach d,$(filter tests/unit tests/simulation,$(TEST_PRESENT)),\
-		    $(call library,$(d))) $(LIBRARIES)
+TEST_LIBRARIES := $(foreach d,$(filter $(TEST_FAKES),$(TEST_PRESENT)),$(call library,$(d))) \
+		  $(LIBRARIES)
 
 main_of = $(filter $(FOLDER.$(1))/%,$(MAINS))
 BINARIES := $(foreach p,$(PROGRAMS),$(if $(call main_of,$(p)),$(BUILD)/$(p)))
@@ -243,7 +246,7 @@ $(BUILD)/libmuster.so: $(BUILD)/libmuster.so.$(SOVERSION)
 # One object whose hidden symbols became local: a user's own crc32c() does not clash with ours.
 $(BUILD)/libmuster.a: $(LIB_INPUTS)
 	$(call say,AR,$(@F))
-	$(Q)ld -r $(LIB_OBJECTS) $(call group,$(filter %.a,$^)) -o $(BUILD)/obj/libmuster.o
+	$(Q)ld -r $(LIB_OBJECTS) --start-group $(filter %.a,$^) --end-group -o $(BUILD)/obj/libmuster.o
 	$(Q)objcopy --localize-hidden $(BUILD)/obj/libmuster.o
 	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/obj/libmuster.o
 

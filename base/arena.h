@@ -1,4 +1,4 @@
-/* Memory that is handed out in pieces and taken back all at once: the lists of a decoded message. */
+/* Memory that is handed out in pieces and taken back at once: the lists of a decoded message. */
 #ifndef MUSTER_BASE_ARENA_H
 #define MUSTER_BASE_ARENA_H
 

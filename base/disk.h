@@ -1,8 +1,9 @@
 /* All access to files goes through here, so that the same code runs on a real disk and on one that
  * loses, tears and refuses writes (tests/simulation/disk_sim.c).
  *
- * Paths are relative to the disk's root directory, which is "", and use '/'. A file handle is an int >= 0. Every
- * call returns 0 or a count, else a negative error code (-ERR_NOT_FOUND, -ERR_LOCAL_FULL, -ERR_IO …).
+ * Paths are relative to the disk's root directory, which is "", and use '/'. A file handle is an
+ * int >= 0. Every call returns 0 or a count, else a negative error code (-ERR_NOT_FOUND,
+ * -ERR_LOCAL_FULL, -ERR_IO …).
  * What a power cut leaves: content is durable after disk_sync_file(); a name created, renamed or
  * removed is durable after disk_sync_dir() of its directory. After a failed sync nothing may be
  * retried or believed. Calls on different handles may run in different threads. */
@@ -70,7 +71,7 @@ int disk_sync_dir(struct disk *disk, const char *path);
 int disk_rename(struct disk *disk, const char *from, const char *to);
 int disk_unlink(struct disk *disk, const char *path);
 int disk_mkdir(struct disk *disk, const char *path); /* an existing directory is no error */
-/* Reserves blocks; the file grows to offset + size. -ERR_UNSUPPORTED where the file system cannot. */
+/* Reserves blocks; the file grows to offset + size. -ERR_UNSUPPORTED: the file system cannot. */
 int disk_allocate(struct disk *disk, int file, uint64_t offset, uint64_t size);
 int disk_truncate(struct disk *disk, int file, uint64_t size);
 int64_t disk_size(struct disk *disk, int file);

@@ -36,7 +36,7 @@ struct digest digest_stream_value(const struct digest_stream *stream);
 uint64_t hash64(const void *data, size_t size, uint64_t seed);
 
 /* HMAC-SHA-256, cut to its first 16 bytes. One thread at a time per struct. Once keyed nothing can
- * fail; should OpenSSL run out of memory inside, the process aborts rather than send a wrong tag. */
+ * fail; should OpenSSL run out of memory, the process aborts rather than send a wrong tag. */
 struct hmac;
 struct hmac *hmac_new(const struct key *key); /* keyed once, used often; NULL: no memory */
 void hmac_free(struct hmac *hmac);

@@ -4,7 +4,7 @@
  *     log_event(LOG_INFO, "registered", "node=%s address=%s", name, address);
  *
  * The format string holds the pairs; a value that may hold spaces or comes from a peer goes through
- * log_quote(). In JSON quoted values are strings, plain whole numbers are numbers, the rest strings.
+ * log_quote(). In JSON quoted values are strings, whole numbers are numbers, the rest strings.
  * Before log_open lines go to standard error at level info. Thread-safe: one write(2) per line. */
 #ifndef MUSTER_BASE_LOG_H
 #define MUSTER_BASE_LOG_H

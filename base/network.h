@@ -31,6 +31,7 @@ int interfaces_list(const char *const *only, unsigned int only_count,
 int tcp_listen(const struct address *address);  /* a socket; port 0: any; SO_REUSEADDR */
 int tcp_connect(const struct address *address); /* a socket whose connect may be in progress */
 int tcp_connected(int socket);                  /* 0, or why the connect failed */
+/* A socket; -ERR_END: nobody waits; -ERR_UNAVAILABLE: no descriptor is left. */
 int tcp_accept(int listener, struct address *ret_peer);
 int socket_local(int socket, struct address *ret);
 int socket_peer(int socket, struct address *ret);

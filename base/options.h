@@ -6,7 +6,7 @@
  *            TEXT const char * | LIST struct option_list (repeatable) | PORTS struct port_range
  *   field    member of the program's settings struct
  *   default  as text, or NULL
- * A flag wins over the environment, which wins over the settings file, which wins over the default. */
+ * A flag wins over the environment, that over the settings file, that over the default. */
 #ifndef MUSTER_BASE_OPTIONS_H
 #define MUSTER_BASE_OPTIONS_H
 
@@ -57,9 +57,9 @@ struct option_table {
 /* Fills `settings` from argv (without argv[0]), the environment, the settings file (NULL: none; a
  * missing one is no error) and the defaults; a member that none of them sets is zeroed. Takes argv
  * up to the first word that is no option, or "--", and returns the index in argv of the word after
- * the options. A flag is `--name`, `--name=VALUE` (yes no true false on off 1 0), `-l` or `-abc`; else
- * `--name VALUE`, `--name=VALUE`, `-l VALUE`, `-lVALUE`. Lists are repeated, or split at commas;
- * a stronger source replaces a list as a whole. Empty environment variables count as unset.
+ * the options. A flag is `--name`, `--name=VALUE` (yes no true false on off 1 0), `-l` or `-abc`;
+ * else `--name VALUE`, `--name=VALUE`, `-l VALUE`, `-lVALUE`. Lists are repeated, or split at
+ * commas; a stronger source replaces a list as a whole. Empty environment variables count as unset.
  * On error -ERR_USAGE (or why the file cannot be read), with one line in `message`. `--help`, `-h`
  * and `--version` are left to the caller: -ERR_END with the message "help" or "version".
  * Strings borrow from argv, the environment or memory that lives as long as the process. */

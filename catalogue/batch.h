@@ -5,17 +5,19 @@
  * in the batch for the view, but a journal that is shipped leaves them out.
  *
  * Encoded batch (little-endian):
- *   0 magic "MJB1"  4 u32 size of the changes  8 u64 epoch  16 u64 sequence
- *  24 previous batch's hash, 16  40 u32 number of changes  44 u32 CRC32C of bytes 0..43 and changes
+ *   0 magic "MJB1"  4 u32 CRC32C of byte 8 to the end  8 u64 epoch  16 u64 sequence
+ *  24 previous batch's hash, 16  40 u32 number of changes  44 u32 size of the changes
  *  48 changes
- * The hash of a batch is XXH3-128 over bytes 0..43 and the changes: it names the whole history,
- * because it covers the hash before it. */
+ * The hash of a batch is XXH3-128 of byte 8 to the end: it names the whole history, because it
+ * covers the hash before it. */
 #ifndef MUSTER_CATALOGUE_BATCH_H
 #define MUSTER_CATALOGUE_BATCH_H
 
 #include "kv.h"
 
 enum { BATCH_HEADER_SIZE = 48, BATCH_SIZE_MAX = 64 * 1024 * 1024 };
+enum { CHANGE_PUT = 1, CHANGE_REMOVE = 2 };
+enum { CHANGE_PUT_SIZE = 7, CHANGE_REMOVE_SIZE = 3 }; /* of a change, before its key */
 #define KEY_LOCAL '~'
 
 struct batch_head {
@@ -33,7 +35,8 @@ struct change {
 };
 
 /* Seals what kv has gathered: appends the encoded batch to `ret`, empties kv's, and computes the
- * hash for the next one. Returns the number of changes, 0 if there was nothing (and no batch). */
+ * hash for the next one. `head` gives epoch, sequence and previous. Returns the number of changes,
+ * 0 if there was nothing (and no batch). */
 int batch_seal(struct kv *kv, const struct batch_head *head, struct buffer *ret,
 	       struct digest *ret_hash);
 

@@ -6,9 +6,10 @@
  *                                 copies wanted, chunk size, chunks, digest
  *   "d" parent inode, name        directory entry: inode, type
  *   "c" inode, index              chunk of a file: chunk id, length, digest
- *   "r" chunk                     references to a chunk, only when more than one
- *   "g" number                    garbage: an inode whose chunks wait to be freed (since: uptime)
+ *   "k" chunk                     whose chunk it is: inode, index
+ *   "g" since (uptime), inode     garbage: an inode that waits to be freed with all below it
  *   "o" client, operation         recorded answer of a changing request
+ *   "o" client                    the operation below which answers were forgotten
  *   "m" node                      member: disk id, number, first seen, starts, zone, name, retired
  *   "s" name                      settings and counters: cluster id and name, epoch, start number,
  *                                 ids in use, totals (files, directories, bytes, chunks), uptime
@@ -21,7 +22,7 @@
 #include "kv.h"
 #include "message.h"
 
-enum { INODE_ROOT = 1, MEMBERS_MAX = 65535, HOLDERS_MAX = 32 };
+enum { INODE_ROOT = 1, MEMBERS_MAX = 65535, HOLDERS_MAX = 32, RESULT_SIZE_MAX = 4096 };
 
 struct inode {
 	uint64_t id;
@@ -59,6 +60,11 @@ struct member_row {
 /* Writes the root and the settings into an empty kv. */
 int catalogue_format(struct kv *kv, const struct id *cluster, const char *cluster_name);
 
+#define SETTING_CLUSTER      "cluster" /* 16 bytes, struct id */
+#define SETTING_CLUSTER_NAME "cluster-name"
+#define SETTING_TOTALS       "totals" /* see totals_get */
+enum { SETTING_NAME_MAX = 64 };
+
 int setting_get(struct kv *kv, const char *name, struct slice *ret);
 int setting_put(struct kv *kv, const char *name, struct slice value);
 uint64_t setting_get_u64(struct kv *kv, const char *name, uint64_t absent);
@@ -85,7 +91,8 @@ struct new_entry {
 	bool parents; /* mkdir -p */
 };
 
-/* EXISTS, NOT_FOUND (parent), NOT_DIR. With parents, `next_id` gives the ids it needs. */
+/* EXISTS, NOT_FOUND (parent), NOT_DIR. With parents an existing directory is no error and changes
+ * nothing; the ids of missing parents come from `next_id` (NULL without parents). */
 typedef uint64_t next_id_fn(void *context);
 int catalogue_mkdir(struct kv *kv, struct slice path, const struct new_entry *how,
 		    next_id_fn *next_id, void *context);
@@ -101,7 +108,9 @@ struct new_file {
 
 /* Whether catalogue_put_file would be refused: EXISTS, IS_DIR, NOT_FOUND, NOT_DIR. */
 int catalogue_check_file(struct kv *kv, struct slice path, bool replace, uint8_t *ret_copies);
-/* Makes the file visible; what it replaces becomes garbage. *ret: the new inode. */
+/* Makes the file visible; what it replaces becomes garbage and passes on its creation time and its
+ * version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the rows do
+ * not fit into what is left of the batch. */
 int catalogue_put_file(struct kv *kv, struct slice path, const struct new_file *file,
 		       uint64_t uptime_ms, struct inode *ret);
 int catalogue_chunk(struct kv *kv, uint64_t inode, uint32_t index, struct chunk_row *ret);
@@ -110,14 +119,16 @@ struct removed {
 	uint64_t entries; /* files and directories */
 	uint64_t bytes;
 };
-/* flags: enum remove_flags. The name goes at once; what hung below it becomes garbage. */
+/* flags: enum remove_flags. The name goes at once; what hung below it becomes garbage. NOT_FOUND,
+ * NOT_DIR, NOT_EMPTY; BAD_NAME: the root. Takes time with the number of entries below. */
 int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, uint64_t uptime_ms,
 		     struct removed *ret);
 int catalogue_set_copies(struct kv *kv, struct slice path, uint8_t copies, struct inode *ret);
 
-/* Garbage. Frees what has waited since before `before_ms` (uptime), at most `most` chunks, and calls
- * `each` for every chunk that nobody refers to any more; inodes for which `held` says yes wait on.
- * Returns the number of chunks freed. */
+/* Garbage. Frees what has waited since before `before_ms` (uptime), in at most `most` steps (a chunk,
+ * a file or a directory each), and calls `each` for every chunk that nobody refers to any more;
+ * inodes for which `held` says yes wait on. Returns the number of steps made: below `most` when
+ * nothing is left to do for now. */
 typedef bool garbage_held_fn(void *context, uint64_t inode);
 typedef void garbage_chunk_fn(void *context, uint64_t chunk);
 struct garbage_how {
@@ -134,12 +145,14 @@ bool catalogue_has_garbage(struct kv *kv);
  * "k" chunk -> inode, index that catalogue_put_file keeps. */
 int chunk_owner(struct kv *kv, uint64_t chunk, uint64_t *ret_inode, uint32_t *ret_index);
 
-/* Recorded answers. */
+/* Recorded answers, at most RESULT_SIZE_MAX bytes each. */
 int result_get(struct kv *kv, const struct id *client, uint64_t operation, struct slice *ret);
 int result_put(struct kv *kv, const struct id *client, uint64_t operation, struct slice answer);
-/* Forgets those of the client below `outstanding`, at most `most`. */
+/* Forgets those of the client below `outstanding`, at most `most`; UINT64_MAX: all of them, and the
+ * client with the last. Returns how many. */
 int result_trim(struct kv *kv, const struct id *client, uint64_t outstanding, unsigned int most);
 
+/* Of what has a name; the root does not count. Kept up to date by the functions above. */
 int totals_get(struct kv *kv, struct totals *ret);
 
 int member_get(struct kv *kv, const struct id *node, struct member_row *ret);
@@ -152,8 +165,9 @@ struct holders {
 	unsigned int count;
 };
 int holders_get(struct kv *kv, uint64_t chunk, struct holders *ret); /* none: count 0, no error */
-int holders_add(struct kv *kv, uint64_t chunk, uint16_t number);     /* 1: it was new */
-int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number);  /* 1: it was there */
+int holders_add(struct kv *kv, uint64_t chunk,
+		uint16_t number); /* 1: it was new; TOO_LARGE: full */
+int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number); /* 1: it was there */
 /* The first chunk after `after` of which a place is known. */
 int holders_next(struct kv *kv, uint64_t after, uint64_t *ret_chunk, struct holders *ret);
 

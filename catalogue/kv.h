@@ -2,7 +2,8 @@
  * store. Two implementations: kv_memory.h (tests, scripts, simulation) and view.h (LMDB under an
  * overlay of recent changes). One thread. Keys sort as memcmp does, shorter first.
  *
- * Changes made between two calls of kv_batch_take() form one batch; reads see them at once. */
+ * Changes made between two calls of batch_seal() form one batch; reads see them at once. A failed
+ * change leaves view and batch in doubt about each other: stop and start again from the journal. */
 #ifndef MUSTER_CATALOGUE_KV_H
 #define MUSTER_CATALOGUE_KV_H
 
@@ -15,7 +16,8 @@ struct kv;
 
 struct kv_ops {
 	int (*get)(struct kv *kv, struct slice key, struct slice *ret);
-	int (*seek)(struct kv *kv, struct slice key, struct slice *ret_key, struct slice *ret_value);
+	int (*seek)(struct kv *kv, struct slice key, struct slice *ret_key,
+		    struct slice *ret_value);
 	int (*put)(struct kv *kv, struct slice key, struct slice value);
 	int (*remove)(struct kv *kv, struct slice key);
 };
@@ -35,7 +37,8 @@ int kv_get(struct kv *kv, struct slice key, struct slice *ret);
 int kv_seek(struct kv *kv, struct slice key, struct slice *ret_key, struct slice *ret_value);
 
 /* Applies the change to what reads see and notes it in the batch. Put replaces; removing a missing
- * key is no error. Both copy their arguments. */
+ * key is no error. Both copy their arguments, which may be what kv_get or kv_seek returned.
+ * -ERR_TOO_LARGE: an empty or long key, a long value, a full batch; nothing has changed then. */
 int kv_put(struct kv *kv, struct slice key, struct slice value);
 int kv_remove(struct kv *kv, struct slice key);
 

@@ -2,7 +2,7 @@
  * that LMDB has not taken in yet. The journal stays the truth; on any doubt the view is dropped and
  * rebuilt from it.
  *
- * Threads: the loop thread uses the kv, view_refresh() and view_pending(); one view thread calls
+ * Threads: the loop thread uses the kv, view_refresh() and view_sealed(); one view thread calls
  * view_apply(). Reads renew one LMDB read transaction per refresh, so values stay valid as kv.h
  * promises. Memory: the overlay only; LMDB's pages belong to the page cache. */
 #ifndef MUSTER_CATALOGUE_VIEW_H

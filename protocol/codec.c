@@ -159,7 +159,7 @@ static void write_record(struct writer *writer, const struct layout *layout, con
 	}
 }
 
-static const struct layout *layout_of(const struct message *message)
+const struct layout *message_layout(const struct message *message)
 {
 	return message->reply ? message->info->reply() : message->info->request();
 }
@@ -203,8 +203,8 @@ int message_encode(const struct message *message, struct buffer *out)
 	};
 
 	assert(message->reply || message->status == 0);
-	return frame_encode(&header, message->status ? NULL : layout_of(message), message->body,
-			    out);
+	return frame_encode(&header, message->status ? NULL : message_layout(message),
+			    message->body, out);
 }
 
 int record_encode(const struct layout *layout, const void *record, struct buffer *out)
@@ -401,10 +401,10 @@ int message_decode(const struct frame_header *header, const uint8_t *body, struc
 		return -ERR_UNSUPPORTED;
 	if (ret->status != 0)
 		return refusal_check(header);
-	ret->body = record = arena_alloc(arena, layout_of(ret)->size);
+	ret->body = record = arena_alloc(arena, message_layout(ret)->size);
 	if (!record)
 		return -ERR_NO_MEMORY;
-	return read_all(&reader, layout_of(ret), record);
+	return read_all(&reader, message_layout(ret), record);
 }
 
 int record_decode(const struct layout *layout, struct slice bytes, struct arena *arena, void *ret)

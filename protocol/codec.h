@@ -18,6 +18,9 @@ struct message {
 	const void *body; /* struct NAME_request or struct NAME_reply */
 };
 
+/* Of its body. */
+const struct layout *message_layout(const struct message *message);
+
 /* Appends the whole frame to `out`, or nothing. -ERR_TOO_LARGE: a string, list, number or the body
  * is over its maximum: our own mistake, or a caller's input that should have been checked. */
 int message_encode(const struct message *message, struct buffer *out);

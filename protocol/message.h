@@ -44,33 +44,26 @@ enum put_flags { PUT_REPLACE = 1 };
 enum heartbeat_flags { HEARTBEAT_DISK_FAILED = 1 };
 #define SIZE_UNKNOWN UINT64_MAX
 
+/* clang-format off */
 #define RECORD(name) struct name {
-#define END_RECORD(name) \
-	}                \
-	;
+#define END_RECORD(name) };
 #define REQUEST(name) struct name##_request {
-#define REPLY(name) \
-	}           \
-	;           \
-	struct name##_reply {
-#define END(name) \
-	}         \
-	;
-#define ARG1(name, text)        uint64_t name;
-#define ARG2(name, text)        uint64_t name;
-#define U8(name, max, text)     uint8_t name;
-#define U16(name, max, text)    uint16_t name;
-#define U32(name, max, text)    uint32_t name;
-#define U64(name, max, text)    uint64_t name;
-#define ID(name, text)          struct id name;
-#define DIGEST(name, text)      struct digest name;
-#define KEY(name, text)         struct key name;
-#define STR(name, max, text)    struct slice name;
+#define REPLY(name) }; struct name##_reply {
+#define END(name) };
+#define ARG1(name, text) uint64_t name;
+#define ARG2(name, text) uint64_t name;
+#define U8(name, max, text) uint8_t name;
+#define U16(name, max, text) uint16_t name;
+#define U32(name, max, text) uint32_t name;
+#define U64(name, max, text) uint64_t name;
+#define ID(name, text) struct id name;
+#define DIGEST(name, text) struct digest name;
+#define KEY(name, text) struct key name;
+#define STR(name, max, text) struct slice name;
 #define ONE(record, name, text) struct record name;
-#define LIST(record, name, max, text) \
-	const struct record *name;    \
-	uint16_t name##_count;
+#define LIST(record, name, max, text) const struct record *name; uint16_t name##_count;
 #define EMPTY uint8_t nothing;
+/* clang-format on */
 #include "messages.def"
 
 /* How the codec sees those structs. */

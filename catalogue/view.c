@@ -1,0 +1,435 @@
+#include <errno.h>
+#include <lmdb.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "error.h"
+#include "ordered_map.h"
+#include "view.h"
+
+_Static_assert(sizeof(size_t) == 8, "the map is far larger than a 32-bit address space");
+
+enum { VIEW_VERSION = 1, APPLIED_SIZE = 1 + 8 };
+#define MAP_SIZE ((size_t)1 << 40)
+/* Changes in one transaction of a replay: many for speed, but dirty pages live in memory. */
+enum { REPLAY_CHANGES = 64 * 1024 };
+
+struct view {
+	struct kv kv; /* first: the operations get a pointer to it */
+	MDB_env *env;
+	MDB_dbi rows;
+	MDB_dbi meta; /* "applied" */
+
+	/* Loop thread. */
+	struct ordered_map overlay;
+	MDB_txn *snapshot;
+	MDB_cursor *cursor; /* of the snapshot */
+	uint64_t applied;   /* the last batch that the snapshot has */
+	int broken;         /* why there is no snapshot, or 0 */
+
+	/* View thread; during replay the only thread. */
+	_Atomic uint64_t committed; /* the last batch in LMDB: read by the loop thread */
+	MDB_txn *replay;
+	uint64_t replay_sequence;
+	uint32_t replay_changes;
+};
+
+static int view_error(int rc)
+{
+	switch (rc) {
+	case MDB_SUCCESS: return 0;
+	case MDB_NOTFOUND: return -ERR_NOT_FOUND;
+	case MDB_MAP_FULL: return -ERR_LOCAL_FULL;
+	case MDB_VERSION_MISMATCH: return -ERR_BAD_FORMAT;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID: return -ERR_CORRUPT;
+	default: return rc > 0 ? error_from_errno(rc) : -ERR_IO;
+	}
+}
+
+static MDB_val val_of(struct slice slice)
+{
+	return (MDB_val){ .mv_size = slice.size, .mv_data = (void *)(uintptr_t)slice.data };
+}
+
+static struct slice slice_from(MDB_val val)
+{
+	return (struct slice){ val.mv_data, val.mv_size };
+}
+
+/* ---- reading ---- */
+
+static int view_get(struct kv *kv, struct slice key, struct slice *ret)
+{
+	struct view *view = (struct view *)kv;
+	struct map_entry *entry = map_find(&view->overlay, key);
+	MDB_val wanted = val_of(key), found;
+	int rc;
+
+	if (view->broken)
+		return view->broken;
+	if (entry && entry->removed)
+		return -ERR_NOT_FOUND;
+	if (entry) {
+		*ret = entry->value;
+		return 0;
+	}
+	rc = mdb_get(view->snapshot, view->rows, &wanted, &found);
+	if (rc == 0)
+		*ret = slice_from(found);
+	return view_error(rc);
+}
+
+/* The place in LMDB where a walk stands. */
+struct place {
+	bool there;
+	struct slice key;
+	struct slice value;
+};
+
+static int place_move(struct view *view, MDB_cursor_op how, MDB_val key, struct place *ret)
+{
+	MDB_val value;
+	int rc = mdb_cursor_get(view->cursor, &key, &value, how);
+
+	ret->there = rc == 0;
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc == 0) {
+		ret->key = slice_from(key);
+		ret->value = slice_from(value);
+	}
+	return view_error(rc);
+}
+
+/* Both sides are walked forward together; where they meet the overlay decides, and what it says is
+ * removed is stepped over on both. */
+static int view_seek(struct kv *kv, struct slice key, struct slice *ret_key,
+		     struct slice *ret_value)
+{
+	struct view *view = (struct view *)kv;
+	struct map_entry *entry = map_seek(&view->overlay, key);
+	struct place place;
+	int rc = view->broken;
+
+	if (rc == 0)
+		rc = place_move(view, key.size ? MDB_SET_RANGE : MDB_FIRST, val_of(key), &place);
+	while (rc == 0) {
+		int order = !entry ? 1 : !place.there ? -1 : slice_compare(entry->key, place.key);
+
+		if (!entry && !place.there)
+			return -ERR_NOT_FOUND;
+		if (order > 0) {
+			*ret_key = place.key;
+			*ret_value = place.value;
+			return 0;
+		}
+		if (!entry->removed) {
+			*ret_key = entry->key;
+			*ret_value = entry->value;
+			return 0;
+		}
+		entry = map_next(entry);
+		if (order == 0)
+			rc = place_move(view, MDB_NEXT, val_of(key), &place);
+	}
+	return rc;
+}
+
+/* ---- changing: the overlay ---- */
+
+static int view_put(struct kv *kv, struct slice key, struct slice value)
+{
+	return map_put(&((struct view *)kv)->overlay, key, value, false);
+}
+
+static int view_remove(struct kv *kv, struct slice key)
+{
+	return map_put(&((struct view *)kv)->overlay, key, (struct slice){ 0 }, true);
+}
+
+void view_sealed(struct view *view, uint64_t sequence)
+{
+	struct map_entry *entry;
+
+	TAILQ_FOREACH_REVERSE(entry, &view->overlay.ages, map_ages, by_age) {
+		if (entry->sequence != MAP_UNSEALED)
+			break;
+		entry->sequence = sequence;
+	}
+}
+
+static void overlay_drop_applied(struct view *view)
+{
+	struct map_entry *entry;
+
+	while ((entry = TAILQ_FIRST(&view->overlay.ages)) && entry->sequence <= view->applied)
+		map_drop(&view->overlay, entry);
+}
+
+size_t view_overlay_size(const struct view *view)
+{
+	return view->overlay.bytes;
+}
+
+/* ---- snapshots ---- */
+
+static int applied_get(MDB_txn *txn, MDB_dbi meta, uint64_t *ret)
+{
+	MDB_val key = val_of(slice_of("applied"));
+	MDB_val value;
+	int rc = mdb_get(txn, meta, &key, &value);
+	const uint8_t *at = value.mv_data;
+
+	*ret = 0;
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc)
+		return view_error(rc);
+	if (value.mv_size != APPLIED_SIZE || at[0] != VIEW_VERSION)
+		return -ERR_BAD_FORMAT;
+	*ret = get_u64(at + 1);
+	return 0;
+}
+
+static int applied_put(struct view *view, MDB_txn *txn, uint64_t sequence)
+{
+	uint8_t row[APPLIED_SIZE] = { VIEW_VERSION };
+	MDB_val key = val_of(slice_of("applied"));
+	MDB_val value = { sizeof(row), row };
+
+	put_u64(row + 1, sequence);
+	return view_error(mdb_put(txn, view->meta, &key, &value, 0));
+}
+
+/* An old snapshot keeps LMDB from using its pages again, so none is held longer than needed. */
+static int snapshot_renew(struct view *view)
+{
+	int rc;
+
+	mdb_txn_reset(view->snapshot);
+	rc = view_error(mdb_txn_renew(view->snapshot));
+	if (rc == 0)
+		rc = view_error(mdb_cursor_renew(view->snapshot, view->cursor));
+	if (rc == 0)
+		rc = applied_get(view->snapshot, view->meta, &view->applied);
+	return rc;
+}
+
+void view_refresh(struct view *view)
+{
+	if (view->broken || atomic_load(&view->committed) == view->applied)
+		return;
+	view->broken = snapshot_renew(view);
+	if (!view->broken)
+		overlay_drop_applied(view);
+}
+
+/* ---- taking batches into LMDB ---- */
+
+static int changes_write(struct view *view, MDB_txn *txn, struct slice changes)
+{
+	struct change change;
+	int rc;
+
+	while ((rc = change_next(&changes, &change)) > 0) {
+		MDB_val key = val_of(change.key), value;
+
+		if (change.removed) {
+			rc = mdb_del(txn, view->rows, &key, NULL);
+			rc = rc == MDB_NOTFOUND ? 0 : rc;
+		} else {
+			value = val_of(change.value);
+			rc = mdb_put(txn, view->rows, &key, &value, 0);
+		}
+		if (rc)
+			return view_error(rc);
+	}
+	return rc;
+}
+
+/* Writes the first batch of `batches` unless LMDB has it, and moves on. */
+static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches, uint64_t *sequence)
+{
+	struct batch_head head;
+	struct slice changes;
+	struct digest hash;
+	size_t size;
+	int rc = batch_read(*batches, &head, &changes, &size, &hash);
+
+	if (rc <= 0)
+		return -ERR_CORRUPT;
+	*batches = (struct slice){ batches->data + size, batches->size - size };
+	if (head.sequence <= *sequence)
+		return 0;
+	*sequence = head.sequence;
+	return changes_write(view, txn, changes);
+}
+
+static int commit(struct view *view, MDB_txn *txn, uint64_t sequence)
+{
+	int rc = applied_put(view, txn, sequence);
+
+	if (rc < 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	rc = view_error(mdb_txn_commit(txn));
+	if (rc == 0)
+		atomic_store(&view->committed, sequence);
+	return rc;
+}
+
+int view_apply(struct view *view, struct slice batches)
+{
+	uint64_t sequence = atomic_load(&view->committed);
+	MDB_txn *txn;
+	int rc = view_error(mdb_txn_begin(view->env, NULL, 0, &txn));
+
+	if (rc < 0)
+		return rc;
+	while (rc == 0 && batches.size > 0)
+		rc = batch_write(view, txn, &batches, &sequence);
+	if (rc < 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return commit(view, txn, sequence);
+}
+
+static int replay_commit(struct view *view)
+{
+	MDB_txn *txn = view->replay;
+
+	view->replay = NULL;
+	view->replay_changes = 0;
+	return txn ? commit(view, txn, view->replay_sequence) : 0;
+}
+
+int view_replay(struct view *view, const struct batch_head *head, struct slice changes)
+{
+	int rc;
+
+	if (!view->replay) {
+		mdb_txn_reset(view->snapshot);
+		view->broken = -ERR_UNAVAILABLE;
+		rc = view_error(mdb_txn_begin(view->env, NULL, 0, &view->replay));
+		if (rc < 0)
+			return rc;
+	}
+	rc = changes_write(view, view->replay, changes);
+	if (rc < 0) {
+		mdb_txn_abort(view->replay);
+		view->replay = NULL;
+		return rc;
+	}
+	view->replay_sequence = head->sequence;
+	view->replay_changes += head->count;
+	return view->replay_changes < REPLAY_CHANGES ? 0 : replay_commit(view);
+}
+
+int view_replay_end(struct view *view)
+{
+	int rc = replay_commit(view);
+
+	if (rc == 0)
+		rc = snapshot_renew(view);
+	view->broken = rc;
+	return rc;
+}
+
+/* ---- opening ---- */
+
+static int tables_open(struct view *view)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(view->env, NULL, 0, &txn);
+
+	if (rc)
+		return view_error(rc);
+	rc = mdb_dbi_open(txn, "rows", MDB_CREATE, &view->rows);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &view->meta);
+	if (rc) {
+		mdb_txn_abort(txn);
+		return view_error(rc);
+	}
+	return view_error(mdb_txn_commit(txn));
+}
+
+static int environment_open(struct view *view, const char *path)
+{
+	int rc = mdb_env_create(&view->env);
+
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(view->env, MAP_SIZE);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(view->env, 2);
+	if (rc == 0)
+		rc = mdb_env_open(view->env, path, MDB_NOTLS, 0600);
+	return view_error(rc);
+}
+
+static int snapshot_open(struct view *view)
+{
+	int rc = mdb_txn_begin(view->env, NULL, MDB_RDONLY, &view->snapshot);
+
+	if (rc == 0)
+		rc = mdb_cursor_open(view->snapshot, view->rows, &view->cursor);
+	if (rc)
+		return view_error(rc);
+	rc = applied_get(view->snapshot, view->meta, &view->applied);
+	atomic_store(&view->committed, view->applied);
+	return rc;
+}
+
+int view_open(const char *path, struct view **ret, uint64_t *ret_applied)
+{
+	static const struct kv_ops ops = { view_get, view_seek, view_put, view_remove };
+	struct view *view;
+	int rc;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return error_from_errno(errno);
+	view = calloc(1, sizeof(*view));
+	if (!view)
+		return -ERR_NO_MEMORY;
+	view->kv.ops = &ops;
+	map_init(&view->overlay);
+	rc = environment_open(view, path);
+	if (rc == 0)
+		rc = tables_open(view);
+	if (rc == 0)
+		rc = snapshot_open(view);
+	if (rc < 0) {
+		view_close(view);
+		return rc;
+	}
+	*ret_applied = view->applied;
+	*ret = view;
+	return 0;
+}
+
+void view_close(struct view *view)
+{
+	if (!view)
+		return;
+	if (view->replay)
+		mdb_txn_abort(view->replay);
+	if (view->cursor)
+		mdb_cursor_close(view->cursor);
+	if (view->snapshot)
+		mdb_txn_abort(view->snapshot);
+	if (view->env)
+		mdb_env_close(view->env);
+	map_done(&view->overlay);
+	buffer_done(&view->kv.batch);
+	free(view);
+}
+
+struct kv *view_kv(struct view *view)
+{
+	return &view->kv;
+}

@@ -1,0 +1,151 @@
+/* The name server's core: events in, actions out. No socket, file, clock, thread or random number;
+ * the catalogue is a struct kv. One thread.
+ *
+ *     nameserver_new(&config, kv, now_ms, &ns);
+ *     nameserver_end_turn(ns, &outbox);           the new epoch becomes the first batch
+ *     for each turn:
+ *             nameserver_step(ns, &event, &outbox);     for each thing that happened
+ *             nameserver_end_turn(ns, &outbox);
+ *     at nameserver_deadline(): an event NS_TICK
+ *
+ * The glue acts on the outbox after *every* call that was given one and before the next, in order,
+ * then clears it. Nothing in an event is kept after the step, nothing in the outbox points elsewhere.
+ *
+ * Answers are held back by the core itself until all that they may rest on is durable: every reply
+ * (also to a pure question, also a refusal) waits for the newest batch sealed up to the end of its
+ * turn. So the glue sends what it is told at once and otherwise only reports NS_DURABLE. */
+#ifndef MUSTER_NAMESERVER_H
+#define MUSTER_NAMESERVER_H
+
+#include "catalogue.h"
+#include "endpoint.h"
+#include "frame.h"
+#include "log.h"
+
+enum {
+	SESSIONS_MAX = 16384,          /* connections; more are closed at once */
+	CLIENTS_MAX = 65536,           /* remembered, also those gone for a while */
+	PUTS_PER_CLIENT_MAX = 64,      /* open at a time, else BUSY */
+	AHEAD_PER_CLIENT_MAX = 256,    /* places leased ahead, else BUSY */
+	OPENED_PER_CLIENT_MAX = 65536, /* contents held open; beyond it the oldest is let go */
+	PUT_CHUNKS_MAX_ = 128 * 1024,  /* chunks of one file: what fits a batch; else TOO_LARGE */
+	CLIENT_GONE_MS = 30 * 1000,    /* then its puts are forgotten */
+	CLIENT_FORGET_MS = 10 * 60 * 1000, /* then its recorded answers are */
+	UNKNOWN_GRACE_MS = 10 * 60 * 1000, /* uptime before unknown chunks are deleted */
+};
+
+/* Zero means the default of protocol/limits.h (or above) for every number but the first block. */
+struct nameserver_config {
+	struct id self;      /* this server's id */
+	struct id machine;   /* see HELLO */
+	struct key secret;   /* nobody else's; storage servers' keys derive from it */
+	uint64_t seed;       /* jitter and starting points */
+	uint64_t wall_ms;    /* now, ms since 1970; shown, never decided by */
+	uint64_t sequence;   /* of the last durable batch; 0: none */
+	struct digest hash;  /* of that batch */
+	uint16_t port;       /* control port, goes into beacons */
+	const char *version; /* of the software; lives as long as the core */
+
+	uint16_t client_port_first, client_port_last;
+	uint8_t copies; /* where no directory says */
+	uint32_t chunk_size;
+	uint64_t heartbeat_ms, suspect_after_ms, dead_after_ms;
+	uint64_t beacon_interval_ms;
+	uint64_t unknown_grace_ms;
+};
+
+struct nameserver;
+
+/* Takes epoch + 1 and start number + 1 in the kv's batch. The kv must have been formatted
+ * (catalogue_format): else -ERR_NOT_FOUND. It outlives the core. */
+int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64_t now_ms,
+		   struct nameserver **ret);
+void nameserver_free(struct nameserver *ns); /* NULL-safe */
+
+enum ns_event_kind {
+	NS_OPENED, /* accepted: conn, peer, local */
+	NS_FRAME,  /* a whole frame: conn, header, body */
+	NS_CLOSED, /* conn, by the other side or an error */
+	NS_MALFORMED, /* conn; header: what could be read of it, or NULL. The core answers and closes. */
+	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
+	NS_DURABLE, /* all batches up to `sequence` are durable */
+	NS_TICK,
+};
+
+/* now_ms: monotonic, any origin, never goes back. conn: chosen by the glue, never 0, never reused. */
+struct ns_event {
+	enum ns_event_kind kind;
+	uint64_t now_ms;
+	uint64_t wall_ms;
+	uint64_t conn;
+	struct endpoint peer;  /* NS_OPENED */
+	struct endpoint local; /* NS_OPENED: our end of that connection */
+	const struct frame_header *header;
+	const uint8_t *body;
+	uint64_t sequence; /* NS_DURABLE */
+};
+
+enum ns_action_kind {
+	NS_SEND,   /* conn, bytes: whole frames */
+	NS_CLOSE,  /* conn, after what was sent before; no NS_CLOSED follows */
+	NS_COMMIT, /* bytes: one batch (catalogue/batch.h) with number `sequence`: view_sealed() now,
+		    * make it durable, report NS_DURABLE */
+	NS_BEACON, /* bytes: one datagram to broadcast */
+	NS_EVENT,  /* level, event, bytes: "key=value …" for the log, not terminated */
+	NS_FAILED, /* the kv or memory failed halfway through a change: commit no more, stop, recover */
+};
+
+struct ns_action {
+	enum ns_action_kind kind;
+	uint64_t conn;
+	uint64_t sequence;
+	size_t offset; /* into the outbox's bytes */
+	size_t size;
+	enum log_level level;
+	const char *event; /* static */
+};
+
+/* A zeroed struct is an empty outbox. */
+struct ns_outbox {
+	struct ns_action *actions;
+	unsigned int count;
+	unsigned int capacity;
+	struct buffer bytes;
+	int error; /* -ERR_NO_MEMORY: an action is missing; the glue must stop */
+};
+
+void ns_outbox_clear(struct ns_outbox *outbox);
+void ns_outbox_done(struct ns_outbox *outbox);
+static inline struct slice ns_action_bytes(const struct ns_outbox *outbox,
+					   const struct ns_action *action)
+{
+	return (struct slice){ outbox->bytes.data + action->offset, action->size };
+}
+
+/* Handles one event. A turn that has grown very large is sealed here already (NS_COMMIT). */
+void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox);
+
+/* Seals what the turn changed into one batch (NS_COMMIT, at most one; none if nothing changed), and
+ * releases the answers of turns that rest on nothing undurable. */
+void nameserver_end_turn(struct nameserver *ns, struct ns_outbox *outbox);
+
+/* When the next NS_TICK is due. Ticks may come earlier or more often. */
+uint64_t nameserver_deadline(const struct nameserver *ns);
+
+/* For the glue's messages and for tests. */
+struct nameserver_info {
+	struct id cluster;
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	uint64_t epoch;
+	uint64_t start;
+	uint64_t sequence; /* sealed */
+	uint64_t durable;
+	bool serving; /* the first batch is durable */
+	unsigned int sessions;
+	unsigned int clients;
+	unsigned int members;
+	unsigned int leases; /* chunk places */
+};
+struct nameserver_info nameserver_info(const struct nameserver *ns);
+
+#endif

@@ -1,0 +1,211 @@
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cJSON.h>
+#include <cmocka.h>
+
+#include "bytes.h"
+#include "error.h"
+#include "log.h"
+
+static int file_make(void **state)
+{
+	char *path = strdup("/tmp/muster-log-XXXXXX");
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	*state = path;
+	return 0;
+}
+
+static int file_remove(void **state)
+{
+	log_open(&(struct log_config){ .component = "test", .level = LOG_INFO });
+	unlink(*state);
+	free(*state);
+	return 0;
+}
+
+static void open_log(void **state, enum log_level level, bool json)
+{
+	struct log_config config = {
+		.component = "muster-test", .level = level, .json = json, .file = *state
+	};
+
+	assert_int_equal(log_open(&config), 0);
+}
+
+static size_t content(const char *path, char *ret, size_t size)
+{
+	FILE *file = fopen(path, "r");
+	size_t got;
+
+	assert_non_null(file);
+	got = fread(ret, 1, size - 1, file);
+	ret[got] = '\0';
+	fclose(file);
+	return got;
+}
+
+static void test_a_line_of_text(void **state)
+{
+	char text[1024];
+
+	open_log(state, LOG_INFO, false);
+	log_event(LOG_INFO, "registered", "node=%s chunks=%d", "n1", 7);
+	log_event(LOG_DEBUG, "hidden", "x=%d", 1);
+	content(*state, text, sizeof(text));
+	assert_string_equal(text + strlen("2026-11-20T10:31:07.123Z"),
+			    " info muster-test registered node=n1 chunks=7\n");
+	assert_true(log_enabled(LOG_WARN));
+	assert_false(log_enabled(LOG_DEBUG));
+}
+
+static void test_values_cannot_forge_a_line(void **state)
+{
+	char text[1024];
+
+	open_log(state, LOG_INFO, false);
+	log_event(LOG_WARN, "odd", "name=%s", "a\n2026 info forged\033[2J");
+	content(*state, text, sizeof(text));
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	assert_null(strchr(text, '\033'));
+}
+
+static void test_json_is_json(void **state)
+{
+	char quoted[LOG_QUOTE_MAX];
+	char text[4096];
+	cJSON *line;
+
+	open_log(state, LOG_DEBUG, true);
+	log_event(LOG_ERROR, "odd", "name=%s count=%d id=%s bare path=a\"b zero=007 last=\"x y\"",
+		  log_quote("a \"b\"\n\001\377\\", 9, quoted, sizeof(quoted)), -12, "12ab");
+	content(*state, text, sizeof(text));
+	line = cJSON_Parse(text);
+	assert_non_null(line);
+	assert_string_equal(cJSON_GetObjectItem(line, "level")->valuestring, "error");
+	assert_string_equal(cJSON_GetObjectItem(line, "component")->valuestring, "muster-test");
+	assert_string_equal(cJSON_GetObjectItem(line, "event")->valuestring, "odd");
+	assert_string_equal(cJSON_GetObjectItem(line, "name")->valuestring, "a \"b\"\n\001\\xff\\");
+	assert_int_equal(cJSON_GetObjectItem(line, "count")->valueint, -12);
+	assert_string_equal(cJSON_GetObjectItem(line, "id")->valuestring, "12ab");
+	assert_true(cJSON_IsTrue(cJSON_GetObjectItem(line, "bare")));
+	assert_string_equal(cJSON_GetObjectItem(line, "path")->valuestring, "a\"b");
+	assert_string_equal(cJSON_GetObjectItem(line, "zero")->valuestring, "007");
+	assert_string_equal(cJSON_GetObjectItem(line, "last")->valuestring, "x y");
+	cJSON_Delete(line);
+}
+
+static void test_long_lines_are_cut_but_stay_lines(void **state)
+{
+	static char text[65536];
+	static char quoted[LOG_QUOTE_MAX];
+	static char name[20000];
+	cJSON *line;
+
+	memset(name, '"', sizeof(name));
+	open_log(state, LOG_INFO, true);
+	log_event(LOG_INFO, "long", "name=%s a=1",
+		  log_quote(name, sizeof(name), quoted, sizeof(quoted)));
+	content(*state, text, sizeof(text));
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	line = cJSON_Parse(text);
+	assert_non_null(line);
+	cJSON_Delete(line);
+}
+
+static void test_quote_respects_its_room(void **state)
+{
+	char small[8];
+
+	(void)state;
+	assert_string_equal(log_quote("abcdefghij", 10, small, sizeof(small)), "\"abcde\"");
+	assert_string_equal(log_quote("abcd\n", 5, small, sizeof(small)), "\"abcd\"");
+	assert_string_equal(log_quote("abcd\n", 5, small, 2), "");
+	assert_string_equal(log_quote("", 0, small, 3), "\"\"");
+}
+
+static void test_reopen_follows_the_name(void **state)
+{
+	char moved[64];
+	char text[1024];
+
+	open_log(state, LOG_INFO, false);
+	snprintf(moved, sizeof(moved), "%s.1", (char *)*state);
+	log_event(LOG_INFO, "before", "a=1");
+	assert_int_equal(rename(*state, moved), 0);
+	log_event(LOG_INFO, "between", "a=1");
+	assert_int_equal(log_reopen(), 0);
+	log_event(LOG_INFO, "after", "a=1");
+	content(moved, text, sizeof(text));
+	assert_non_null(strstr(text, "between"));
+	assert_null(strstr(text, "after"));
+	content(*state, text, sizeof(text));
+	assert_non_null(strstr(text, "after"));
+	unlink(moved);
+}
+
+enum { THREADS = 4, LINES = 200 };
+
+static void *write_lines(void *context)
+{
+	for (int i = 0; i < LINES; i++)
+		log_event(LOG_INFO, "turn", "thread=%s", (const char *)context);
+	return NULL;
+}
+
+static void test_threads_write_whole_lines(void **state)
+{
+	static char text[THREADS * LINES * 100];
+	pthread_t threads[THREADS];
+	unsigned int lines = 0;
+
+	open_log(state, LOG_INFO, false);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_lines, "t"), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	content(*state, text, sizeof(text));
+	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1, lines++)
+		assert_memory_equal(end - 8, "thread=t", 8);
+	assert_int_equal(lines, THREADS * LINES);
+}
+
+static void test_what_cannot_be_opened(void **state)
+{
+	struct log_config config = { .component = "x", .file = "/nonexistent/log" };
+	enum log_level level = LOG_INFO;
+
+	(void)state;
+	assert_int_equal(log_open(&config), -ERR_NOT_FOUND);
+	assert_int_equal(log_level_parse("debug", &level), 0);
+	assert_int_equal(level, LOG_DEBUG);
+	assert_int_equal(log_level_parse("loud", &level), -ERR_USAGE);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, file_make, file_remove)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_a_line_of_text),
+		TEST(test_values_cannot_forge_a_line),
+		TEST(test_json_is_json),
+		TEST(test_long_lines_are_cut_but_stay_lines),
+		TEST(test_quote_respects_its_room),
+		TEST(test_reopen_follows_the_name),
+		TEST(test_threads_write_whole_lines),
+		TEST(test_what_cannot_be_opened),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
