@@ -38,6 +38,7 @@ SEES.tests/simulation    := $(LAYERS) tests/simulation
 SEES.tests/conformance   := $(filter-out client/shell,$(LAYERS)) tests/conformance
 SEES.tests/bench         := $(LAYERS) tests/simulation tests/bench
 SEES.tests/fuzz          := $(LAYERS) tests/simulation tests/fuzz
+SEES.tests/tools         := base protocol
 
 # Programs: the folder of main(), and the layers they are linked with.
 PROGRAMS := muster-nameserver muster-storage muster muster-conformance simulation
@@ -117,7 +118,7 @@ LIB_FILES := $(if $(filter client/lib,$(PRESENT)),\
 	       $(addprefix $(BUILD)/,libmuster.a libmuster.so.$(SOVERSION) libmuster.so muster.pc))
 
 OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests/conformance \
-	     tests/bench tests/fuzz,$(call sources,$(d))))
+	     tests/bench tests/fuzz tests/tools,$(call sources,$(d))))
 
 # ---- Targets
 
@@ -127,7 +128,7 @@ OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests
 .PHONY: all deps demo test unit bench asan tsan simulation conformance fuzz lint format \
 	install uninstall clean help FORCE
 
-all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) ## everything that is installed, and the simulation
+all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) $(BUILD)/tools/protocol_doc ## everything that is installed, and the simulation
 
 deps: ## install the Debian packages that are missing
 	@tests/deps.sh
@@ -229,6 +230,17 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBRARIES)
 	$(call say,LD,fuzz/$*)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) -o $@
+
+TOOL_LIBRARIES := $(foreach d,protocol base,$(call library,$(d)))
+
+$(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(TOOL_LIBRARIES)
+	$(call say,LD,tools/$*)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie $< $(call group,$(TOOL_LIBRARIES)) $(PKG_LIBS) -o $@
+
+docs/protocol-messages.md: $(BUILD)/tools/protocol_doc
+	$(call say,GEN,$@)
+	$(Q)$< > $@
 
 # ---- libmuster
 

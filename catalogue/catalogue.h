@@ -165,9 +165,9 @@ struct holders {
 	unsigned int count;
 };
 int holders_get(struct kv *kv, uint64_t chunk, struct holders *ret); /* none: count 0, no error */
-int holders_add(struct kv *kv, uint64_t chunk,
-		uint16_t number); /* 1: it was new; TOO_LARGE: full */
-int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number); /* 1: it was there */
+/* 1: it was new, or was there; else 0. -ERR_TOO_LARGE: the set is full. */
+int holders_add(struct kv *kv, uint64_t chunk, uint16_t number);
+int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number);
 /* The first chunk after `after` of which a place is known. */
 int holders_next(struct kv *kv, uint64_t after, uint64_t *ret_chunk, struct holders *ret);
 

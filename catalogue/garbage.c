@@ -165,7 +165,8 @@ int catalogue_collect(struct kv *kv, const struct garbage_how *how)
 			rc = garbage_free(&collector, &garbage);
 		if (rc < 0)
 			return rc;
-		garbage.inode = collector.moved < garbage.inode ? collector.moved : garbage.inode + 1;
+		garbage.inode =
+			collector.moved < garbage.inode ? collector.moved : garbage.inode + 1;
 	}
 	return (int)collector.steps;
 }

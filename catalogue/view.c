@@ -181,13 +181,14 @@ static int applied_get(MDB_txn *txn, MDB_dbi meta, uint64_t *ret)
 	MDB_val key = val_of(slice_of("applied"));
 	MDB_val value;
 	int rc = mdb_get(txn, meta, &key, &value);
-	const uint8_t *at = value.mv_data;
+	const uint8_t *at;
 
 	*ret = 0;
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
 		return view_error(rc);
+	at = value.mv_data;
 	if (value.mv_size != APPLIED_SIZE || at[0] != VIEW_VERSION)
 		return -ERR_BAD_FORMAT;
 	*ret = get_u64(at + 1);
@@ -264,6 +265,8 @@ static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches, u
 	*batches = (struct slice){ batches->data + size, batches->size - size };
 	if (head.sequence <= *sequence)
 		return 0;
+	if (head.sequence != *sequence + 1)
+		return -ERR_STALE;
 	*sequence = head.sequence;
 	return changes_write(view, txn, changes);
 }
@@ -308,17 +311,26 @@ static int replay_commit(struct view *view)
 	return txn ? commit(view, txn, view->replay_sequence) : 0;
 }
 
+/* Without a snapshot meanwhile: it would keep LMDB from using pages again. */
+static int replay_begin(struct view *view)
+{
+	mdb_txn_reset(view->snapshot);
+	view->broken = -ERR_UNAVAILABLE;
+	view->replay_sequence = atomic_load(&view->committed);
+	return view_error(mdb_txn_begin(view->env, NULL, 0, &view->replay));
+}
+
 int view_replay(struct view *view, const struct batch_head *head, struct slice changes)
 {
 	int rc;
 
 	if (!view->replay) {
-		mdb_txn_reset(view->snapshot);
-		view->broken = -ERR_UNAVAILABLE;
-		rc = view_error(mdb_txn_begin(view->env, NULL, 0, &view->replay));
+		rc = replay_begin(view);
 		if (rc < 0)
 			return rc;
 	}
+	if (head->sequence != view->replay_sequence + 1)
+		return -ERR_STALE;
 	rc = changes_write(view, view->replay, changes);
 	if (rc < 0) {
 		mdb_txn_abort(view->replay);

@@ -20,12 +20,13 @@ struct kv *view_kv(struct view *view);
 /* Loop thread: the batch just sealed from the kv has this number (its overlay entries stay until
  * that number is applied). Called right after batch_seal(). */
 void view_sealed(struct view *view, uint64_t sequence);
-/* View thread: takes whole durable batches into LMDB in one transaction with the number reached. */
+/* View thread: takes whole durable batches into LMDB in one transaction with the number reached.
+ * Batches that LMDB has already are skipped; -ERR_STALE: some between are missing. */
 int view_apply(struct view *view, struct slice batches);
 /* Loop thread, at the start of each turn: drops overlay entries that LMDB has by now. */
 void view_refresh(struct view *view);
 /* Start only: replays one batch of the journal straight into LMDB (several per transaction);
- * view_replay_end commits the rest. */
+ * view_replay_end commits the rest. In between the kv cannot be read. -ERR_STALE as above. */
 int view_replay(struct view *view, const struct batch_head *head, struct slice changes);
 int view_replay_end(struct view *view);
 size_t view_overlay_size(const struct view *view); /* bytes, for back-pressure and tests */

@@ -5,6 +5,9 @@
  *    48 u64 epoch        56 u64 start     64 u64 counter 72 u32 interval in ms
  *    76 u32 zero         80 cluster name, 32 bytes, zero-filled   112 tag, 16 bytes (zero: open)
  *
+ * The tag is HMAC-SHA-256 over what stands before it, cut to 16 bytes. The key id is the first u32
+ * of such a tag over "muster beacon key id", 1 where that is 0.
+ *
  * A beacon is a hint where to dial; nobody obeys it. Pure. */
 #ifndef MUSTER_PROTOCOL_BEACON_H
 #define MUSTER_PROTOCOL_BEACON_H
@@ -37,8 +40,9 @@ struct beacon {
 };
 
 void beacon_encode(const struct beacon *beacon, struct hmac *key, uint8_t ret[BEACON_SIZE]);
-/* The key id is derived from the key. -ERR_BAD_REQUEST: wrong size, magic, version, kind, padding, or a name without end;
- * -ERR_DENIED: wrong tag or key id (`key` NULL: open). */
+/* -ERR_BAD_REQUEST: wrong size, magic, version, kind, padding, or a name without end; port or
+ * server id missing where the kind needs them. -ERR_DENIED: wrong tag or key id (`key` NULL:
+ * open). */
 int beacon_decode(const void *datagram, size_t size, struct hmac *key, struct beacon *ret);
 
 /* What to make of beacons: one per storage server and per client. */

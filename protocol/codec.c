@@ -11,6 +11,8 @@ static const uint8_t kind_sizes[] = {
 	[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_LIST] = 2,
 };
 
+_Static_assert((int)ID_SIZE == (int)DIGEST_SIZE, "ids and digests are copied alike");
+
 /* A list's array and count, wherever the struct has them. */
 struct list {
 	const uint8_t *items;
@@ -111,7 +113,7 @@ static void write_number(struct writer *writer, const struct field *field, const
 		writer->error = -ERR_TOO_LARGE;
 }
 
-static void write_bytes(struct writer *writer, const void *data, size_t size)
+static inline void write_bytes(struct writer *writer, const void *data, size_t size)
 {
 	if (size > 0)
 		memcpy(writer->at, data, size);
@@ -145,8 +147,8 @@ static void write_record(struct writer *writer, const struct layout *layout, con
 		case FIELD_U32:
 		case FIELD_U64: write_number(writer, field, member); break;
 		case FIELD_ID:
-		case FIELD_DIGEST:
-		case FIELD_KEY: write_bytes(writer, member, kind_sizes[field->kind]); break;
+		case FIELD_DIGEST: write_bytes(writer, member, ID_SIZE); break;
+		case FIELD_KEY: write_bytes(writer, member, KEY_SIZE); break;
 		case FIELD_STR:
 			memcpy(&str, member, sizeof(str));
 			put_u16(writer->at, (uint16_t)str.size);
@@ -334,9 +336,12 @@ static int read_field(struct reader *reader, const struct field *field, uint8_t 
 		return 0;
 	case FIELD_ID:
 	case FIELD_DIGEST:
+		memcpy(member, reader->at, ID_SIZE);
+		reader->at += ID_SIZE;
+		return 0;
 	case FIELD_KEY:
-		memcpy(member, reader->at, kind_sizes[field->kind]);
-		reader->at += kind_sizes[field->kind];
+		memcpy(member, reader->at, KEY_SIZE);
+		reader->at += KEY_SIZE;
 		return 0;
 	case FIELD_STR: return read_str(reader, field, member);
 	case FIELD_ONE: return read_record(reader, field->record(), member);

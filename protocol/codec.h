@@ -46,12 +46,12 @@ int refusal_encode(struct buffer *out, unsigned int code, uint32_t id, int error
 
 /* The text form, one line: `stat flags=1 path="/a b"`. For scripts, traces and documentation.
  * Lists are [ {…} {…} ], ids and digests hex, strings quoted with \n \" \\ \xNN, numbers decimal.
- * Zero fields are left out. Frame flags stand after the name, as in `write +MORE failed=1`; a refusal
- * reads `stat status=NOT_FOUND`. The request id is not part of it. */
+ * Zero fields are left out. Frame flags stand after the name, as in `write +MORE failed=1`; a
+ * refusal reads `stat status=NOT_FOUND`. The request id is not part of it. */
 int message_print(const struct message *message, struct buffer *out);
-/* Fields that the text leaves out are zero, numbers may be 0x…. The message's body lives in the arena.
- * -ERR_UNSUPPORTED: no such message; -ERR_BAD_REQUEST: not in this form, a field unknown or given
- * twice; -ERR_TOO_LARGE: over a maximum; -ERR_NO_MEMORY. */
+/* Fields that the text leaves out are zero, numbers may be 0x…. The message's body lives in the
+ * arena. -ERR_UNSUPPORTED: no such message; -ERR_BAD_REQUEST: not in this form, a field unknown or
+ * given twice; -ERR_TOO_LARGE: over a maximum; -ERR_NO_MEMORY. */
 int message_parse(const char *text, bool reply, struct arena *arena, struct message *ret);
 
 #endif

@@ -1,4 +1,5 @@
-/* Names and paths. Any byte but NUL and '/' may stand in a name; "." and ".." are no names. Pure. */
+/* Names and paths. Any byte but NUL and '/' may stand in a name; "." and ".." are no names.
+ * Pure. */
 #ifndef MUSTER_PROTOCOL_PATH_H
 #define MUSTER_PROTOCOL_PATH_H
 

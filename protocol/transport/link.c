@@ -111,10 +111,12 @@ static void link_break(struct link *link, int error)
 {
 	link->broken = true;
 	output_done(&link->output);
-	if (link->closing)
+	if (link->closing) {
 		link_destroy(link);
-	else
-		link_report(link, error, NULL);
+		return;
+	}
+	link_watch(link);
+	link_report(link, error, NULL);
 }
 
 static void on_linger(uv_timer_t *timer)
@@ -204,8 +206,7 @@ int link_send_borrowed(struct link *link, const void *data, size_t size, link_re
 	struct slice bytes = { data, size };
 	int rc = link_admit(link, size);
 
-	return rc < 0 ? rc
-		      : link_sent(link, output_borrow(&link->output, bytes, release, context));
+	return rc < 0 ? rc : link_sent(link, output_borrow(&link->output, bytes, release, context));
 }
 
 size_t link_unsent(const struct link *link)
@@ -328,6 +329,11 @@ static void link_read(struct link *link)
 	}
 }
 
+static bool has_kept_frames(struct link *link)
+{
+	return link->input.size >= FRAME_HEADER_SIZE && link_lacks(link) == 0;
+}
+
 /* Frames that were kept because the handler did not want them. */
 static void link_read_kept(struct link *link)
 {
@@ -348,7 +354,7 @@ static void on_turn(uv_idle_t *turn)
 		link_break(link, link->error);
 		return;
 	}
-	if (takes_input(link) && link->input.size >= FRAME_HEADER_SIZE && !link_lacks(link))
+	if (takes_input(link) && has_kept_frames(link))
 		link_read_kept(link);
 	if (!uv_is_closing((uv_handle_t *)turn))
 		link_flush(link);
@@ -371,6 +377,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		return;
 	if (link->closing)
 		link_drop_input(link);
+	else if (takes_input(link) && has_kept_frames(link))
+		link_read_kept(link);
 	else if (takes_input(link))
 		link_read(link);
 }

@@ -13,7 +13,7 @@ enum {
 };
 
 struct output_piece {
-	STAILQ_ENTRY(output_piece) link;
+	TAILQ_ENTRY(output_piece) link;
 	const uint8_t *data; /* `own`, or borrowed */
 	size_t size;
 	size_t room; /* of `own` */
@@ -24,16 +24,16 @@ struct output_piece {
 
 void output_init(struct output *output)
 {
-	STAILQ_INIT(&output->pieces);
+	TAILQ_INIT(&output->pieces);
 	output->size = 0;
 	output->offset = 0;
 }
 
 static void piece_drop(struct output *output)
 {
-	struct output_piece *piece = STAILQ_FIRST(&output->pieces);
+	struct output_piece *piece = TAILQ_FIRST(&output->pieces);
 
-	STAILQ_REMOVE_HEAD(&output->pieces, link);
+	TAILQ_REMOVE(&output->pieces, piece, link);
 	output->offset = 0;
 	if (piece->release)
 		piece->release(piece->context);
@@ -42,7 +42,7 @@ static void piece_drop(struct output *output)
 
 void output_done(struct output *output)
 {
-	while (!STAILQ_EMPTY(&output->pieces))
+	while (!TAILQ_EMPTY(&output->pieces))
 		piece_drop(output);
 	output->size = 0;
 }
@@ -60,7 +60,7 @@ static struct output_piece *piece_new(size_t room)
 
 int output_append(struct output *output, const void *data, size_t size)
 {
-	struct output_piece *piece = STAILQ_LAST(&output->pieces, output_piece, link);
+	struct output_piece *piece = TAILQ_LAST(&output->pieces, output_list);
 
 	if (size == 0)
 		return 0;
@@ -68,7 +68,7 @@ int output_append(struct output *output, const void *data, size_t size)
 		piece = piece_new(size > PIECE_SIZE ? size : PIECE_SIZE);
 		if (!piece)
 			return -ERR_NO_MEMORY;
-		STAILQ_INSERT_TAIL(&output->pieces, piece, link);
+		TAILQ_INSERT_TAIL(&output->pieces, piece, link);
 	}
 	memcpy(piece->own + piece->size, data, size);
 	piece->size += size;
@@ -76,8 +76,7 @@ int output_append(struct output *output, const void *data, size_t size)
 	return 0;
 }
 
-int output_borrow(struct output *output, struct slice data, link_release_fn *release,
-		  void *context)
+int output_borrow(struct output *output, struct slice data, link_release_fn *release, void *context)
 {
 	struct output_piece *piece = piece_new(0);
 
@@ -87,7 +86,7 @@ int output_borrow(struct output *output, struct slice data, link_release_fn *rel
 	piece->size = data.size;
 	piece->release = release;
 	piece->context = context;
-	STAILQ_INSERT_TAIL(&output->pieces, piece, link);
+	TAILQ_INSERT_TAIL(&output->pieces, piece, link);
 	output->size += data.size;
 	return 0;
 }
@@ -98,8 +97,7 @@ static size_t parts_gather(const struct output *output, struct iovec parts[PARTS
 	size_t offset = output->offset;
 	size_t count = 0;
 
-	STAILQ_FOREACH(piece, &output->pieces, link)
-	{
+	TAILQ_FOREACH(piece, &output->pieces, link) {
 		if (count == PARTS_MAX)
 			break;
 		parts[count++] = (struct iovec){ (void *)(uintptr_t)(piece->data + offset),
@@ -113,8 +111,8 @@ static void output_advance(struct output *output, size_t sent)
 {
 	output->size -= sent;
 	output->offset += sent;
-	while (!STAILQ_EMPTY(&output->pieces)) {
-		size_t first = STAILQ_FIRST(&output->pieces)->size;
+	while (!TAILQ_EMPTY(&output->pieces)) {
+		size_t first = TAILQ_FIRST(&output->pieces)->size;
 		size_t offset = output->offset;
 
 		if (offset < first)
@@ -127,7 +125,7 @@ static void output_advance(struct output *output, size_t sent)
 /* sendmsg and not writev, because a peer that went away must not raise SIGPIPE. */
 int output_flush(struct output *output, int socket)
 {
-	while (!STAILQ_EMPTY(&output->pieces)) {
+	while (!TAILQ_EMPTY(&output->pieces)) {
 		struct iovec parts[PARTS_MAX];
 		struct msghdr message = { .msg_iov = parts };
 		ssize_t sent;

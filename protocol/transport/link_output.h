@@ -9,7 +9,7 @@
 struct output_piece;
 
 struct output {
-	STAILQ_HEAD(, output_piece) pieces;
+	TAILQ_HEAD(output_list, output_piece) pieces;
 	size_t size;   /* bytes that have not left */
 	size_t offset; /* bytes of the first piece that have */
 };

@@ -18,8 +18,8 @@ struct link_handler {
 	/* A whole frame; `body` is valid during the call. DATA frames come here too. */
 	void (*frame)(void *context, struct link *link, const struct frame_header *header,
 		      const uint8_t *body);
-	/* The other side closed, the connection broke, or its bytes are no frames (`error`: CONNECTION,
-	 * BAD_REQUEST, TOO_LARGE, UNSUPPORTED …). For a malformed frame `header` has what was read of
+	/* The other side closed, the connection broke, or its bytes are no frames (`error`: -ERR_CONNECTION,
+	 * -ERR_BAD_REQUEST, -ERR_TOO_LARGE …). For a malformed frame `header` has what was read of
 	 * it, else NULL; the handler may still link_send() a refusal before it calls link_close(). Called once. */
 	void (*closed)(void *context, struct link *link, int error,
 		       const struct frame_header *header);
@@ -29,7 +29,8 @@ struct link_handler {
 
 enum { LINK_OUTPUT_MAX = 64 * 1024 * 1024 }; /* a peer that does not read is dropped beyond it */
 
-/* Takes over a connected socket. Sets TCP_NODELAY and non-blocking. */
+/* Takes over a connected socket. Sets TCP_NODELAY, keep-alive and non-blocking. On failure the
+ * socket is still the caller's. */
 int link_new(uv_loop_t *loop, int socket, const struct link_handler *handler, void *context,
 	     struct link **ret);
 /* Bytes of whole frames; copied. -ERR_CONNECTION when it is closed already. */
@@ -40,6 +41,8 @@ int link_send_borrowed(struct link *link, const void *data, size_t size, link_re
 		       void *context);
 size_t link_unsent(const struct link *link);
 void link_pause(struct link *link, bool paused); /* stops and resumes reading */
+/* Longer frames than this, header included, are TOO_LARGE: for strangers. No such limit at first. */
+void link_set_frame_max(struct link *link, size_t size);
 /* Closes after what is queued has left (at most 1 s); no callback follows. Never NULL. */
 void link_close(struct link *link);
 void link_set_context(struct link *link, void *context);
@@ -54,8 +57,8 @@ int link_attach(struct link *link, const struct buffer *leftover);
 /* While detached for receiving only, the loop may go on sending. */
 int link_detach_input(struct link *link, struct buffer *leftover);
 
-/* Accepting. `accepted` gets a connected socket. EMFILE: the oldest stranger is the caller's to
- * close; accepting pauses 100 ms and never spins. */
+/* Accepting. `accepted` gets a connected socket, which it owns. Out of descriptors: accepting pauses
+ * 100 ms and never spins. */
 struct listener;
 typedef void listener_accepted_fn(void *context, int socket, const struct endpoint *peer);
 /* `port` 0: any free one. -ERR_ADDRESS_IN_USE. `address` NULL: every interface. */
@@ -64,7 +67,9 @@ int listener_new(uv_loop_t *loop, const struct endpoint *address, listener_accep
 uint16_t listener_port(const struct listener *listener);
 void listener_free(struct listener *listener); /* NULL-safe */
 
-/* Dialling: tries endpoints in order, 100 ms apart, first connected wins; `timeout_ms` over all. */
+/* Dialling: tries endpoints in order, 100 ms apart or as soon as one fails; the first connected wins;
+ * `timeout_ms` over all. `done` is called once, never out of dialer_new, with a socket that it owns or
+ * why the last attempt failed; the dialer is void then. At most ENDPOINTS_MAX endpoints are tried. */
 struct dialer;
 typedef void dialer_done_fn(void *context, int result_or_socket);
 struct dial_how {
@@ -91,6 +96,6 @@ int beacon_socket_new(uv_loop_t *loop, const struct beacon_how *how, struct beac
 /* To every allowed interface's broadcast address and 127.255.255.255 (when loopback is allowed);
  * the interfaces are read anew. Returns how many it was sent to. */
 int beacon_socket_send(struct beacon_socket *socket, const void *datagram, size_t size);
-void beacon_socket_free(struct beacon_socket *socket);
+void beacon_socket_free(struct beacon_socket *socket); /* NULL-safe */
 
 #endif

@@ -65,7 +65,7 @@ enum { STORAGE_NAMESERVERS_MAX = 16 };
 struct storage_config {
 	uint64_t seed;
 	struct id self, disk, machine;
-	struct id cluster; /* none: has never belonged to one */
+	struct id cluster;                       /* none: has never belonged to one */
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* as given or remembered; empty: any */
 	uint64_t start;                          /* mount generation */
 	uint64_t promised_epoch;
@@ -93,7 +93,7 @@ enum storage_event_kind {
 	STORAGE_STORED,    /* transfer, error or digest */
 	STORAGE_PROGRESS,  /* transfer: bytes moved on to the hop behind */
 	STORAGE_FORWARDED, /* transfer: all sent; or error (the glue closed the hop's connection) */
-	STORAGE_SENT,      /* connection, chunk, id: ACT_SEND_CHUNK was not carried out because of error */
+	STORAGE_SENT, /* connection, chunk, id: ACT_SEND_CHUNK was not carried out because of error */
 	STORAGE_TICK,
 };
 
@@ -135,17 +135,17 @@ enum storage_action_kind {
 enum storage_note {
 	NOTE_REGISTERED,      /* id: name server; endpoints[0]; number: epoch */
 	NOTE_LOST_NAMESERVER, /* error */
-	NOTE_REFUSED,         /* error: what the name server said to HELLO or REGISTER; endpoints[0] */
-	NOTE_NO_NAMESERVER,   /* none found yet; said once per search */
-	NOTE_TWO_CLUSTERS,    /* name, id: one of them; it joins none */
-	NOTE_JOINED,          /* id: the cluster; name */
-	NOTE_STORED,          /* chunk; number: its length */
-	NOTE_NOT_STORED,      /* chunk, error */
-	NOTE_DELETED,         /* number: chunks */
-	NOTE_CORRUPT,         /* chunk, error */
-	NOTE_SLOW_HOP,        /* id: the server; chunk */
-	NOTE_HOP_DOWN,        /* id: the server; error */
-	NOTE_DENIED,          /* chunk, error: a ticket that was not honoured */
+	NOTE_REFUSED, /* error: what the name server said to HELLO or REGISTER; endpoints[0] */
+	NOTE_NO_NAMESERVER, /* none found yet; said once per search */
+	NOTE_TWO_CLUSTERS,  /* name, id: one of them; it joins none */
+	NOTE_JOINED,        /* id: the cluster; name */
+	NOTE_STORED,        /* chunk; number: its length */
+	NOTE_NOT_STORED,    /* chunk, error */
+	NOTE_DELETED,       /* number: chunks */
+	NOTE_CORRUPT,       /* chunk, error */
+	NOTE_SLOW_HOP,      /* id: the server; chunk */
+	NOTE_HOP_DOWN,      /* id: the server; error */
+	NOTE_DENIED,        /* chunk, error: a ticket that was not honoured */
 };
 
 struct storage_action {

@@ -22,8 +22,8 @@ struct sim_file {
 	unsigned int refs; /* names in both images, pending changes, handles */
 	unsigned int live; /* names that are seen and handles: while > 0 it takes space */
 	bool directory;
-	bool marked;            /* for walks that meet a file once */
-	struct sim_file *twin;  /* while cloning */
+	bool marked;           /* for walks that meet a file once */
+	struct sim_file *twin; /* while cloning */
 	uint64_t size;
 	uint64_t durable_size;
 	uint64_t allocated;
@@ -51,7 +51,7 @@ struct sim_fate {
 	unsigned int tear_of_256; /* chance that one which is kept is kept in half */
 	struct prng *prng;
 };
-uint64_t sim_file_dirty(const struct sim_file *file); /* sectors */
+uint64_t sim_file_dirty(const struct sim_file *file);      /* sectors */
 void sim_file_forget(struct sim_file *file, uint64_t nth); /* loses the n-th dirty sector */
 void sim_file_crash(struct sim_file *file, const struct sim_fate *fate);
 

@@ -2,30 +2,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-#include <uthash.h>
 
-#include "disk_image.h"
+#include "disk_names.h"
 #include "disk_sim.h"
 #include "error.h"
 
-enum { LIE = 1 };
-
-struct sim_name {
-	struct sim_file *file;
-	UT_hash_handle hh;
-	char path[];
-};
-
-/* A change of names that no sync_dir has made durable yet. */
-struct sim_change {
-	enum { CREATED, RENAMED, UNLINKED } kind;
-	bool chosen;
-	char *path;
-	char *to; /* RENAMED only */
-	struct sim_file *file;
-	TAILQ_ENTRY(sim_change) link;
-};
+/* What `begin` may answer besides an error: go on, or say that all went well and do nothing. */
+enum { GO = 0, LIE = 1 };
 
 struct sim_handle {
 	struct sim_file *file; /* NULL: free */
@@ -37,9 +20,7 @@ struct disk_sim {
 	struct disk disk;
 	pthread_mutex_t mutex;
 	uint64_t capacity;
-	struct sim_name *now;
-	struct sim_name *durable;
-	TAILQ_HEAD(, sim_change) pending;
+	struct disk_names names;
 	struct sim_handle *handles;
 	size_t handle_count;
 	uint64_t steps;
@@ -53,181 +34,558 @@ struct disk_sim {
 	struct disk_sim_costs costs;
 };
 
+static const struct disk_ops sim_ops;
+
 static struct disk_sim *sim_of(struct disk *disk)
 {
 	return (struct disk_sim *)disk;
 }
 
-/* ---- names ---- */
-
-static const char *path_clean(const char *path)
+static bool fault_hits(struct disk_sim *sim, unsigned int kind)
 {
-	while (path[0] == '.' && path[1] == '/')
-		path += 2;
-	return strcmp(path, ".") == 0 ? "" : path;
+	const struct disk_sim_fault *fault = &sim->fault;
+
+	if (!fault->nth || !(fault->kinds & kind))
+		return false;
+	sim->seen++;
+	return sim->seen == fault->nth || (fault->sticky && sim->seen > fault->nth);
 }
 
-static void file_drop(struct sim_file *file)
+/* Locks. Every operation calls `end` afterwards. */
+static int begin(struct disk_sim *sim, unsigned int kind, bool step)
 {
-	assert(file->refs);
-	if (--file->refs == 0)
-		sim_file_free(file);
+	pthread_mutex_lock(&sim->mutex);
+	if (sim->off)
+		return -ERR_IO;
+	if (step) {
+		if (sim->before)
+			sim->before(sim->before_context, sim);
+		sim->steps++;
+		if (sim->off_at && sim->steps >= sim->off_at) {
+			sim->off = true;
+			return -ERR_IO;
+		}
+	}
+	if (fault_hits(sim, kind)) {
+		sim->hits++;
+		return sim->fault.error ? sim->fault.error : LIE;
+	}
+	return GO;
 }
 
-static struct sim_name *name_find(struct sim_name *names, const char *path)
+static int end(struct disk_sim *sim, int rc)
 {
-	struct sim_name *name;
-
-	HASH_FIND_STR(names, path, name);
-	return name;
+	pthread_mutex_unlock(&sim->mutex);
+	return rc == LIE ? 0 : rc;
 }
 
-static void name_remove(struct sim_name **names, struct sim_name *name)
+static struct sim_file *file_of(struct disk_sim *sim, int file)
 {
-	HASH_DEL(*names, name);
-	file_drop(name->file);
-	free(name);
+	assert(file >= 0 && (size_t)file < sim->handle_count && sim->handles[file].file);
+	return sim->handles[file].file;
 }
 
-static void name_put(struct sim_name **names, const char *path, struct sim_file *file)
+static int handle_new(struct disk_sim *sim, struct sim_file *file, int flags)
 {
-	struct sim_name *old = name_find(*names, path);
-	struct sim_name *name = malloc(sizeof(*name) + strlen(path) + 1);
+	size_t at = 0;
 
-	assert(name);
-	strcpy(name->path, path);
-	name->file = file;
+	while (at < sim->handle_count && sim->handles[at].file)
+		at++;
+	if (at == sim->handle_count) {
+		struct sim_handle *grown = realloc(sim->handles, (at + 16) * sizeof(*sim->handles));
+
+		assert(grown);
+		memset(grown + at, 0, 16 * sizeof(*grown));
+		sim->handles = grown;
+		sim->handle_count = at + 16;
+	}
+	sim->handles[at] = (struct sim_handle){ .file = file, .read_only = flags & DISK_READ_ONLY };
 	file->refs++;
-	if (old)
-		name_remove(names, old);
-	HASH_ADD_STR(*names, path, name);
-}
-
-static void name_see(struct disk_sim *sim, const char *path, struct sim_file *file)
-{
-	struct sim_name *old = name_find(sim->now, path);
-
 	file->live++;
-	if (old)
-		old->file->live--;
-	name_put(&sim->now, path, file);
+	return (int)at;
 }
 
-static void name_unsee(struct disk_sim *sim, struct sim_name *name)
+static void handle_close(struct sim_handle *handle)
 {
-	name->file->live--;
-	name_remove(&sim->now, name);
+	handle->file->live--;
+	file_drop(handle->file);
+	*handle = (struct sim_handle){ 0 };
 }
 
-static struct sim_file *file_find(struct disk_sim *sim, const char *path)
+static int open_locked(struct disk_sim *sim, const char *path, int flags)
 {
-	struct sim_name *name = name_find(sim->now, path);
+	struct sim_file *file = names_find(&sim->names, path);
 
-	return name ? name->file : NULL;
+	if (!*path || (file && file->directory))
+		return -ERR_IS_DIR;
+	if (file && flags & DISK_CREATE && flags & DISK_EXCLUSIVE)
+		return -ERR_EXISTS;
+	if (!file) {
+		if (!(flags & DISK_CREATE) || !names_has_parent(&sim->names, path))
+			return -ERR_NOT_FOUND;
+		file = sim_file_new(false);
+		names_create(&sim->names, path, file);
+	}
+	return handle_new(sim, file, flags);
 }
 
-static size_t parent_length(const char *path)
+static int sim_open(struct disk *disk, const char *path, int flags)
 {
-	const char *slash = strrchr(path, '/');
+	struct disk_sim *sim = sim_of(disk);
+	bool step;
+	int rc;
 
-	return slash ? (size_t)(slash - path) : 0;
+	path = path_clean(path);
+	pthread_mutex_lock(&sim->mutex);
+	step = flags & DISK_CREATE && !names_find(&sim->names, path);
+	pthread_mutex_unlock(&sim->mutex);
+	rc = begin(sim, DISK_SIM_OPEN, step);
+	if (rc >= GO)
+		rc = open_locked(sim, path, flags);
+	pthread_mutex_unlock(&sim->mutex);
+	return rc;
 }
 
-static bool parent_is(const char *path, const char *dir)
+/* Closing works even without power: nobody checks it. */
+static int sim_close(struct disk *disk, int file)
 {
-	size_t length = strlen(dir);
+	struct disk_sim *sim = sim_of(disk);
 
-	return parent_length(path) == length && strncmp(path, dir, length) == 0;
+	pthread_mutex_lock(&sim->mutex);
+	/* A crash has closed all handles, and who lived through it closes his again. */
+	if ((size_t)file < sim->handle_count && sim->handles[file].file)
+		handle_close(&sim->handles[file]);
+	return end(sim, 0);
 }
 
-static bool parent_exists(struct sim_name *names, const char *path)
+static int64_t sim_read(struct disk *disk, int file, void *data, size_t size, uint64_t offset)
 {
-	size_t length = parent_length(path);
+	struct disk_sim *sim = sim_of(disk);
+	int64_t rc = begin(sim, DISK_SIM_READ, false);
+
+	if (rc >= GO) {
+		rc = (int64_t)sim_file_read(file_of(sim, file), data, size, offset);
+		sim->costs.reads++;
+	}
+	pthread_mutex_unlock(&sim->mutex);
+	return rc;
+}
+
+static uint64_t space_used(struct disk_sim *sim)
+{
 	struct sim_name *name;
+	uint64_t used = 0;
 
-	if (!length)
-		return true;
-	HASH_FIND(hh, names, path, length, name);
-	return name && name->file->directory;
-}
+	for (name = sim->names.now; name; name = name->hh.next)
+		used += sim_file_charge(name->file);
+	for (size_t i = 0; i < sim->handle_count; i++) {
+		struct sim_file *file = sim->handles[i].file;
 
-/* ---- pending changes ---- */
-
-static void change_add(struct disk_sim *sim, const struct sim_change *what)
-{
-	struct sim_change *change = malloc(sizeof(*change));
-
-	assert(change);
-	*change = *what;
-	change->chosen = false;
-	change->path = strdup(what->path);
-	change->to = what->to ? strdup(what->to) : NULL;
-	assert(change->path && (change->to || !what->to));
-	change->file->refs++;
-	TAILQ_INSERT_TAIL(&sim->pending, change, link);
-}
-
-static void change_free(struct disk_sim *sim, struct sim_change *change)
-{
-	TAILQ_REMOVE(&sim->pending, change, link);
-	file_drop(change->file);
-	free(change->path);
-	free(change->to);
-	free(change);
-}
-
-static void change_apply(struct disk_sim *sim, const struct sim_change *change)
-{
-	struct sim_name *name = name_find(sim->durable, change->path);
-
-	if (change->kind == CREATED) {
-		name_put(&sim->durable, change->path, change->file);
-		return;
+		/* Unlinked, and still open. */
+		if (file && file->live == 1)
+			used += sim_file_charge(file);
 	}
-	if (name && name->file == change->file)
-		name_remove(&sim->durable, name);
-	if (change->kind == RENAMED)
-		name_put(&sim->durable, change->to, change->file);
+	return used;
 }
 
-/* Applies the chosen ones in order and forgets all (at a crash) or only them (at a sync). */
-static void changes_apply(struct disk_sim *sim, bool forget_all)
+static int room_check(struct disk_sim *sim, const struct sim_file *file, uint64_t limit)
 {
-	struct sim_change *change = TAILQ_FIRST(&sim->pending);
+	uint64_t more;
 
-	while (change) {
-		struct sim_change *next = TAILQ_NEXT(change, link);
+	limit = (limit + SIM_PAGE - 1) / SIM_PAGE * SIM_PAGE;
+	if (limit <= sim_file_charge(file))
+		return 0;
+	more = limit - sim_file_charge(file);
+	return space_used(sim) + more > sim->capacity ? -ERR_LOCAL_FULL : 0;
+}
 
-		if (change->chosen)
-			change_apply(sim, change);
-		if (change->chosen || forget_all)
-			change_free(sim, change);
-		change = next;
+static size_t parts_size(const struct iovec *parts, int count)
+{
+	size_t size = 0;
+
+	for (int i = 0; i < count; i++)
+		size += parts[i].iov_len;
+	return size;
+}
+
+static void parts_write(struct sim_file *file, const struct iovec *parts, size_t size,
+			uint64_t offset)
+{
+	while (size) {
+		size_t part = parts->iov_len < size ? parts->iov_len : size;
+
+		if (part)
+			sim_file_write(file, parts->iov_base, part, offset);
+		offset += part;
+		size -= part;
+		parts++;
 	}
 }
 
-static bool change_touches(const struct sim_change *change, const char *dir)
+static int64_t sim_write(struct disk *disk, int file, const struct iovec *parts, int count,
+			 uint64_t offset)
 {
-	return parent_is(change->path, dir) || (change->to && parent_is(change->to, dir));
-}
+	struct disk_sim *sim = sim_of(disk);
+	size_t size = parts_size(parts, count);
+	int rc = begin(sim, DISK_SIM_WRITE, true);
 
-static bool changes_overlap(const struct sim_change *a, const struct sim_change *b)
-{
-	return strcmp(a->path, b->path) == 0 || (a->to && strcmp(a->to, b->path) == 0);
-}
-
-/* A rename between directories takes along what happened to the old name before it. */
-static void changes_choose(struct disk_sim *sim, const char *dir)
-{
-	struct sim_change *change;
-
-	TAILQ_FOREACH_REVERSE(change, &sim->pending, sim_changes, link)
-	{
-		struct sim_change *later = change;
-
-		change->chosen = change_touches(change, dir);
-		while (!change->chosen && (later = TAILQ_NEXT(later, link)))
-			change->chosen = later->chosen && later->kind == RENAMED &&
-					 changes_overlap(change, later);
+	if (rc == GO)
+		rc = room_check(sim, file_of(sim, file), offset + size);
+	if (rc == GO) {
+		assert(!sim->handles[file].read_only);
+		parts_write(file_of(sim, file), parts, size, offset);
+		sim->costs.writes++;
+		sim->costs.bytes_written += size;
+	} else if (rc < 0 && !sim->off && room_check(sim, file_of(sim, file), offset + size) == 0) {
+		parts_write(file_of(sim, file), parts, size / 2, offset);
 	}
+	rc = end(sim, rc);
+	return rc < 0 ? rc : (int64_t)size;
+}
+
+static int sim_sync_file(struct disk *disk, int file)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_SYNC_FILE, true);
+
+	if (rc == GO) {
+		sim_file_sync(file_of(sim, file));
+		sim->costs.syncs++;
+	} else if (rc < 0 && !sim->off) {
+		sim_file_lose(file_of(sim, file));
+	}
+	return end(sim, rc);
+}
+
+static int dir_check(struct disk_sim *sim, const char *path)
+{
+	struct sim_file *file = *path ? names_find(&sim->names, path) : NULL;
+
+	if (!*path)
+		return 0;
+	if (!file)
+		return -ERR_NOT_FOUND;
+	return file->directory ? 0 : -ERR_NOT_DIR;
+}
+
+static int sim_sync_dir(struct disk *disk, const char *path)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_SYNC_DIR, true);
+
+	path = path_clean(path);
+	if (rc == GO)
+		rc = dir_check(sim, path);
+	if (rc == GO) {
+		names_sync(&sim->names, path);
+		sim->costs.dir_syncs++;
+	}
+	return end(sim, rc);
+}
+
+static int sim_rename(struct disk *disk, const char *from, const char *to)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_RENAME, true);
+
+	from = path_clean(from);
+	to = path_clean(to);
+	if (rc == GO && (!names_find(&sim->names, from) || !names_has_parent(&sim->names, to)))
+		rc = -ERR_NOT_FOUND;
+	if (rc == GO)
+		names_rename(&sim->names, from, to);
+	return end(sim, rc);
+}
+
+static int sim_unlink(struct disk *disk, const char *path)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_UNLINK, true);
+	struct sim_file *file;
+
+	path = path_clean(path);
+	file = names_find(&sim->names, path);
+	if (rc == GO && !file)
+		rc = -ERR_NOT_FOUND;
+	if (rc == GO && file->directory)
+		rc = -ERR_IS_DIR;
+	if (rc == GO)
+		names_unlink(&sim->names, path);
+	return end(sim, rc);
+}
+
+static int sim_mkdir(struct disk *disk, const char *path)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_MKDIR, true);
+	struct sim_file *file;
+
+	path = path_clean(path);
+	file = names_find(&sim->names, path);
+	if (rc == GO && file)
+		return end(sim, file->directory ? 0 : -ERR_NOT_DIR);
+	if (rc == GO && !names_has_parent(&sim->names, path))
+		rc = -ERR_NOT_FOUND;
+	if (rc == GO && *path)
+		names_create(&sim->names, path, sim_file_new(true));
+	return end(sim, rc);
+}
+
+static int sim_allocate(struct disk *disk, int file, uint64_t offset, uint64_t size)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_ALLOCATE, true);
+
+	if (rc == GO)
+		rc = room_check(sim, file_of(sim, file), offset + size);
+	if (rc == GO && offset + size > file_of(sim, file)->size) {
+		file_of(sim, file)->size = offset + size;
+		file_of(sim, file)->allocated = offset + size;
+	}
+	return end(sim, rc);
+}
+
+static int sim_truncate(struct disk *disk, int file, uint64_t size)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_TRUNCATE, true);
+
+	if (rc == GO)
+		sim_file_truncate(file_of(sim, file), size);
+	return end(sim, rc);
+}
+
+static int64_t sim_size(struct disk *disk, int file)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int64_t rc = begin(sim, DISK_SIM_SIZE, false);
+
+	if (rc >= GO)
+		rc = (int64_t)file_of(sim, file)->size;
+	pthread_mutex_unlock(&sim->mutex);
+	return rc;
+}
+
+static int list_locked(struct disk_sim *sim, const char *path, disk_list_fn *each, void *context)
+{
+	struct sim_name *name;
+	int rc = dir_check(sim, path);
+
+	for (name = sim->names.now; name && rc == 0; name = name->hh.next)
+		if (path_parent_is(name->path, path))
+			rc = each(context, name->path + strlen(path) + (*path ? 1 : 0),
+				  name->file->directory);
+	return rc;
+}
+
+static int sim_list(struct disk *disk, const char *path, disk_list_fn *each, void *context)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_LIST, false);
+
+	if (rc >= GO)
+		rc = list_locked(sim, path_clean(path), each, context);
+	pthread_mutex_unlock(&sim->mutex);
+	return rc;
+}
+
+static int sim_space(struct disk *disk, struct disk_space *ret)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int rc = begin(sim, DISK_SIM_SPACE, false);
+
+	if (rc >= GO) {
+		uint64_t used = space_used(sim);
+
+		ret->capacity = sim->capacity;
+		ret->free = used < sim->capacity ? sim->capacity - used : 0;
+	}
+	return end(sim, rc);
+}
+
+static int sim_lock(struct disk *disk, const char *path)
+{
+	struct disk_sim *sim = sim_of(disk);
+	int file = sim_open(disk, path, DISK_CREATE);
+	int rc;
+
+	if (file < 0)
+		return file;
+	rc = begin(sim, DISK_SIM_LOCK, false);
+	for (size_t i = 0; rc >= GO && i < sim->handle_count; i++)
+		if (sim->handles[i].lock && sim->handles[i].file == sim->handles[file].file)
+			rc = -ERR_LOCKED;
+	if (rc < GO)
+		handle_close(&sim->handles[file]);
+	else
+		sim->handles[file].lock = true;
+	pthread_mutex_unlock(&sim->mutex);
+	return rc < GO ? rc : file;
+}
+
+static int sim_descriptor(struct disk *disk, int file)
+{
+	(void)disk;
+	(void)file;
+	return -ERR_UNSUPPORTED;
+}
+
+static void sim_free(struct disk *disk)
+{
+	struct disk_sim *sim = sim_of(disk);
+
+	for (size_t i = 0; i < sim->handle_count; i++)
+		if (sim->handles[i].file)
+			handle_close(&sim->handles[i]);
+	names_done(&sim->names);
+	pthread_mutex_destroy(&sim->mutex);
+	free(sim->handles);
+	free(sim);
+}
+
+static const struct disk_ops sim_ops = {
+	.open = sim_open,
+	.close = sim_close,
+	.read = sim_read,
+	.write = sim_write,
+	.sync_file = sim_sync_file,
+	.sync_dir = sim_sync_dir,
+	.rename = sim_rename,
+	.unlink = sim_unlink,
+	.mkdir = sim_mkdir,
+	.allocate = sim_allocate,
+	.truncate = sim_truncate,
+	.size = sim_size,
+	.list = sim_list,
+	.space = sim_space,
+	.lock = sim_lock,
+	.descriptor = sim_descriptor,
+	.free = sim_free,
+};
+
+/* Recursive, because a watcher that is called in the middle of an operation clones the disk. */
+static struct disk_sim *sim_new(uint64_t capacity)
+{
+	struct disk_sim *sim = calloc(1, sizeof(*sim));
+	pthread_mutexattr_t recursive;
+
+	if (!sim)
+		return NULL;
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&sim->mutex, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+	sim->disk.ops = &sim_ops;
+	sim->capacity = capacity;
+	return sim;
+}
+
+struct disk_sim *disk_sim_new(uint64_t capacity)
+{
+	struct disk_sim *sim = sim_new(capacity);
+
+	if (sim)
+		names_init(&sim->names);
+	return sim;
+}
+
+struct disk *disk_sim_disk(struct disk_sim *sim)
+{
+	return &sim->disk;
+}
+
+struct disk_sim *disk_sim_clone(struct disk_sim *sim)
+{
+	struct disk_sim *clone = sim_new(sim->capacity);
+
+	if (!clone)
+		return NULL;
+	pthread_mutex_lock(&sim->mutex);
+	names_copy(&clone->names, &sim->names);
+	pthread_mutex_unlock(&sim->mutex);
+	return clone;
+}
+
+/* ---- crashes ---- */
+
+void disk_sim_crash(struct disk_sim *sim, enum disk_sim_crash_mode mode, uint64_t seed)
+{
+	pthread_mutex_lock(&sim->mutex);
+	for (size_t i = 0; i < sim->handle_count; i++)
+		if (sim->handles[i].file)
+			handle_close(&sim->handles[i]);
+	if (mode != DISK_SIM_KILL)
+		names_power_cut(&sim->names, mode, seed);
+	sim->off = false;
+	sim->off_at = 0;
+	sim->fault = (struct disk_sim_fault){ 0 };
+	pthread_mutex_unlock(&sim->mutex);
+}
+
+/* ---- knobs ---- */
+
+uint64_t disk_sim_steps(const struct disk_sim *sim)
+{
+	return sim->steps;
+}
+
+void disk_sim_power_off_at(struct disk_sim *sim, uint64_t nth)
+{
+	sim->off_at = nth ? sim->steps + nth : 0;
+}
+
+bool disk_sim_power_is_off(const struct disk_sim *sim)
+{
+	return sim->off;
+}
+
+void disk_sim_watch(struct disk_sim *sim, disk_sim_watch_fn *before, void *context)
+{
+	sim->before = before;
+	sim->before_context = context;
+}
+
+void disk_sim_fail(struct disk_sim *sim, const struct disk_sim_fault *fault)
+{
+	sim->fault = *fault;
+	sim->seen = 0;
+	sim->hits = 0;
+}
+
+uint64_t disk_sim_failed(const struct disk_sim *sim)
+{
+	return sim->hits;
+}
+
+int disk_sim_patch(struct disk_sim *sim, const char *path, const struct iovec *data,
+		   uint64_t offset)
+{
+	struct sim_file *file = names_find(&sim->names, path_clean(path));
+
+	return file ? sim_file_patch(file, data->iov_base, data->iov_len, offset) : -ERR_NOT_FOUND;
+}
+
+int disk_sim_flip(struct disk_sim *sim, const char *path, uint64_t offset, uint8_t mask)
+{
+	struct sim_file *file = names_find(&sim->names, path_clean(path));
+	uint8_t byte;
+
+	if (!file)
+		return -ERR_NOT_FOUND;
+	if (sim_file_read(file, &byte, 1, offset) != 1)
+		return -ERR_RANGE;
+	byte ^= mask;
+	return sim_file_patch(file, &byte, 1, offset);
+}
+
+void disk_sim_each_file(struct disk_sim *sim, disk_sim_file_fn *each, void *context)
+{
+	for (struct sim_name *name = sim->names.now; name; name = name->hh.next)
+		if (!name->file->directory)
+			each(context, name->path, name->file->size);
+}
+
+void disk_sim_costs(const struct disk_sim *sim, struct disk_sim_costs *ret)
+{
+	*ret = sim->costs;
 }

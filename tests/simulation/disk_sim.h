@@ -38,18 +38,18 @@ struct disk *disk_sim_disk(struct disk_sim *sim);
 struct disk_sim *disk_sim_clone(struct disk_sim *sim);
 
 enum disk_sim_crash_mode {
-	DISK_SIM_DROP_ALL,  /* only what was synced is left */
-	DISK_SIM_KEEP_ALL,  /* every write and name made it */
-	DISK_SIM_RANDOM,    /* each unsynced sector and name: half of them make it */
-	DISK_SIM_TEAR,      /* as RANDOM, and some sectors are half old, half new */
+	DISK_SIM_DROP_ALL, /* only what was synced is left */
+	DISK_SIM_KEEP_ALL, /* every write and name made it */
+	DISK_SIM_RANDOM,   /* each unsynced sector and name: half of them make it */
+	DISK_SIM_TEAR,     /* as RANDOM, and some sectors are half old, half new */
 	DISK_SIM_DROP_DATA, /* all names and sizes made it, no content: what delayed allocation does */
-	DISK_SIM_DROP_ONE,  /* all but one sector or name, often: the hardest case for checksums */
-	DISK_SIM_KILL,      /* not the power, only the process died: nothing is lost, all is unsynced */
+	DISK_SIM_DROP_ONE, /* all but one sector or name, often: the hardest case for checksums */
+	DISK_SIM_KILL, /* not the power, only the process died: nothing is lost, all is unsynced */
 	DISK_SIM_CRASH_MODES
 };
 
-/* The power fails and comes back: handles and locks are gone, what is left is durable; power is on,
- * faults are removed. */
+/* The power fails and comes back: handles and locks are gone (their owner must have let go of them,
+ * store_abandon() for one), what is left is durable, power is on, faults are removed. */
 void disk_sim_crash(struct disk_sim *sim, enum disk_sim_crash_mode mode, uint64_t seed);
 
 uint64_t disk_sim_steps(const struct disk_sim *sim);
@@ -103,7 +103,7 @@ int disk_sim_patch(struct disk_sim *sim, const char *path, const struct iovec *d
 typedef void disk_sim_file_fn(void *context, const char *path, uint64_t size);
 void disk_sim_each_file(struct disk_sim *sim, disk_sim_file_fn *each, void *context);
 
-/* Bytes that have been synced, and the number of syncs: for cost figures. */
+/* Operations so far, for cost figures. */
 struct disk_sim_costs {
 	uint64_t reads, writes, bytes_written, syncs, dir_syncs;
 };

@@ -45,7 +45,7 @@ static void test_header_layout(void **state)
 	assert_int_equal(header.body_size, sample.body_size);
 }
 
-/* Changes one byte of a good header; the sender can be told about any mistake but one in the id. */
+/* Changes one byte of a good header; the id is read whatever is wrong elsewhere. */
 static int decode_with(size_t at, uint8_t value)
 {
 	uint8_t bytes[FRAME_HEADER_SIZE];

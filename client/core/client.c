@@ -1,0 +1,525 @@
+/* The frame of the core: events in, actions out, operations in line. */
+#include "client_parts.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- the outbox ---- */
+
+void client_outbox_clear(struct client_outbox *outbox)
+{
+	buffer_clear(&outbox->bytes);
+	outbox->count = 0;
+}
+
+void client_outbox_done(struct client_outbox *outbox)
+{
+	buffer_done(&outbox->bytes);
+	free(outbox->actions);
+	*outbox = (struct client_outbox){ 0 };
+}
+
+static bool outbox_grow(struct client_outbox *outbox)
+{
+	size_t capacity = outbox->capacity ? outbox->capacity * 2 : 64;
+	struct client_action *actions = realloc(outbox->actions, capacity * sizeof(*actions));
+
+	if (!actions)
+		return false;
+	outbox->actions = actions;
+	outbox->capacity = capacity;
+	return true;
+}
+
+/* Never NULL: where memory is out, the action goes nowhere and the outbox says that it failed. */
+struct client_action *act(struct client *client, enum client_action_kind kind)
+{
+	struct client_outbox *out = client->out;
+
+	if (out->count == out->capacity && !outbox_grow(out)) {
+		out->failed = true;
+		out->count = 0;
+		if (out->capacity == 0)
+			return &out->nowhere;
+	}
+	out->actions[out->count] = (struct client_action){ .kind = kind };
+	return &out->actions[out->count++];
+}
+
+struct buffer *send_begin(struct client *client)
+{
+	return &client->out->bytes;
+}
+
+void send_end(struct client *client, uint64_t connection)
+{
+	struct client_outbox *out = client->out;
+	size_t start = 0;
+
+	/* Whatever stands behind the last action's bytes is what was just appended. */
+	for (size_t i = out->count; i > 0; i--) {
+		struct client_action *last = &out->actions[i - 1];
+
+		if (last->kind != CLIENT_SEND && last->kind != CLIENT_PROBE)
+			continue;
+		start = last->start + (size_t)last->size;
+		if (last->kind == CLIENT_SEND && i == out->count && last->connection == connection) {
+			last->size = out->bytes.size - last->start;
+			return;
+		}
+		break;
+	}
+	if (out->bytes.error)
+		out->failed = true;
+	if (out->bytes.size > start) {
+		struct client_action *action = act(client, CLIENT_SEND);
+
+		action->connection = connection;
+		action->start = start;
+		action->size = out->bytes.size - start;
+	}
+}
+
+/* ---- ids ---- */
+
+uint64_t connection_new(struct client *client)
+{
+	return client->next_connection += 2;
+}
+
+uint32_t pending_add(struct client *client, enum pending_kind kind, void *owner)
+{
+	struct pending *pending;
+	uint32_t slot;
+
+	if (client->free_count == 0)
+		return 0;
+	slot = client->free_slots[--client->free_count];
+	pending = &client->pending[slot];
+	pending->id += PENDING_MAX; /* the slot's number in the low bits, its use in the high ones */
+	if (pending->id == slot && slot == 0)
+		pending->id += PENDING_MAX;
+	pending->kind = kind;
+	pending->owner = owner;
+	return pending->id;
+}
+
+struct pending *pending_find(struct client *client, uint32_t id)
+{
+	struct pending *pending = &client->pending[id & (PENDING_MAX - 1)];
+
+	return pending->kind != PENDING_FREE && pending->id == id ? pending : NULL;
+}
+
+void pending_remove(struct client *client, uint32_t id)
+{
+	struct pending *pending = pending_find(client, id);
+
+	if (!pending)
+		return;
+	pending->kind = PENDING_FREE;
+	client->free_slots[client->free_count++] = id & (PENDING_MAX - 1);
+}
+
+/* ---- operations ---- */
+
+bool client_is_ready(const struct client *client)
+{
+	return client->control != 0 && client->port_settled;
+}
+
+static void op_run(struct client *client, struct client_op *op)
+{
+	TAILQ_REMOVE(&client->waiting, op, entry);
+	TAILQ_INSERT_TAIL(&client->running, op, entry);
+	op->running = true;
+	op->progress_ms = client->now_ms;
+	client->running_count++;
+	if (op->kind == OP_PUT)
+		put_start(client, op);
+	else
+		get_start(client, op);
+}
+
+static bool op_may_run(const struct client *client, const struct client_op *op)
+{
+	if (op->kind == OP_PUT && !op->put.how.rewindable && client->stream_running)
+		return false;
+	return client->running_count < CLIENT_OPS_MAX;
+}
+
+static void ops_run(struct client *client)
+{
+	struct client_op *op, *next;
+
+	if (!client_is_ready(client))
+		return;
+	for (op = TAILQ_FIRST(&client->waiting); op; op = next) {
+		next = TAILQ_NEXT(op, entry);
+		if (client->running_count >= CLIENT_OPS_MAX)
+			return;
+		if (op_may_run(client, op)) {
+			op_run(client, op);
+			next = TAILQ_FIRST(&client->waiting);
+		}
+	}
+}
+
+static struct client_op *op_new(struct client *client, const struct client_start *start,
+				enum op_kind kind)
+{
+	struct client_op *op = TAILQ_FIRST(&client->spare_ops);
+
+	if (op)
+		TAILQ_REMOVE(&client->spare_ops, op, entry);
+	else
+		op = calloc(1, sizeof(*op));
+	if (!op)
+		return NULL;
+	client->now_ms = start->now_ms;
+	client->out = start->outbox;
+	op->kind = kind;
+	op->user = start->user;
+	op->start_ms = op->progress_ms = start->now_ms;
+	op->running = false;
+	op->in_bulk = false;
+	op->culprit = (struct id){ 0 };
+	buffer_clear(&op->path);
+	return op;
+}
+
+static void op_release(struct client *client, struct client_op *op)
+{
+	if (op->kind == OP_PUT)
+		put_drop(client, op);
+	else if (op->kind == OP_GET)
+		get_drop(client, op);
+	if (op->running) {
+		TAILQ_REMOVE(&client->running, op, entry);
+		client->running_count--;
+	} else {
+		TAILQ_REMOVE(&client->waiting, op, entry);
+	}
+	control_forget(client, op);
+	op->running = false;
+	TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
+}
+
+void op_finish(struct client *client, struct client_op *op, int error, const void *reply)
+{
+	struct client_action *action;
+
+	op_release(client, op);
+	action = act(client, CLIENT_DONE);
+	action->op = op;
+	action->user = op->user;
+	action->error = error;
+	action->reply = reply;
+}
+
+void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
+		   struct client_outbox *outbox)
+{
+	client->now_ms = now_ms;
+	client->out = outbox;
+	op_release(client, op);
+	ops_run(client);
+}
+
+static void request_answered(struct client *client, void *owner, int error, const void *body)
+{
+	op_finish(client, owner, error, body);
+}
+
+struct client_op *client_request(struct client *client, const struct client_start *start,
+				 unsigned int code, void *body, int *ret_error)
+{
+	struct client_op *op = op_new(client, start, OP_REQUEST);
+
+	if (!op) {
+		*ret_error = -ERR_NO_MEMORY;
+		return NULL;
+	}
+	*ret_error = control_ask(
+		client, &(struct asking){ code, body, request_answered, op }, NULL);
+	if (*ret_error < 0) {
+		TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
+		return NULL;
+	}
+	op->running = true;
+	client->running_count++;
+	TAILQ_INSERT_TAIL(&client->running, op, entry);
+	client_want(client, start->now_ms, start->outbox);
+	return op;
+}
+
+static struct client_op *transfer_start(struct client *client, struct client_op *op,
+					struct slice path, int *ret_error)
+{
+	if (op)
+		*ret_error = buffer_append(&op->path, path.data, path.size);
+	else
+		*ret_error = -ERR_NO_MEMORY;
+	if (*ret_error < 0) {
+		if (op)
+			TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&client->waiting, op, entry);
+	client_want(client, client->now_ms, client->out);
+	ops_run(client);
+	return op;
+}
+
+struct client_op *client_put(struct client *client, const struct client_start *start,
+			     const struct client_put *put, int *ret_error)
+{
+	struct client_op *op = op_new(client, start, OP_PUT);
+
+	if (op) {
+		memset(&op->put, 0, offsetof(struct put_state, places));
+		for (unsigned int i = 0; i < CLIENT_PIECES_MAX; i++)
+			op->put.pieces[i].state = PIECE_FREE;
+		op->put.how = *put;
+		op->put.receipts = op->put.few;
+		op->put.receipt_capacity = COPIES_MAX;
+	}
+	return transfer_start(client, op, put->path, ret_error);
+}
+
+struct client_op *client_get(struct client *client, const struct client_start *start,
+			     const struct client_get *get, int *ret_error)
+{
+	struct client_op *op = op_new(client, start, OP_GET);
+
+	if (op) {
+		memset(&op->get, 0, sizeof(op->get));
+		op->get.how = *get;
+	}
+	return transfer_start(client, op, get->path, ret_error);
+}
+
+const struct client_stored *client_op_stored(const struct client_op *op)
+{
+	return &op->put.stored;
+}
+
+const struct entry *client_op_entry(const struct client_op *op)
+{
+	return &op->get.entry;
+}
+
+const struct id *client_op_culprit(const struct client_op *op)
+{
+	return &op->culprit;
+}
+
+/* ---- events ---- */
+
+static void on_tick(struct client *client)
+{
+	struct client_op *op, *next;
+
+	seek_tick(client);
+	control_tick(client);
+	links_tick(client);
+	bulk_tick(client);
+	TAILQ_FOREACH_SAFE(op, &client->running, entry, next)
+	{
+		if (op->kind == OP_PUT)
+			put_tick(client, op);
+		else if (op->kind == OP_GET)
+			get_tick(client, op);
+	}
+}
+
+static void on_listened(struct client *client, int error)
+{
+	if (error == 0) {
+		client->port = client->wanted_port;
+		client->port_settled = true;
+	} else {
+		seek_port_taken(client);
+	}
+}
+
+static void on_opened(struct client *client, uint64_t connection)
+{
+	if (!seek_opened(client, connection))
+		links_opened(client, connection);
+}
+
+static void on_closed(struct client *client, const struct client_event *event)
+{
+	if (event->connection == client->control)
+		seek_lost(client);
+	else if (!seek_closed(client, event->connection, event->error))
+		links_closed(client, event->connection);
+}
+
+static void on_frame(struct client *client, const struct client_event *event)
+{
+	if (event->connection == client->control) {
+		client->heard_ms = client->now_ms;
+		control_frame(client, event->header, event->body);
+	} else if (!seek_frame(client, event)) {
+		links_frame(client, event);
+	}
+}
+
+static void on_moved(struct client *client, uint64_t handle)
+{
+	struct connection *connection;
+
+	HASH_FIND(hh, client->connections, &handle, sizeof(handle), connection);
+	if (connection && connection->link)
+		connection->link->moved_ms = client->now_ms;
+}
+
+static void on_sent(struct client *client, const struct client_event *event)
+{
+	struct pending *pending = pending_find(client, event->token);
+	struct piece *piece;
+
+	if (!pending || pending->kind != PENDING_PIECE)
+		return;
+	piece = pending->owner;
+	piece->op->put.digest = event->digest;
+	if (event->error < 0)
+		op_finish(client, piece->op, event->error, NULL);
+	else
+		piece_sent(client, piece);
+}
+
+void client_step(struct client *client, const struct client_event *event,
+		 struct client_outbox *outbox)
+{
+	client->now_ms = event->now_ms;
+	client->out = outbox;
+	arena_reset(&client->arena);
+	switch (event->kind) {
+	case CLIENT_TICK: on_tick(client); break;
+	case CLIENT_HEARD: seek_heard(client, event); break;
+	case CLIENT_RESOLVED: seek_resolved(client, event); break;
+	case CLIENT_LISTENED: on_listened(client, event->error); break;
+	case CLIENT_ACCEPTED: links_accepted(client, event); break;
+	case CLIENT_OPENED: on_opened(client, event->connection); break;
+	case CLIENT_CLOSED: on_closed(client, event); break;
+	case CLIENT_FRAME: on_frame(client, event); break;
+	case CLIENT_MOVED: on_moved(client, event->connection); break;
+	case CLIENT_FILLED: put_filled(client, event); break;
+	case CLIENT_SENT: on_sent(client, event); break;
+	case CLIENT_RECEIVED: get_received(client, event); break;
+	}
+	ops_run(client);
+}
+
+/* Silence costs nothing: without work there is no tick. */
+uint64_t client_deadline(const struct client *client)
+{
+	bool busy = client->seek.active || client->strangers > 0 ||
+		    !TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting) ||
+		    !TAILQ_EMPTY(&client->requests);
+
+	return busy ? client->now_ms + CLIENT_TICK_MS : UINT64_MAX;
+}
+
+/* ---- the session as a whole ---- */
+
+void client_want(struct client *client, uint64_t now_ms, struct client_outbox *outbox)
+{
+	client->now_ms = now_ms;
+	client->out = outbox;
+	if (client->control == 0 && !client->wanted) {
+		client->wanted = true;
+		client->wanted_ms = now_ms;
+		seek_start(client);
+	}
+}
+
+static void count_links(const struct client *client, struct client_state *ret)
+{
+	const struct connection *connection;
+
+	for (connection = client->connections; connection; connection = connection->hh.next) {
+		if (!connection->ready || !connection->link)
+			continue;
+		if (connection->link->passive)
+			ret->passive++;
+		else
+			ret->active++;
+	}
+}
+
+void client_state(const struct client *client, struct client_state *ret)
+{
+	*ret = (struct client_state){
+		.connected = client->control != 0,
+		.error = client->seek.error,
+		.nameserver = client->nameserver_endpoint,
+		.cluster = client->cluster,
+		.epoch = client->epoch,
+		.port = client->port,
+	};
+	memcpy(ret->cluster_name, client->cluster_name, sizeof(ret->cluster_name));
+	count_links(client, ret);
+}
+
+const struct discovery *client_discovery(const struct client *client)
+{
+	return &client->discovery;
+}
+
+struct client *client_new(const struct client_config *config)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	client->config = *config;
+	client->prng.state = config->seed;
+	TAILQ_INIT(&client->requests);
+	TAILQ_INIT(&client->changes);
+	TAILQ_INIT(&client->spare);
+	TAILQ_INIT(&client->running);
+	TAILQ_INIT(&client->waiting);
+	TAILQ_INIT(&client->spare_ops);
+	TAILQ_INIT(&client->bulk.waiting);
+	memcpy(client->discovery.cluster_name, config->cluster_name,
+	       sizeof(client->discovery.cluster_name));
+	client->seek.last = config->remembered;
+	for (uint32_t i = 0; i < PENDING_MAX; i++) {
+		client->pending[i].id = i;
+		client->free_slots[client->free_count++] = i;
+	}
+	return client;
+}
+
+static void ops_free(struct op_list *list)
+{
+	struct client_op *op, *next;
+
+	TAILQ_FOREACH_SAFE(op, list, entry, next)
+	{
+		buffer_done(&op->path);
+		if (op->kind == OP_PUT && op->put.receipts != op->put.few)
+			free(op->put.receipts);
+		else if (op->kind == OP_GET)
+			free(op->get.chunks);
+		free(op);
+	}
+}
+
+void client_free(struct client *client)
+{
+	if (!client)
+		return;
+	ops_free(&client->running);
+	ops_free(&client->waiting);
+	ops_free(&client->spare_ops);
+	control_done(client);
+	links_done(client);
+	free(client->bulk.places);
+	arena_done(&client->arena);
+	free(client);
+}

@@ -1,0 +1,199 @@
+/* The client as a state machine: finds the name server, keeps the session, makes data connections,
+ * and leads every put and get from its first message to its last. Pure: sockets, files, clock and
+ * the bytes themselves belong to the glue (client/lib), which feeds events in and carries actions out.
+ *
+ * One struct client is one session. Operations are started with client_request, client_put and
+ * client_get; each ends with exactly one CLIENT_DONE action, unless client_cancel came first.
+ *
+ * File bytes never come here. For a put the core says which part of the source goes to which
+ * connection (CLIENT_PAYLOAD) and the glue frames it; for a get it says which transfer belongs to
+ * which part of the sink (CLIENT_RECEIVE) and the glue checks and delivers, in the order in which the
+ * actions came. The glue also keeps the digest of the whole file, as it sees all bytes in order. */
+#ifndef MUSTER_CLIENT_CORE_H
+#define MUSTER_CLIENT_CORE_H
+
+#include <stdbool.h>
+
+#include "beacon.h"
+#include "buffer.h"
+#include "codec.h"
+#include "endpoint.h"
+
+struct client;
+struct client_op;
+
+enum client_limits {
+	CLIENT_OPS_MAX = 256,     /* running at once; more wait in line */
+	CLIENT_PIECES_MAX = 4,    /* chunks of one put on their way */
+	CLIENT_BUFFERS_MAX = 3,   /* the same for a source that cannot be read twice */
+	CLIENT_REQUEST_MS = 4000, /* for the answer to a question */
+	CLIENT_STUCK_MS = 4500,   /* a transfer that gets nowhere for so long has failed */
+	CLIENT_TICK_MS = 50,
+};
+
+enum client_transfer { CLIENT_AUTO, CLIENT_ACTIVE, CLIENT_PASSIVE };
+
+struct client_config {
+	struct id self;
+	struct id machine;
+	char cluster_name[CLUSTER_NAME_MAX + 1]; /* empty: any */
+	bool fixed;                              /* CLIENT_RESOLVE instead of listening to beacons */
+	struct endpoint remembered;              /* family 0: none */
+	enum client_transfer transfer;
+	uint64_t timeout_ms; /* without a name server */
+	uint64_t seed;
+};
+
+enum client_event_kind {
+	CLIENT_TICK,     /* client_deadline() has come; also once at the start */
+	CLIENT_HEARD,    /* beacon, endpoint: where from */
+	CLIENT_RESOLVED, /* endpoints, count; error */
+	CLIENT_LISTENED, /* error, or 0: the leased port is bound */
+	CLIENT_ACCEPTED, /* connection (chosen by the glue, odd) on the leased port; endpoints: peer */
+	CLIENT_OPENED,   /* connection that the core dialled */
+	CLIENT_CLOSED,   /* connection: by the other side, or it could not be made */
+	CLIENT_FRAME,    /* connection, header, body: any but the DATA frames of a transfer */
+	CLIENT_MOVED,    /* connection: bytes of a transfer went out or came in */
+	CLIENT_FILLED,   /* op, size: bytes of the chunk asked for by CLIENT_FILL, last; error */
+	CLIENT_SENT,     /* op, token: a payload has left; digest: of all that was read so far; or error:
+			  * it could not be read and was voided */
+	CLIENT_RECEIVED, /* op, token, size: file bytes delivered; last: that was all of the transfer;
+			  * error: CORRUPT, BAD_REQUEST: of the holder; else of the sink. digest: of
+			  * all bytes from the file's start, with the last ones of a whole file */
+};
+
+struct client_event {
+	enum client_event_kind kind;
+	uint64_t now_ms;
+	uint64_t connection;
+	int error;
+	bool last;
+	const struct beacon *beacon;
+	const struct endpoint *endpoints;
+	unsigned int count;
+	const struct frame_header *header;
+	const uint8_t *body;
+	struct client_op *op;
+	uint32_t token;
+	uint64_t size;
+	struct digest digest;
+};
+
+enum client_action_kind {
+	CLIENT_SEND,    /* connection; size bytes at `start` of the outbox's bytes */
+	CLIENT_DIAL,    /* connection (chosen by the core, even), endpoint */
+	CLIENT_CLOSE,   /* connection: drops what is queued; no event follows */
+	CLIENT_SEEK,    /* flag: listen to beacons, or stop */
+	CLIENT_PROBE,   /* broadcast: BEACON_SIZE bytes at `start` */
+	CLIENT_RESOLVE, /* the name server's address; CLIENT_RESOLVED follows */
+	CLIENT_LISTEN,  /* size: the port; 0: stop; CLIENT_LISTENED follows */
+	CLIENT_FILL,    /* op, offset, size: read so much of the source into memory */
+	CLIENT_DROP,    /* op, offset: a filled chunk is no longer needed */
+	CLIENT_REWIND,  /* op: the put begins again; forget the digest */
+	CLIENT_PAYLOAD, /* connection, op, token, offset, size: DATA frames, id = token */
+	CLIENT_ABORT,   /* connection, token: of a PAYLOAD: void it; of a RECEIVE: swallow what comes */
+	CLIENT_EXPECT,  /* op, size: the get will deliver so much; flag: the whole file */
+	CLIENT_RECEIVE, /* connection, op, token, offset: where in the file the READ starts; size: bytes
+			 * it covers; from, to: part of the file to deliver */
+	CLIENT_DONE,    /* op, error. Request: `reply` is valid until the next step. The op is gone. */
+	CLIENT_CONNECTED, /* error 0: the session stands; else no name server: TWO_CLUSTERS … */
+};
+
+struct client_action {
+	enum client_action_kind kind;
+	uint64_t connection;
+	size_t start;
+	uint64_t size;
+	struct endpoint endpoint;
+	bool flag;
+	int error;
+	void *user; /* of the op */
+	struct client_op *op;
+	uint32_t token;
+	uint64_t offset;
+	uint64_t from;
+	uint64_t to;
+	const void *reply;
+};
+
+struct client_outbox {
+	struct buffer bytes;
+	struct client_action *actions;
+	size_t count;
+	size_t capacity;
+	bool failed; /* out of memory: actions were lost; close the session */
+	struct client_action nowhere;
+};
+
+void client_outbox_clear(struct client_outbox *outbox);
+void client_outbox_done(struct client_outbox *outbox);
+
+struct client *client_new(const struct client_config *config); /* NULL: no memory */
+void client_free(struct client *client);                       /* NULL-safe; ops go without a word */
+
+void client_step(struct client *client, const struct client_event *event,
+		 struct client_outbox *outbox);
+uint64_t client_deadline(const struct client *client); /* of the next CLIENT_TICK; UINT64_MAX: never */
+
+/* What is needed to start anything. */
+struct client_start {
+	uint64_t now_ms;
+	void *user; /* comes back in the op's actions */
+	struct client_outbox *outbox;
+};
+
+/* One message to the name server and its answer. `body` is a struct NAME_request; operation numbers
+ * are filled in. NULL where `ret_error` is set. */
+struct client_op *client_request(struct client *client, const struct client_start *start,
+				 unsigned int code, void *body, int *ret_error);
+
+struct client_put {
+	struct slice path;
+	uint64_t size;    /* SIZE_UNKNOWN: a stream */
+	bool rewindable;  /* any part can be read again; else chunks come through CLIENT_FILL */
+	uint8_t copies;
+	bool replace;
+};
+struct client_op *client_put(struct client *client, const struct client_start *start,
+			     const struct client_put *put, int *ret_error);
+/* The result, valid while CLIENT_DONE is carried out. */
+struct client_stored {
+	uint64_t size;
+	struct digest digest;
+	struct put_commit_reply commit;
+};
+const struct client_stored *client_op_stored(const struct client_op *op);
+
+struct client_get {
+	struct slice path;
+	uint64_t offset;
+	uint64_t length; /* 0: to the end */
+	uint64_t most;   /* TOO_LARGE when there is more to deliver */
+};
+struct client_op *client_get(struct client *client, const struct client_start *start,
+			     const struct client_get *get, int *ret_error);
+const struct entry *client_op_entry(const struct client_op *op); /* without its name */
+
+/* The op is gone at once. */
+void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
+		   struct client_outbox *outbox);
+/* The server that the op's failure was about; none: it does not matter. */
+const struct id *client_op_culprit(const struct client_op *op);
+
+struct client_state {
+	bool connected;
+	int error; /* why not */
+	struct endpoint nameserver;
+	struct id cluster;
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	uint64_t epoch;
+	uint16_t port;
+	unsigned int active;
+	unsigned int passive;
+};
+void client_state(const struct client *client, struct client_state *ret);
+const struct discovery *client_discovery(const struct client *client);
+/* True while somebody waits for the session: operations, or client_want(). */
+void client_want(struct client *client, uint64_t now_ms, struct client_outbox *outbox);
+
+#endif

@@ -1,0 +1,438 @@
+/* What the parts of the client core know of each other. Only client/core includes this.
+ *
+ *     seek.c     who is the name server: beacons, probes, dialling it, HELLO
+ *     control.c  questions to it: ids, operation numbers, sending again, time-outs
+ *     links.c    data connections to storage servers
+ *     put.c      puts: places, seals, commit;  piece.c  one chunk on its way
+ *     bulk.c     places leased ahead for small files
+ *     get.c      gets */
+#ifndef MUSTER_CLIENT_PARTS_H
+#define MUSTER_CLIENT_PARTS_H
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "client_core.h"
+#include "error.h"
+#include "random.h"
+
+enum parts_limits {
+	PENDING_MAX = 4096, /* answers waited for, on all connections: a power of two */
+	DIALS_MAX = 4,      /* attempts at the name server at once */
+	STRANGERS_MAX = 64, /* accepted connections before their HELLO */
+	PIECE_SILENT_MS = 2500,  /* the first hop itself gives up on others after 1 s */
+	LINK_MS = 3000,          /* to get a data connection */
+	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
+	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
+	DIAL_AFTER_MS = 100,     /* for the name server to tell a storage server by itself */
+	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
+	SEAL_EVERY = 64,
+	RESTARTS_MAX = 3,
+	BULK_PLACES_MAX = 256,
+	BULK_LIFE_MS = 5 * 60 * 1000, /* half a lease */
+	PARTS_MAX = 2,                /* transfers of one get at once */
+	OPEN_CHUNKS = 16,
+};
+
+struct node;
+struct piece;
+
+/* ---- what is waited for: an answer with some id on some connection ---- */
+
+enum pending_kind { PENDING_FREE, PENDING_REQUEST, PENDING_PIECE, PENDING_PART };
+
+struct pending {
+	uint32_t id;
+	enum pending_kind kind;
+	void *owner;
+};
+
+/* ---- control.c ---- */
+
+/* `error` 0: `body` is the struct NAME_reply, valid during the call. */
+typedef void answer_fn(struct client *client, void *owner, int error, const void *body);
+
+struct request {
+	uint32_t id;
+	uint16_t code;
+	bool sent; /* on the present connection */
+	uint64_t operation; /* 0: changes nothing */
+	uint64_t deadline_ms;
+	answer_fn *answer; /* NULL: nobody wants to know any more */
+	void *owner;
+	struct buffer frame; /* to be sent again after a broken connection */
+	TAILQ_ENTRY(request) entry;
+	TAILQ_ENTRY(request) change;
+};
+TAILQ_HEAD(request_list, request);
+
+struct asking {
+	unsigned int code;
+	void *body;
+	answer_fn *answer;
+	void *owner;
+};
+int control_ask(struct client *client, const struct asking *asking, struct request **ret);
+void control_tell(struct client *client, unsigned int code, const void *body); /* one-way; may be lost */
+void control_forget(struct client *client, void *owner);
+void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body);
+void control_connected(struct client *client); /* sends what is unsent, all of it again */
+void control_lost(struct client *client);
+void control_tick(struct client *client);
+void control_done(struct client *client);
+
+/* ---- seek.c ---- */
+
+enum dial_stage { ATTEMPT_FREE, ATTEMPT_DIALLING, ATTEMPT_HELLO };
+
+struct attempt {
+	enum dial_stage stage;
+	uint64_t connection;
+	struct endpoint endpoint;
+	uint64_t deadline_ms;
+};
+
+struct seek {
+	bool active;
+	uint64_t since_ms; /* seeking since */
+	uint64_t probe_ms; /* next probe, or next resolving */
+	uint64_t first_ms; /* first acceptable beacon; 0: none */
+	uint64_t retry_ms; /* next try at an address that failed */
+	uint32_t backoff_ms;
+	bool resolving;
+	struct endpoint last; /* tried first */
+	struct attempt attempts[DIALS_MAX];
+	int error; /* last reason */
+};
+
+void seek_start(struct client *client);
+void seek_tick(struct client *client);
+void seek_heard(struct client *client, const struct client_event *event);
+void seek_resolved(struct client *client, const struct client_event *event);
+bool seek_opened(struct client *client, uint64_t connection);
+bool seek_closed(struct client *client, uint64_t connection, int error);
+bool seek_frame(struct client *client, const struct client_event *event);
+void seek_lost(struct client *client); /* the control connection broke */
+void seek_port_taken(struct client *client);
+void seek_hello(struct client *client, uint64_t connection, struct hello_request *hello);
+
+/* ---- links.c ---- */
+
+enum link_state { LINK_NONE, LINK_WAITING, LINK_READY };
+enum way { WAY_UNKNOWN, WAY_ACTIVE, WAY_PASSIVE };
+
+enum waiter_kind { WAITER_PIECE, WAITER_PART };
+struct waiter {
+	enum waiter_kind kind;
+	bool queued;
+	uint64_t since_ms;
+	TAILQ_ENTRY(waiter) entry;
+};
+TAILQ_HEAD(waiter_list, waiter);
+
+struct data_link {
+	struct node *node;
+	uint8_t lane;
+	enum link_state state;
+	bool passive; /* we dialled */
+	bool asked;   /* DIAL sent for this attempt */
+	uint64_t connection;
+	uint64_t since_ms; /* of this attempt */
+	uint64_t moved_ms; /* bytes of a transfer */
+	uint64_t dials[ENDPOINTS_MAX]; /* connections; 0: none */
+	unsigned int dialled;
+	uint64_t dial_ms; /* next one */
+	struct waiter_list waiters;
+};
+
+struct node {
+	struct id id;
+	struct id machine;
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	unsigned int endpoint_count;
+	enum way way;
+	uint64_t way_until_ms;
+	bool told; /* by the name server itself, in this session */
+	struct data_link links[2];
+	UT_hash_handle hh;
+};
+
+struct connection {
+	uint64_t handle;
+	struct data_link *link; /* NULL: a stranger */
+	bool ready;
+	bool passive;
+	struct endpoint peer;
+	uint64_t deadline_ms; /* of a stranger */
+	UT_hash_handle hh;
+};
+
+struct node *node_learn(struct client *client, const struct node_address *address);
+struct node *node_find(struct client *client, const struct id *id);
+/* The link if it can be used now; else NULL, and the waiter is called when it can. */
+struct data_link *link_use(struct client *client, struct node *node, uint8_t lane,
+			   struct waiter *waiter);
+void link_unwait(struct data_link *link, struct waiter *waiter);
+/* It is of no use any more: closes it, and tells everybody who uses it. */
+void link_fail(struct client *client, struct data_link *link);
+void links_tick(struct client *client);
+void links_accepted(struct client *client, const struct client_event *event);
+void links_opened(struct client *client, uint64_t connection);
+void links_closed(struct client *client, uint64_t connection);
+void links_frame(struct client *client, const struct client_event *event);
+void links_new_port(struct client *client); /* a new proof: servers must be told anew */
+void links_done(struct client *client);
+
+/* ---- ops ---- */
+
+struct holder_at {
+	struct node *node;
+	struct ticket ticket;
+};
+
+struct chunk_place {
+	uint64_t chunk;
+	unsigned int count;
+	struct holder_at holders[COPIES_MAX];
+};
+
+enum piece_state {
+	PIECE_FREE,
+	PIECE_LINK,      /* waits for a connection */
+	PIECE_SENDING,   /* WRITE is out, its payload leaves */
+	PIECE_WAITING,   /* for receipts */
+	PIECE_REPLACING, /* PUT_REPLACE is out */
+	PIECE_DONE,
+};
+
+struct piece {
+	struct waiter waiter; /* first: a waiter is its piece */
+	struct client_op *op;
+	enum piece_state state;
+	uint64_t index;
+	uint32_t length;
+	uint32_t token;
+	bool read;  /* once, from end to end */
+	bool sent;  /* in this try */
+	bool final; /* the last reply of this try is there */
+	int status; /* it refused */
+	unsigned int enough; /* receipts, for the file to count as safe */
+	unsigned int replaced;
+	struct data_link *link;
+	uint64_t moved_ms;
+	struct chunk_place place; /* the hops of the next or present try */
+	unsigned int receipt_count;
+	struct receipt receipts[COPIES_MAX];
+	struct id dead;
+};
+
+struct part {
+	struct waiter waiter; /* first */
+	struct client_op *op;
+	bool used;
+	uint64_t chunk; /* index in the file */
+	uint64_t from;  /* file bytes still to deliver */
+	uint64_t to;
+	uint32_t token; /* 0: not asked yet */
+	struct data_link *link;
+	unsigned int holder;
+	unsigned int tried; /* bits */
+	bool corrupt;       /* some holder had a bad copy */
+	bool refused;       /* some ticket did not count any more */
+	uint64_t moved_ms;
+};
+
+struct located {
+	uint64_t chunk;
+	uint32_t length;
+	unsigned int count;
+	struct holder_at holders[COPIES_MAX];
+};
+
+enum op_kind { OP_REQUEST, OP_PUT, OP_GET };
+
+struct put_state {
+	struct client_put how;
+	bool begun;
+	bool bulk; /* its place was leased ahead */
+	bool asking; /* for places */
+	bool ended; /* a stream's end is known */
+	bool filling;
+	bool committing;
+	unsigned int restarts;
+	uint64_t put;
+	uint64_t chunk_size;
+	uint8_t copies_wanted;
+	uint64_t busy_ms; /* ask again then; 0: no */
+	uint64_t next;    /* index of the next piece to start */
+	uint64_t filled;  /* bytes of it, of a stream */
+	uint64_t leased;  /* places leased in all */
+	uint64_t size;
+	struct digest digest;
+	unsigned int place_first;
+	unsigned int place_count;
+	unsigned int unsealed; /* chunks whose receipts are here */
+	unsigned int sealing;  /* receipts handed in with the PUT_SEAL that is out */
+	uint64_t chunk;        /* with bulk: its id */
+	struct client_stored stored;
+	struct receipt *receipts; /* to be handed in; `few` as long as they fit */
+	unsigned int receipt_count;
+	unsigned int receipt_capacity;
+	struct chunk_place places[PLACES_AHEAD];
+	struct piece pieces[CLIENT_PIECES_MAX];
+	struct receipt few[COPIES_MAX];
+};
+
+struct get_state {
+	struct client_get how;
+	bool opened;
+	bool asking;
+	bool large;
+	unsigned int reopened; /* since something was delivered */
+	struct entry entry;
+	uint64_t from; /* next byte to ask for */
+	uint64_t at;   /* next byte to be delivered */
+	uint64_t to;
+	uint64_t first; /* index of chunks[0] */
+	unsigned int count;
+	unsigned int capacity;
+	struct located *chunks;
+	unsigned int current; /* of parts: the one that is delivered now */
+	struct part parts[PARTS_MAX];
+};
+
+struct client_op {
+	enum op_kind kind;
+	bool running;
+	void *user;
+	uint64_t start_ms;
+	uint64_t progress_ms;
+	struct buffer path;
+	struct id culprit;
+	TAILQ_ENTRY(client_op) entry;
+	TAILQ_ENTRY(client_op) bulk_entry;
+	bool in_bulk;
+	union {
+		struct put_state put;
+		struct get_state get;
+	};
+};
+TAILQ_HEAD(op_list, client_op);
+
+struct bulk_place {
+	uint64_t leased_ms;
+	uint8_t copies;
+	struct chunk_place place;
+};
+
+struct bulk {
+	struct bulk_place *places; /* BULK_PLACES_MAX */
+	unsigned int count;
+	bool asking;
+	uint8_t asked_copies;
+	uint64_t busy_ms;
+	struct op_list waiting;
+};
+
+struct client {
+	struct client_config config;
+	uint64_t now_ms;
+	struct client_outbox *out;
+	struct arena arena;
+	struct prng prng;
+	uint64_t next_connection;
+	bool wanted; /* somebody waits for the session */
+	uint64_t wanted_ms;
+
+	/* session */
+	struct seek seek;
+	struct discovery discovery;
+	uint64_t control; /* connection; 0: none */
+	uint64_t heard_ms; /* anything from the name server */
+	uint64_t lost_ms;
+	struct id nameserver;
+	struct endpoint nameserver_endpoint;
+	struct id cluster;
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	uint64_t epoch;
+	uint16_t port;
+	uint16_t wanted_port;
+	unsigned int port_tries;
+	bool port_settled;
+	struct id proof;
+
+	/* control */
+	struct pending pending[PENDING_MAX];
+	uint32_t free_slots[PENDING_MAX];
+	unsigned int free_count;
+	uint64_t last_operation;
+	struct request_list requests;
+	struct request_list changes;
+	struct request_list spare;
+
+	/* data */
+	struct node *nodes;
+	struct connection *connections;
+	unsigned int strangers;
+
+	/* ops */
+	struct op_list running;
+	struct op_list waiting;
+	struct op_list spare_ops;
+	unsigned int running_count;
+	unsigned int small_puts;
+	unsigned int large_gets;
+	bool stream_running;
+	struct bulk bulk;
+};
+
+/* client.c */
+struct client_action *act(struct client *client, enum client_action_kind kind);
+/* Where bytes for `connection` are to be appended; then send_end. */
+struct buffer *send_begin(struct client *client);
+void send_end(struct client *client, uint64_t connection);
+uint32_t pending_add(struct client *client, enum pending_kind kind, void *owner); /* 0: full */
+struct pending *pending_find(struct client *client, uint32_t id);
+void pending_remove(struct client *client, uint32_t id);
+void op_finish(struct client *client, struct client_op *op, int error, const void *reply);
+uint64_t connection_new(struct client *client);
+bool client_is_ready(const struct client *client); /* transfers can begin */
+
+/* put.c */
+void put_start(struct client *client, struct client_op *op);
+void put_go_on(struct client *client, struct client_op *op);
+void put_filled(struct client *client, const struct client_event *event);
+void put_piece_done(struct client *client, struct piece *piece);
+void put_retry(struct client *client, struct client_op *op, int error);
+void put_drop(struct client *client, struct client_op *op); /* releases all it uses */
+void put_tick(struct client *client, struct client_op *op);
+void put_commit(struct client *client, struct client_op *op);
+bool place_take(struct client *client, struct chunk_place *ret, const struct place *place,
+		const struct node_address *nodes, uint16_t node_count);
+
+/* piece.c */
+void piece_start(struct client *client, struct piece *piece);
+void piece_link_ready(struct client *client, struct piece *piece);
+void piece_hop_dead(struct client *client, struct piece *piece);
+void piece_reply(struct client *client, struct piece *piece, const struct message *message);
+void piece_sent(struct client *client, struct piece *piece);
+void piece_drop(struct client *client, struct piece *piece);
+void piece_tick(struct client *client, struct piece *piece);
+
+/* bulk.c */
+bool bulk_want(struct client *client, struct client_op *op); /* false: not for this one */
+void bulk_leave(struct client *client, struct client_op *op);
+void bulk_tick(struct client *client);
+void bulk_reset(struct client *client);
+void bulk_return(struct client *client);
+
+/* get.c */
+void get_start(struct client *client, struct client_op *op);
+void get_received(struct client *client, const struct client_event *event);
+void get_drop(struct client *client, struct client_op *op);
+void get_tick(struct client *client, struct client_op *op);
+void part_link_ready(struct client *client, struct part *part);
+void part_failed(struct client *client, struct part *part, int error);
+void part_refused(struct client *client, struct part *part, const struct message *message);
+
+#endif

@@ -1,0 +1,237 @@
+/* Questions to the name server. Each is kept, encoded, until it is answered, so that it can be sent
+ * again over the next connection; operation numbers make that harmless. */
+#include "client_parts.h"
+
+#include <stdlib.h>
+
+static struct request *request_new(struct client *client)
+{
+	struct request *request = TAILQ_FIRST(&client->spare);
+
+	if (request)
+		TAILQ_REMOVE(&client->spare, request, entry);
+	else
+		request = calloc(1, sizeof(*request));
+	if (!request)
+		return NULL;
+	request->id = pending_add(client, PENDING_REQUEST, request);
+	if (request->id == 0) {
+		TAILQ_INSERT_HEAD(&client->spare, request, entry);
+		return NULL;
+	}
+	request->sent = false;
+	request->operation = 0;
+	buffer_clear(&request->frame);
+	return request;
+}
+
+static void request_done(struct client *client, struct request *request)
+{
+	pending_remove(client, request->id);
+	TAILQ_REMOVE(&client->requests, request, entry);
+	if (request->operation)
+		TAILQ_REMOVE(&client->changes, request, change);
+	TAILQ_INSERT_HEAD(&client->spare, request, entry);
+}
+
+static void request_send(struct client *client, struct request *request)
+{
+	struct buffer *out = send_begin(client);
+
+	if (buffer_append(out, request->frame.data, request->frame.size) < 0)
+		return;
+	send_end(client, client->control);
+	request->sent = true;
+	request->deadline_ms = client->now_ms + CLIENT_REQUEST_MS;
+}
+
+/* Messages that change something begin with these two numbers, whatever follows. */
+static void number_operation(struct client *client, struct request *request, void *body)
+{
+	const struct request *first = TAILQ_FIRST(&client->changes);
+	uint64_t numbers[2];
+
+	request->operation = ++client->last_operation;
+	numbers[0] = request->operation;
+	numbers[1] = first ? first->operation : request->operation;
+	memcpy(body, numbers, sizeof(numbers));
+}
+
+int control_ask(struct client *client, const struct asking *asking, struct request **ret)
+{
+	struct request *request = request_new(client);
+	int rc;
+
+	if (!request)
+		return -ERR_NO_MEMORY;
+	request->code = (uint16_t)asking->code;
+	request->answer = asking->answer;
+	request->owner = asking->owner;
+	TAILQ_INSERT_TAIL(&client->requests, request, entry);
+	if (message_info(asking->code)->flags & MESSAGE_CHANGES) {
+		number_operation(client, request, asking->body);
+		TAILQ_INSERT_TAIL(&client->changes, request, change);
+	}
+	rc = request_encode(&request->frame, asking->code, request->id, asking->body);
+	if (rc < 0) {
+		request_done(client, request);
+		return rc;
+	}
+	if (client->control)
+		request_send(client, request);
+	if (ret)
+		*ret = request;
+	return 0;
+}
+
+void control_tell(struct client *client, unsigned int code, const void *body)
+{
+	if (client->control == 0)
+		return;
+	if (request_encode(send_begin(client), code, 0, body) == 0)
+		send_end(client, client->control);
+}
+
+void control_forget(struct client *client, void *owner)
+{
+	struct request *request, *next;
+
+	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next)
+	{
+		if (request->owner != owner)
+			continue;
+		request->answer = NULL;
+		request->owner = NULL;
+		if (!request->sent)
+			request_done(client, request);
+	}
+}
+
+/* Nobody asked for the put that a late answer opened. */
+static void answer_nobody(struct client *client, unsigned int code, int error, const void *body)
+{
+	if (code == MSG_put_begin && error == 0)
+		control_tell(client, MSG_put_abort,
+			     &(struct put_abort_request){
+				     ((const struct put_begin_reply *)body)->put });
+}
+
+static void request_answer(struct client *client, struct request *request, int error,
+			   const void *body)
+{
+	answer_fn *answer = request->answer;
+	void *owner = request->owner;
+	unsigned int code = request->code;
+
+	request_done(client, request);
+	if (answer)
+		answer(client, owner, error, body);
+	else
+		answer_nobody(client, code, error, body);
+}
+
+static void drop_connection(struct client *client)
+{
+	act(client, CLIENT_CLOSE)->connection = client->control;
+	seek_lost(client);
+}
+
+static void serve(struct client *client, const struct frame_header *header,
+		  const struct message *message)
+{
+	struct buffer *out = send_begin(client);
+
+	if (header->type == MSG_ping) {
+		const struct ping_request *ping = message->body;
+
+		reply_encode(out, MSG_ping, header->id, &(struct ping_reply){ ping->cookie });
+	} else {
+		refusal_encode(out, header->type, header->id, -ERR_UNSUPPORTED);
+	}
+	send_end(client, client->control);
+}
+
+void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body)
+{
+	struct pending *pending = pending_find(client, header->id);
+	struct message message;
+	int rc = message_decode(header, body, &client->arena, &message);
+
+	if (rc < 0 && !(rc == -ERR_UNSUPPORTED && !header->reply)) {
+		drop_connection(client);
+		return;
+	}
+	if (!header->reply) {
+		serve(client, header, &message);
+		return;
+	}
+	if (pending && pending->kind == PENDING_REQUEST &&
+	    ((struct request *)pending->owner)->code == header->type)
+		request_answer(client, pending->owner, -(int)message.status, message.body);
+}
+
+void control_connected(struct client *client)
+{
+	struct request *request;
+
+	TAILQ_FOREACH(request, &client->requests, entry)
+	{
+		if (!request->sent)
+			request_send(client, request);
+	}
+}
+
+void control_lost(struct client *client)
+{
+	struct request *request, *next;
+
+	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next)
+	{
+		request->sent = false;
+		if (!request->answer)
+			request_done(client, request);
+	}
+}
+
+static struct request *find_late(struct client *client)
+{
+	struct request *request;
+
+	TAILQ_FOREACH(request, &client->requests, entry)
+	{
+		if (request->sent && client->now_ms >= request->deadline_ms)
+			return request;
+	}
+	return NULL;
+}
+
+/* A name server that answers nothing at all may be gone without a word: it is looked for anew. */
+void control_tick(struct client *client)
+{
+	struct request *late;
+	bool any = false;
+
+	while ((late = find_late(client)) != NULL) {
+		any = true;
+		request_answer(client, late, -ERR_TIMEOUT, NULL);
+	}
+	if (any && client->control && client->now_ms - client->heard_ms >= CLIENT_REQUEST_MS)
+		drop_connection(client);
+}
+
+static void list_free(struct request_list *list)
+{
+	struct request *request, *next;
+
+	TAILQ_FOREACH_SAFE(request, list, entry, next)
+	{
+		buffer_done(&request->frame);
+		free(request);
+	}
+}
+
+void control_done(struct client *client)
+{
+	list_free(&client->requests);
+	list_free(&client->spare);
+}

@@ -1,0 +1,469 @@
+#include <assert.h>
+
+#include "ns_state.h"
+
+/* ---- dispatch: one typed thunk per message, all from the table ---- */
+
+union any_reply {
+#define HANDLES_REPLY_NAMESERVER(name) struct name##_reply name;
+#define HANDLES_REPLY_ANY(name)        HANDLES_REPLY_NAMESERVER(name)
+#define HANDLES_REPLY_STORAGE(name)
+#define HANDLES_REPLY_CLIENT(name)
+#define MESSAGE(code, name, to, flags, text) HANDLES_REPLY_##to(name)
+#include "messages.def"
+};
+
+typedef int thunk_fn(struct nameserver *ns, struct session *from, const void *request,
+		     union any_reply *reply);
+
+#define THUNK_NAMESERVER(name)                                                             \
+	static int thunk_##name(struct nameserver *ns, struct session *from,               \
+				const void *request, union any_reply *reply)               \
+	{                                                                                  \
+		return on_##name(ns, from, (const struct name##_request *)request,         \
+				 &reply->name);                                            \
+	}
+#define THUNK_ANY(name) THUNK_NAMESERVER(name)
+#define THUNK_STORAGE(name)
+#define THUNK_CLIENT(name)
+#define MESSAGE(code, name, to, flags, text) THUNK_##to(name)
+#include "messages.def"
+
+struct handler {
+	unsigned int code;
+	thunk_fn *call;
+};
+
+#define ROW_NAMESERVER(number, name) { number, thunk_##name },
+#define ROW_ANY(number, name)        ROW_NAMESERVER(number, name)
+#define ROW_STORAGE(number, name)
+#define ROW_CLIENT(number, name)
+static const struct handler handlers[] = {
+#define MESSAGE(code, name, to, flags, text) ROW_##to(code, name)
+#include "messages.def"
+};
+
+static thunk_fn *handler_of(unsigned int code)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+		if (handlers[i].code == code)
+			return handlers[i].call;
+	}
+	return NULL;
+}
+
+/* DATA belongs to data connections. */
+int on_data(struct nameserver *ns, struct session *from, const struct data_request *request,
+	    struct data_reply *reply)
+{
+	(void)ns;
+	(void)from;
+	(void)request;
+	(void)reply;
+	return -ERR_UNSUPPORTED;
+}
+
+int on_ping(struct nameserver *ns, struct session *from, const struct ping_request *request,
+	    struct ping_reply *reply)
+{
+	(void)ns;
+	(void)from;
+	reply->cookie = request->cookie;
+	return 0;
+}
+
+/* ---- requests ---- */
+
+/* Codes 0x10 to 0x2f are a client's business, 0x40 to 0x43 a storage server's. */
+static bool role_may(const struct session *from, unsigned int code)
+{
+	if (code >= MSG_stat && code < MSG_nodes)
+		return from->client != NULL;
+	if (code >= MSG_register && code < MSG_corrupt)
+		return from->role == ROLE_STORAGE;
+	return true;
+}
+
+static void refuse(struct nameserver *ns, const struct session *from,
+		   const struct frame_header *header, int error)
+{
+	struct buffer *bytes = &ns->held.bytes;
+	size_t before = bytes->size;
+
+	if (refusal_encode(bytes, header->type, header->id, error) < 0 ||
+	    held_add(ns, from->conn, bytes->size - before) < 0)
+		ns->failed = true;
+}
+
+/* Repeats the recorded answer, if there is one: 1. */
+static int repeat(struct nameserver *ns, const struct session *from,
+		  const struct frame_header *header)
+{
+	struct buffer *bytes = &ns->held.bytes;
+	struct slice answer;
+	uint8_t *copy;
+	int rc = result_get(ns->kv, &from->self, header->arg1, &answer);
+
+	if (rc < 0)
+		return rc == -ERR_NOT_FOUND ? 0 : rc;
+	if (answer.size < FRAME_HEADER_SIZE || (get_u16(answer.data) & 0x7fff) != header->type)
+		return -ERR_BAD_REQUEST;
+	copy = buffer_extend(bytes, answer.size);
+	if (!copy)
+		return -ERR_NO_MEMORY;
+	memcpy(copy, answer.data, answer.size);
+	put_u32(copy + 4, header->id);
+	rc = held_add(ns, from->conn, answer.size);
+	return rc < 0 ? rc : 1;
+}
+
+enum { TRIM_STEP = 64 };
+
+/* Encodes the answer and, if the request changed something, records it. */
+static int answer(struct nameserver *ns, const struct session *from, const struct message *request,
+		  const union any_reply *reply, const struct frame_header *header)
+{
+	struct buffer *bytes = &ns->held.bytes;
+	size_t before = bytes->size;
+	int rc = reply_encode(bytes, header->type, header->id, reply);
+
+	if (rc < 0)
+		return rc;
+	if (request->info->flags & MESSAGE_CHANGES) {
+		struct slice frame = { bytes->data + before, bytes->size - before };
+
+		rc = result_put(ns->kv, &from->self, header->arg1, frame);
+		if (rc == 0)
+			rc = result_trim(ns->kv, &from->self, header->arg2, TRIM_STEP);
+		if (rc < 0)
+			return rc;
+	}
+	return held_add(ns, from->conn, bytes->size - before);
+}
+
+static int handle(struct nameserver *ns, struct session *from, const struct message *request,
+		  const struct frame_header *header)
+{
+	bool changes = request->info->flags & MESSAGE_CHANGES;
+	union any_reply reply;
+	uint32_t before = ns->kv->batch_count;
+	int rc;
+
+	if (changes && (header->arg1 == 0 || header->arg2 > header->arg1))
+		return -ERR_BAD_REQUEST;
+	rc = changes ? repeat(ns, from, header) : 0;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	memset(&reply, 0, sizeof(reply));
+	rc = handler_of(header->type)(ns, from, request->body, &reply);
+	if (rc >= 0 && !(request->info->flags & MESSAGE_ONE_WAY))
+		rc = answer(ns, from, request, &reply, header);
+	if (rc < 0 && ns->kv->batch_count != before)
+		ns->failed = true;
+	return rc;
+}
+
+static void on_request(struct nameserver *ns, struct session *from, const struct ns_event *event)
+{
+	const struct frame_header *header = event->header;
+	const struct message_info *info = message_info(header->type);
+	struct message request;
+	int rc;
+
+	if (!from->role && !(info && info->flags & MESSAGE_EARLY)) {
+		session_close(ns, from);
+		return;
+	}
+	if (!info || !handler_of(header->type) || (from->role && !role_may(from, header->type))) {
+		if (!info || !(info->flags & MESSAGE_ONE_WAY))
+			refuse(ns, from, header, -ERR_UNSUPPORTED);
+		return;
+	}
+	rc = message_decode(header, event->body, &ns->arena, &request);
+	if (rc < 0) {
+		refuse(ns, from, header, rc);
+		session_close(ns, from);
+		return;
+	}
+	rc = handle(ns, from, &request, header);
+	if (rc < 0 && !(info->flags & MESSAGE_ONE_WAY))
+		refuse(ns, from, header, rc);
+	if (!from->role && header->type == MSG_hello)
+		session_close(ns, from);
+}
+
+static void on_frame(struct nameserver *ns, const struct ns_event *event)
+{
+	struct session *from = session_find(ns, event->conn);
+
+	if (!from || from->closing)
+		return;
+	if (from->member)
+		member_heard(ns, from->member);
+	if (!event->header->reply)
+		on_request(ns, from, event);
+	else if (event->header->type == MSG_delete && from->member)
+		delete_answered(ns, from->member, event->header);
+}
+
+static void on_malformed(struct nameserver *ns, const struct ns_event *event)
+{
+	struct session *from = session_find(ns, event->conn);
+
+	if (!from || from->closing)
+		return;
+	if (event->header && !event->header->reply)
+		refuse(ns, from, event->header, -ERR_BAD_REQUEST);
+	session_close(ns, from);
+}
+
+static void on_closed(struct nameserver *ns, const struct ns_event *event)
+{
+	struct session *session = session_find(ns, event->conn);
+
+	if (session)
+		session_gone(ns, session);
+}
+
+/* ---- time ---- */
+
+uint64_t uptime_ms(const struct nameserver *ns)
+{
+	return ns->uptime_base_ms + (ns->now_ms - ns->started_ms);
+}
+
+enum { UPTIME_WITH_BATCH_MS = 10 * 1000, UPTIME_ALONE_MS = 10 * 60 * 1000 };
+
+/* The running time goes into the catalogue now and then, at best with a batch that leaves anyway. */
+static void uptime_save(struct nameserver *ns)
+{
+	uint64_t age = uptime_ms(ns) - ns->uptime_saved_ms;
+
+	if (age < (ns->kv->batch_count ? UPTIME_WITH_BATCH_MS : UPTIME_ALONE_MS))
+		return;
+	if (setting_put_u64(ns->kv, "uptime", uptime_ms(ns)) < 0)
+		ns->failed = true;
+	ns->uptime_saved_ms = uptime_ms(ns);
+}
+
+static void on_tick(struct nameserver *ns)
+{
+	sessions_tick(ns);
+	clients_tick(ns);
+	puts_tick(ns);
+	members_tick(ns);
+	garbage_tick(ns);
+	results_tick(ns);
+	sweep_tick(ns);
+	beacons_tick(ns);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t nameserver_deadline(const struct nameserver *ns)
+{
+	uint64_t at = earlier(beacons_deadline(ns), members_deadline(ns));
+
+	at = earlier(at, sessions_deadline(ns));
+	at = earlier(at, clients_deadline(ns));
+	at = earlier(at, puts_deadline(ns));
+	at = earlier(at, garbage_deadline(ns));
+	at = earlier(at, results_deadline(ns));
+	at = earlier(at, sweep_deadline(ns));
+	return earlier(at, ns->started_ms + ns->uptime_saved_ms - ns->uptime_base_ms +
+				   UPTIME_ALONE_MS);
+}
+
+/* ---- turns ---- */
+
+static void seal(struct nameserver *ns)
+{
+	struct ns_outbox *outbox = ns->outbox;
+	struct batch_head head = {
+		.epoch = ns->epoch,
+		.sequence = ns->sequence + 1,
+		.previous = ns->hash,
+	};
+	struct ns_action *action;
+	int rc;
+
+	if (ns->kv->batch_count == 0 || ns->failed)
+		return;
+	action = outbox_add(outbox, NS_COMMIT);
+	if (!action)
+		return;
+	rc = batch_seal(ns->kv, &head, &outbox->bytes, &ns->hash);
+	if (rc < 0) {
+		ns->failed = true;
+		outbox->count--;
+		return;
+	}
+	action->size = outbox->bytes.size - action->offset;
+	action->sequence = head.sequence;
+	ns->sequence = head.sequence;
+}
+
+static void end_turn(struct nameserver *ns)
+{
+	uptime_save(ns);
+	seal(ns);
+	if (ns->failed) {
+		if (!ns->failed_told)
+			outbox_add(ns->outbox, NS_FAILED);
+		ns->failed_told = true;
+		return;
+	}
+	held_seal(ns);
+	held_release(ns);
+}
+
+void nameserver_end_turn(struct nameserver *ns, struct ns_outbox *outbox)
+{
+	ns->outbox = outbox;
+	end_turn(ns);
+	ns->outbox = NULL;
+}
+
+static void on_event(struct nameserver *ns, const struct ns_event *event)
+{
+	switch (event->kind) {
+	case NS_OPENED: session_opened(ns, event); break;
+	case NS_FRAME: on_frame(ns, event); break;
+	case NS_CLOSED: on_closed(ns, event); break;
+	case NS_MALFORMED: on_malformed(ns, event); break;
+	case NS_PROBE: beacon_probed(ns); break;
+	case NS_DURABLE:
+		ns->durable = event->sequence > ns->durable ? event->sequence : ns->durable;
+		held_release(ns);
+		break;
+	case NS_TICK: on_tick(ns); break;
+	}
+}
+
+void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox)
+{
+	assert(event->now_ms >= ns->now_ms);
+	ns->now_ms = event->now_ms;
+	ns->wall_ms = event->wall_ms;
+	ns->outbox = outbox;
+	if (!ns->failed)
+		on_event(ns, event);
+	if (ns->kv->batch.size > TURN_SIZE_MAX)
+		end_turn(ns);
+	arena_reset(&ns->arena);
+	ns->outbox = NULL;
+}
+
+/* ---- life ---- */
+
+static void config_complete(struct nameserver_config *config)
+{
+#define DEFAULT(field, value) config->field = config->field ? config->field : (value)
+	DEFAULT(client_port_first, CLIENT_PORT_FIRST);
+	DEFAULT(client_port_last, CLIENT_PORT_LAST);
+	DEFAULT(copies, COPIES_DEFAULT);
+	DEFAULT(chunk_size, CHUNK_SIZE_DEFAULT);
+	DEFAULT(heartbeat_ms, HEARTBEAT_MS);
+	DEFAULT(suspect_after_ms, SUSPECT_AFTER_MS);
+	DEFAULT(dead_after_ms, DEAD_AFTER_MS);
+	DEFAULT(beacon_interval_ms, BEACON_INTERVAL_MS);
+	DEFAULT(unknown_grace_ms, UNKNOWN_GRACE_MS);
+	DEFAULT(version, "");
+#undef DEFAULT
+}
+
+static int settings_load(struct nameserver *ns)
+{
+	struct slice value;
+	int rc = setting_get(ns->kv, SETTING_CLUSTER, &value);
+
+	if (rc < 0)
+		return rc;
+	if (value.size != ID_SIZE)
+		return -ERR_BAD_FORMAT;
+	memcpy(ns->cluster.bytes, value.data, ID_SIZE);
+	rc = setting_get(ns->kv, SETTING_CLUSTER_NAME, &value);
+	if (rc < 0)
+		return rc;
+	if (value.size > CLUSTER_NAME_MAX)
+		return -ERR_BAD_FORMAT;
+	memcpy(ns->cluster_name, value.data, value.size);
+	ns->epoch = setting_get_u64(ns->kv, "epoch", 0) + 1;
+	ns->start = setting_get_u64(ns->kv, "start", 0) + 1;
+	ns->uptime_base_ms = setting_get_u64(ns->kv, "uptime", 0);
+	ns->uptime_saved_ms = ns->uptime_base_ms;
+	rc = setting_put_u64(ns->kv, "epoch", ns->epoch);
+	return rc < 0 ? rc : setting_put_u64(ns->kv, "start", ns->start);
+}
+
+int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64_t now_ms,
+		   struct nameserver **ret)
+{
+	struct nameserver *ns = calloc(1, sizeof(*ns));
+	int rc;
+
+	if (!ns)
+		return -ERR_NO_MEMORY;
+	ns->config = *config;
+	config_complete(&ns->config);
+	ns->kv = kv;
+	ns->now_ms = ns->started_ms = now_ms;
+	ns->wall_ms = config->wall_ms;
+	ns->sequence = ns->durable = config->sequence;
+	ns->first_sequence = config->sequence + 1;
+	ns->hash = config->hash;
+	ns->arena.limit = ARENA_MAX;
+	ns->prng.state = config->seed;
+	ns->next_port = ns->config.client_port_first;
+	ns->garbage = true;
+	ns->next_beacon_ms = now_ms;
+	ns->probe_tokens = PROBE_ANSWERS_PER_S;
+	ns->results_ms = now_ms + CLIENT_FORGET_MS;
+	TAILQ_INIT(&ns->strangers);
+	TAILQ_INIT(&ns->gone);
+	TAILQ_INIT(&ns->fading);
+	TAILQ_INIT(&ns->put_order);
+	rc = settings_load(ns);
+	if (rc == 0)
+		rc = members_load(ns);
+	if (rc < 0) {
+		nameserver_free(ns);
+		return rc;
+	}
+	*ret = ns;
+	return 0;
+}
+
+void nameserver_free(struct nameserver *ns)
+{
+	if (!ns)
+		return;
+	sessions_free(ns);
+	clients_free(ns);
+	members_free(ns);
+	held_done(&ns->held);
+	arena_done(&ns->arena);
+	free(ns);
+}
+
+struct nameserver_info nameserver_info(const struct nameserver *ns)
+{
+	struct nameserver_info info = {
+		.cluster = ns->cluster,
+		.epoch = ns->epoch,
+		.start = ns->start,
+		.sequence = ns->sequence,
+		.durable = ns->durable,
+		.serving = is_serving(ns),
+		.sessions = HASH_COUNT(ns->sessions),
+		.clients = HASH_COUNT(ns->clients),
+		.members = ns->member_count,
+		.leases = HASH_COUNT(ns->leases),
+	};
+
+	memcpy(info.cluster_name, ns->cluster_name, sizeof(info.cluster_name));
+	return info;
+}

@@ -1,0 +1,368 @@
+/* Inside the name server's core: everything it remembers besides the catalogue. */
+#ifndef MUSTER_NS_STATE_H
+#define MUSTER_NS_STATE_H
+
+#include <sys/queue.h>
+
+#define uthash_fatal(text) abort()
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "arena.h"
+#include "codec.h"
+#include "nameserver.h"
+#include "random.h"
+#include "ticket.h"
+
+enum {
+	LEASE_HOLDERS_MAX = 16,        /* of one chunk, replaced ones included */
+	ID_BITS_OF_COUNT = 40,         /* ids: start number, then a count */
+	TURN_SIZE_MAX = 16 * 1024 * 1024, /* of a batch, then it is sealed early */
+	ARENA_MAX = 64 * 1024 * 1024,
+	STEP_MS = 20, /* between two steps of background work */
+};
+
+/* A sorted set of chunk ids. */
+struct chunk_set {
+	uint64_t *ids;
+	size_t count;
+	size_t capacity;
+};
+
+void chunk_set_done(struct chunk_set *set);
+int chunk_set_add(struct chunk_set *set, uint64_t chunk); /* 1: it was new; -ERR_NO_MEMORY */
+bool chunk_set_has(const struct chunk_set *set, uint64_t chunk);
+bool chunk_set_remove(struct chunk_set *set, uint64_t chunk);
+
+struct session {
+	uint64_t conn;
+	struct endpoint peer, local;
+	uint64_t opened_ms;
+	uint8_t role; /* 0: no HELLO yet */
+	bool closing; /* NS_CLOSE is queued */
+	struct id self, machine;
+	struct client *client; /* clients and consoles */
+	struct member *member; /* storage servers that have registered */
+	TAILQ_ENTRY(session) strangers;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(session_list, session);
+
+/* A content that a client has open. */
+struct opened {
+	uint64_t inode;
+	TAILQ_ENTRY(opened) order;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(opened_list, opened);
+
+/* How many clients have a content open. */
+struct inode_use {
+	uint64_t inode;
+	unsigned int count;
+	UT_hash_handle hh;
+};
+
+enum client_stage { CLIENT_HERE, CLIENT_GONE, CLIENT_FADING };
+
+struct client {
+	struct id id;
+	struct id machine;
+	struct session *session; /* NULL: gone */
+	enum client_stage stage;
+	uint64_t gone_ms;
+	uint16_t port; /* leased; 0: none */
+	struct id proof;
+	uint8_t *rejected; /* bit per port of the range */
+	uint8_t *told;     /* per member number: bit per lane */
+	size_t told_size;
+	LIST_HEAD(, put) puts;
+	unsigned int put_count;
+	struct put *ahead; /* holds the places leased ahead */
+	struct opened *opened;
+	struct opened_list opened_order;
+	TAILQ_ENTRY(client) gone;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(client_list, client);
+
+/* A chunk place: who may write it, and whose receipts are in. */
+struct lease {
+	uint64_t chunk;
+	struct put *put;
+	uint32_t index; /* in put->leases */
+	uint32_t length_max;
+	uint32_t length; /* 0: no receipt yet */
+	struct digest digest;
+	uint16_t holders[LEASE_HOLDERS_MAX]; /* member numbers */
+	uint16_t durable;                    /* bit per holder */
+	uint8_t count;
+	UT_hash_handle hh;
+};
+
+struct put {
+	uint64_t number; /* 0: places leased ahead */
+	struct client *client;
+	uint64_t size;
+	uint32_t chunk_size;
+	uint8_t copies;
+	uint64_t renewed_ms;
+	struct lease **leases;
+	uint32_t count, capacity;
+	uint32_t sealed; /* leases with a receipt */
+	TAILQ_ENTRY(put) order; /* by renewed_ms */
+	LIST_ENTRY(put) of_client;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(put_list, put);
+
+enum inventory_stage { INVENTORY_NONE, INVENTORY_COMING, INVENTORY_WAITING, INVENTORY_SWEPT };
+
+struct member {
+	struct member_row row;
+	struct id machine;
+	struct session *session; /* NULL: not connected */
+	uint8_t state;           /* enum node_state */
+	bool disk_failed;
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	unsigned int endpoint_count;
+	uint64_t capacity, free, used, chunks;
+	uint32_t load;
+	uint64_t leased; /* bytes promised to puts */
+	uint64_t heard_ms, registered_ms;
+	struct hmac *key;     /* NULL: not registered in this run */
+	struct hmac *old_key; /* of the registration before: its receipts are void, not forged */
+
+	uint64_t pressure, head_pressure; /* see placement.c */
+
+	enum inventory_stage stage;
+	struct chunk_set listed; /* by INVENTORY */
+	struct chunk_set fresh;  /* got durable since it registered, while an inventory is under way */
+	struct chunk_set bad;    /* copies reported corrupt: an inventory does not bring them back */
+	struct chunk_set unknown;
+	uint64_t unknown_since_ms;
+	bool digest_known;
+	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
+
+	struct chunk_set doomed; /* to be ordered away */
+	bool deleting;           /* a DELETE is on its way */
+	uint32_t delete_id;
+	UT_hash_handle hh;
+};
+
+/* What waits until it may leave: frames and closes, in order. */
+struct held {
+	uint64_t conn;
+	uint64_t sequence; /* UINT64_MAX: of the turn that runs */
+	size_t size;       /* 0: close */
+};
+
+struct held_queue {
+	struct held *items;
+	size_t first, count, capacity;
+	struct buffer bytes;
+	size_t consumed; /* bytes at the front that have left */
+};
+
+/* Background walk over all chunks, see sweep.c. */
+struct sweep {
+	bool running;
+	bool again;
+	uint64_t cursor;
+	uint64_t under, lost; /* so far */
+	uint64_t next_ms;
+	uint64_t last_inode; /* whose policy is known */
+	uint8_t last_copies;
+};
+
+struct nameserver {
+	struct nameserver_config config;
+	struct kv *kv;
+	struct id cluster;
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	uint64_t epoch, start;
+	uint64_t sequence, durable, first_sequence;
+	struct digest hash;
+	uint64_t started_ms, uptime_base_ms, uptime_saved_ms;
+	uint64_t now_ms, wall_ms;
+	uint64_t next_chunk, next_inode, next_put, registrations, proofs;
+	uint32_t next_request;
+	struct prng prng;
+	bool failed;
+	bool failed_told;
+
+	struct arena arena; /* of the step */
+	struct held_queue held;
+	struct ns_outbox *outbox; /* of the call that runs */
+
+	struct session *sessions;
+	struct session_list strangers;
+	struct client *clients;
+	struct client_list gone, fading;
+	struct inode_use *inode_uses;
+	struct lease *leases;
+	struct put *puts;
+	struct put_list put_order; /* also those of places leased ahead */
+	unsigned int ahead_puts;
+	uint16_t next_port;
+
+	struct member *members;
+	struct member **sorted; /* by id */
+	unsigned int member_count;
+	struct member **by_number;
+	size_t by_number_size;
+	uint64_t floor, head_floor; /* see placement.c */
+
+	uint64_t next_beacon_ms, beacon_counter;
+	uint64_t probe_ms, probe_tokens;
+	struct sweep sweep;
+	uint64_t under_copied, lost;
+	uint64_t corrupt; /* copies reported */
+	bool garbage;     /* perhaps something to collect */
+	uint64_t garbage_ms;
+	bool deletes_blocked; /* the nodes know more than we: the catalogue is old */
+	struct id results_cursor;
+	uint64_t results_ms;
+};
+
+/* ---- core.c, output.c ---- */
+
+bool is_serving(const struct nameserver *ns); /* its first batch is durable */
+uint64_t uptime_ms(const struct nameserver *ns);
+uint64_t fresh_id(const struct nameserver *ns, uint64_t *counter);
+void ns_event(struct nameserver *ns, enum log_level level, const char *event, const char *format,
+	      ...) __attribute__((format(printf, 4, 5)));
+struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind);
+/* Frames go through the queue; `request` as in request_encode. Returns the id used, 0: failed. */
+uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request);
+int held_add(struct nameserver *ns, uint64_t conn, size_t size);
+void held_seal(struct nameserver *ns);
+void held_release(struct nameserver *ns);
+void held_done(struct held_queue *queue);
+
+/* ---- sessions.c, clients.c ---- */
+
+void session_opened(struct nameserver *ns, const struct ns_event *event);
+struct session *session_find(const struct nameserver *ns, uint64_t conn);
+void session_close(struct nameserver *ns, struct session *session); /* queues NS_CLOSE */
+void session_gone(struct nameserver *ns, struct session *session);  /* frees it */
+void sessions_tick(struct nameserver *ns);
+uint64_t sessions_deadline(const struct nameserver *ns);
+void sessions_free(struct nameserver *ns);
+
+int client_attach(struct nameserver *ns, struct session *session);
+void client_detach(struct nameserver *ns, struct client *client);
+void clients_tick(struct nameserver *ns);
+uint64_t clients_deadline(const struct nameserver *ns);
+void clients_free(struct nameserver *ns);
+int client_open(struct nameserver *ns, struct client *client, uint64_t inode);
+bool inode_is_open(const struct nameserver *ns, uint64_t inode);
+/* Tells the storage server to dial the client, if it can and, unless `again`, has not been told. */
+void client_tell(struct nameserver *ns, struct client *client, struct member *member,
+		 enum lane lane, bool again);
+
+void clients_untell(struct nameserver *ns, const struct member *member);
+
+/* ---- members.c ---- */
+
+int members_load(struct nameserver *ns);
+void members_free(struct nameserver *ns);
+void members_tick(struct nameserver *ns);
+uint64_t members_deadline(const struct nameserver *ns);
+struct member *member_find(const struct nameserver *ns, const struct id *node);
+struct member *member_by_number(const struct nameserver *ns, uint16_t number);
+void member_heard(struct nameserver *ns, struct member *member);
+void member_lost(struct nameserver *ns, struct member *member); /* its connection broke */
+bool member_is_up(const struct member *member);                 /* online or suspect */
+unsigned int members_online(const struct nameserver *ns);
+uint64_t member_room(const struct member *member); /* bytes free that nobody was promised */
+unsigned int holders_up(const struct nameserver *ns, const struct holders *holders);
+
+/* ---- places.c: where copies are ---- */
+
+int place_add(struct nameserver *ns, uint64_t chunk, struct member *member);
+int place_remove(struct nameserver *ns, uint64_t chunk, struct member *member);
+/* Receipts of late copies and of commits alike. 1: verified; 0: void (an older registration's);
+ * -ERR_BAD_RECEIPT. */
+int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct member **ret);
+
+/* ---- addresses.c: lists of nodes in answers ---- */
+
+struct node_list {
+	const struct client *client;
+	struct node_address *nodes;
+	uint16_t *numbers;
+	unsigned int count;
+	unsigned int most;
+};
+int node_list_init(struct nameserver *ns, struct node_list *list, const struct client *client,
+		   unsigned int most);
+/* Position of the member in the list, which grows as needed; -ERR_TOO_LARGE: full. */
+int node_list_add(struct nameserver *ns, struct node_list *list, const struct member *member);
+int holder_add(struct nameserver *ns, struct node_list *list, const struct member *member,
+	       struct ticket *ticket, struct holder *ret);
+unsigned int client_endpoints(const struct client *client, const struct member *member,
+			      struct endpoint ret[ENDPOINTS_MAX]);
+
+/* ---- placement.c ---- */
+
+struct placement {
+	uint64_t length;
+	unsigned int copies;
+	const struct member **avoid; /* never these */
+	unsigned int avoid_count;
+	const struct member **near;  /* already holders: their zones and machines come last */
+	unsigned int near_count;
+};
+/* Chooses up to `copies` servers, the chain's head first. -ERR_NO_NODES, -ERR_NO_SPACE. */
+int placement_choose(struct nameserver *ns, const struct placement *wanted,
+		     struct member *ret[COPIES_MAX]);
+void placement_join(struct nameserver *ns, struct member *member);
+
+/* ---- leases.c, puts.c, commit.c ---- */
+
+struct put *put_new(struct nameserver *ns, struct client *client, uint64_t number);
+/* Drops the put; the chunks of leases it still has are deleted. */
+void put_free(struct nameserver *ns, struct put *put);
+void put_renew(struct nameserver *ns, struct put *put);
+struct put *put_find(const struct nameserver *ns, const struct client *client, uint64_t number);
+void puts_tick(struct nameserver *ns);
+uint64_t puts_deadline(const struct nameserver *ns);
+int lease_new(struct nameserver *ns, struct put *put, uint32_t length_max, unsigned int copies,
+	      struct lease **ret);
+struct lease *lease_find(const struct nameserver *ns, uint64_t chunk);
+/* `kept`: its chunk is part of a file now; else its holders are told to delete it. */
+void lease_free(struct nameserver *ns, struct lease *lease, bool kept);
+int lease_holder_add(struct lease *lease, struct member *member);
+int lease_receipt(struct nameserver *ns, struct lease *lease, const struct receipt *receipt);
+unsigned int lease_copies(const struct lease *lease);
+int receipts_take(struct nameserver *ns, struct put *put, const struct receipt *receipts,
+		  unsigned int count);
+
+/* ---- garbage.c, sweep.c, beacons.c ---- */
+
+void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk);
+void garbage_tick(struct nameserver *ns);
+uint64_t garbage_deadline(const struct nameserver *ns);
+void delete_answered(struct nameserver *ns, struct member *member, const struct frame_header *header);
+void results_tick(struct nameserver *ns);
+uint64_t results_deadline(const struct nameserver *ns);
+void sweep_tick(struct nameserver *ns);
+uint64_t sweep_deadline(const struct nameserver *ns);
+void sweep_request(struct nameserver *ns);
+void beacons_tick(struct nameserver *ns);
+void beacon_probed(struct nameserver *ns);
+uint64_t beacons_deadline(const struct nameserver *ns);
+
+/* ---- handlers, one per message that a name server serves ---- */
+
+#define HANDLES_NAMESERVER(name)                                                \
+	int on_##name(struct nameserver *ns, struct session *from,              \
+		      const struct name##_request *request, struct name##_reply *reply);
+#define HANDLES_ANY(name) HANDLES_NAMESERVER(name)
+#define HANDLES_STORAGE(name)
+#define HANDLES_CLIENT(name)
+#define MESSAGE(code, name, to, flags, text) HANDLES_##to(name)
+#include "messages.def"
+
+#endif

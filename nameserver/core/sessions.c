@@ -1,0 +1,152 @@
+/* Connections: who is at the other end. */
+#include "ns_state.h"
+
+struct session *session_find(const struct nameserver *ns, uint64_t conn)
+{
+	struct session *session;
+
+	HASH_FIND(hh, ns->sessions, &conn, sizeof(conn), session);
+	return session;
+}
+
+static void turn_away(struct nameserver *ns, uint64_t conn)
+{
+	struct ns_action *action = outbox_add(ns->outbox, NS_CLOSE);
+
+	if (action)
+		action->conn = conn;
+}
+
+void session_opened(struct nameserver *ns, const struct ns_event *event)
+{
+	struct session *session = NULL;
+
+	if (HASH_COUNT(ns->sessions) < SESSIONS_MAX)
+		session = calloc(1, sizeof(*session));
+	if (!session) {
+		turn_away(ns, event->conn);
+		return;
+	}
+	session->conn = event->conn;
+	session->peer = event->peer;
+	session->local = event->local;
+	session->opened_ms = ns->now_ms;
+	HASH_ADD(hh, ns->sessions, conn, sizeof(session->conn), session);
+	TAILQ_INSERT_TAIL(&ns->strangers, session, strangers);
+}
+
+/* The session is nobody's any more. */
+static void session_detach(struct nameserver *ns, struct session *session)
+{
+	if (!session->role)
+		TAILQ_REMOVE(&ns->strangers, session, strangers);
+	if (session->client && session->client->session == session)
+		client_detach(ns, session->client);
+	if (session->member && session->member->session == session)
+		member_lost(ns, session->member);
+	session->client = NULL;
+	session->member = NULL;
+}
+
+void session_close(struct nameserver *ns, struct session *session)
+{
+	if (session->closing)
+		return;
+	session_detach(ns, session);
+	session->closing = true;
+	held_add(ns, session->conn, 0);
+}
+
+void session_gone(struct nameserver *ns, struct session *session)
+{
+	if (!session->closing)
+		session_detach(ns, session);
+	HASH_DEL(ns->sessions, session);
+	free(session);
+}
+
+void sessions_tick(struct nameserver *ns)
+{
+	struct session *session;
+
+	while ((session = TAILQ_FIRST(&ns->strangers)) &&
+	       ns->now_ms - session->opened_ms >= HELLO_TIMEOUT_MS)
+		session_close(ns, session);
+}
+
+uint64_t sessions_deadline(const struct nameserver *ns)
+{
+	const struct session *session = TAILQ_FIRST(&ns->strangers);
+
+	return session ? session->opened_ms + HELLO_TIMEOUT_MS : UINT64_MAX;
+}
+
+void sessions_free(struct nameserver *ns)
+{
+	struct session *session, *next;
+
+	HASH_ITER (hh, ns->sessions, session, next) {
+		HASH_DEL(ns->sessions, session);
+		free(session);
+	}
+}
+
+/* ---- HELLO ---- */
+
+static int cluster_check(const struct nameserver *ns, const struct hello_request *request)
+{
+	if (!id_is_none(&request->cluster) && !id_equal(&request->cluster, &ns->cluster))
+		return -ERR_WRONG_CLUSTER;
+	if (request->cluster_name.size &&
+	    !slice_equal(request->cluster_name, slice_of(ns->cluster_name)))
+		return -ERR_WRONG_CLUSTER;
+	return 0;
+}
+
+static int hello_check(const struct nameserver *ns, const struct session *from,
+		       const struct hello_request *request)
+{
+	if (from->role || id_is_none(&request->self))
+		return -ERR_BAD_REQUEST;
+	if (request->versions >> 16 > PROTOCOL_VERSION ||
+	    (request->versions & 0xffff) < PROTOCOL_VERSION)
+		return -ERR_WRONG_VERSION;
+	if (request->role < ROLE_STORAGE)
+		return request->role ? -ERR_UNSUPPORTED : -ERR_BAD_REQUEST;
+	if (!id_is_none(&request->expected) && !id_equal(&request->expected, &ns->config.self))
+		return -ERR_WRONG_NODE;
+	/* Who has seen a later epoch must not be served by what remembers less. */
+	if (request->epoch > ns->epoch)
+		return -ERR_STALE;
+	return cluster_check(ns, request);
+}
+
+int on_hello(struct nameserver *ns, struct session *from, const struct hello_request *request,
+	     struct hello_reply *reply)
+{
+	int rc = hello_check(ns, from, request);
+
+	if (rc < 0)
+		return rc;
+	from->self = request->self;
+	from->machine = request->machine;
+	if (request->role != ROLE_STORAGE) {
+		rc = client_attach(ns, from);
+		if (rc < 0)
+			return rc;
+	}
+	from->role = request->role;
+	TAILQ_REMOVE(&ns->strangers, from, strangers);
+	*reply = (struct hello_reply){
+		.version = PROTOCOL_VERSION,
+		.epoch = ns->epoch,
+		.role = ROLE_NAMESERVER,
+		.cluster = ns->cluster,
+		.cluster_name = slice_of(ns->cluster_name),
+		.self = ns->config.self,
+		.machine = ns->config.machine,
+		.seen = from->peer,
+	};
+	reply->seen.flags |= ENDPOINT_SEEN;
+	return 0;
+}

@@ -1,0 +1,211 @@
+#include "database.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+
+struct opening {
+	const char *path;
+	struct database *database;
+	char *message;
+	uint64_t applied; /* the last batch in the view */
+};
+
+__attribute__((format(printf, 3, 4))) static int complain(struct opening *opening, int rc,
+							  const char *format, ...)
+{
+	size_t used = (size_t)snprintf(opening->message, DATABASE_MESSAGE_MAX, "%s: ",
+				       opening->path);
+	va_list args;
+
+	if (used < DATABASE_MESSAGE_MAX) {
+		va_start(args, format);
+		vsnprintf(opening->message + used, DATABASE_MESSAGE_MAX - used, format, args);
+		va_end(args);
+	}
+	return rc;
+}
+
+/* ---- whose directory is it? */
+
+static bool is_ours(const char *name)
+{
+	return strcmp(name, "lock") == 0 || strcmp(name, "journal") == 0 ||
+	       strcmp(name, "view") == 0 || strcmp(name, "lost+found") == 0;
+}
+
+static int entry_seen(void *context, const char *name, bool directory)
+{
+	bool *foreign = context;
+
+	if (directory && strcmp(name, "journal") == 0)
+		return -ERR_END;
+	*foreign = *foreign || !is_ours(name);
+	return 0;
+}
+
+static int directory_open(struct opening *opening)
+{
+	struct database *database = opening->database;
+	bool foreign = false;
+	int rc = disk_posix_new(opening->path, &database->disk);
+
+	if (rc < 0)
+		return complain(opening, rc, "%s; say with --data where the catalogue may live",
+				error_text(rc));
+	rc = disk_list(database->disk, "", entry_seen, &foreign);
+	if (rc == 0 && foreign)
+		return complain(opening, -ERR_BAD_FORMAT,
+				"not empty, and no name server's directory; choose another --data");
+	database->lock = disk_lock(database->disk, "lock");
+	if (database->lock == -ERR_LOCKED)
+		return complain(opening, database->lock,
+				"another name server uses it; stop that one or choose another --data");
+	if (database->lock < 0)
+		return complain(opening, database->lock,
+				"cannot be written: %s; mend that or choose another --data",
+				error_text(database->lock));
+	return 0;
+}
+
+/* ---- the view and the journal */
+
+static int view_open_at(struct opening *opening)
+{
+	char path[4096];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/view", opening->path) >= sizeof(path))
+		return -ERR_NAME_TOO_LONG;
+	return view_open(path, &opening->database->view, &opening->applied);
+}
+
+static int batch_replay(void *context, const struct batch_head *head, struct slice changes)
+{
+	struct opening *opening = context;
+
+	return view_replay(opening->database->view, head, changes);
+}
+
+static int batch_ignore(void *context, const struct batch_head *head, struct slice changes)
+{
+	(void)context;
+	(void)head;
+	(void)changes;
+	return 0;
+}
+
+static int journal_replay(struct opening *opening)
+{
+	struct database *database = opening->database;
+	int rc = journal_open(database->disk, opening->applied, batch_replay, opening,
+			      &database->journal);
+
+	return rc < 0 ? rc : view_replay_end(database->view);
+}
+
+/* A damaged view is thrown away only once it is sure that the journal can replace it. */
+static int view_drop(struct opening *opening)
+{
+	struct database *database = opening->database;
+	struct journal *journal;
+	int rc = journal_open(database->disk, 0, batch_ignore, NULL, &journal);
+
+	if (rc < 0)
+		return rc;
+	rc = journal_head(journal).sequence == 0 ? -ERR_STALE : 0;
+	journal_close(journal);
+	if (rc == 0)
+		rc = disk_unlink(database->disk, "view/data.mdb");
+	if (rc == 0 || rc == -ERR_NOT_FOUND)
+		rc = disk_unlink(database->disk, "view/lock.mdb");
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int view_rebuild(struct opening *opening)
+{
+	int rc;
+
+	view_close(opening->database->view);
+	opening->database->view = NULL;
+	rc = view_drop(opening);
+	if (rc == 0)
+		rc = view_open_at(opening);
+	if (rc == 0)
+		rc = journal_replay(opening);
+	opening->database->rebuilt = rc == 0;
+	return rc;
+}
+
+/* The view can be made again after these, the journal cannot. */
+static bool is_damage(int rc)
+{
+	return rc == -ERR_CORRUPT || rc == -ERR_BAD_FORMAT || rc == -ERR_IO;
+}
+
+static int journal_complain(struct opening *opening, int rc)
+{
+	if (rc == -ERR_CORRUPT)
+		return complain(opening, rc,
+				"journal/ is damaged before its end; restore the directory from a copy");
+	if (rc == -ERR_STALE)
+		return complain(opening, rc,
+				"view/ is missing or damaged and journal/ no longer goes back to the "
+				"first change; restore the directory from a copy");
+	return complain(opening, rc, "%s while reading the catalogue", error_text(rc));
+}
+
+/* Replayed batches beyond `applied` are in the view by now; fewer than that were in the journal. */
+static int history_check(struct opening *opening)
+{
+	struct journal_head head = journal_head(opening->database->journal);
+
+	if (head.sequence >= opening->applied)
+		return 0;
+	return complain(opening, -ERR_STALE,
+			"journal/ is missing or older than view/ (a mixed-up copy?); restore both "
+			"from the same time");
+}
+
+static int catalogue_open(struct opening *opening)
+{
+	struct database *database = opening->database;
+	int rc = view_open_at(opening);
+
+	if (is_damage(rc)) {
+		rc = view_rebuild(opening);
+	} else if (rc == 0) {
+		bool fresh = opening->applied == 0;
+
+		rc = journal_replay(opening);
+		database->rebuilt = fresh && rc == 0 && journal_head(database->journal).sequence > 0;
+	} else {
+		return complain(opening, rc, "view/ cannot be opened: %s", error_text(rc));
+	}
+	return rc < 0 ? journal_complain(opening, rc) : history_check(opening);
+}
+
+int database_open(const char *path, struct database *ret, char message[DATABASE_MESSAGE_MAX])
+{
+	struct opening opening = { .path = path, .database = ret, .message = message };
+	int rc;
+
+	*ret = (struct database){ .lock = -1 };
+	rc = directory_open(&opening);
+	if (rc == 0)
+		rc = catalogue_open(&opening);
+	if (rc < 0)
+		database_close(ret);
+	return rc;
+}
+
+void database_close(struct database *database)
+{
+	journal_close(database->journal);
+	view_close(database->view);
+	if (database->lock >= 0)
+		disk_close(database->disk, database->lock);
+	disk_free(database->disk);
+	*database = (struct database){ .lock = -1 };
+}

@@ -1,0 +1,217 @@
+/* The storage server's core: its life, and which event and which message goes where. */
+#include "storage_inside.h"
+
+/* ---- messages ---- */
+
+typedef int message_fn(struct storage *s, struct conn *conn, const struct incoming *in);
+
+struct handler {
+	unsigned int code;
+	message_fn *serve;
+};
+
+#define SERVE_NAMESERVER(name)
+#define SERVE_CLIENT(name)
+#define SERVE_STORAGE(name)                  { MSG_##name, on_##name },
+#define SERVE_ANY(name)                      { MSG_##name, on_##name },
+#define MESSAGE(code, name, to, flags, text) SERVE_##to(name)
+
+static const struct handler handlers[] = {
+#include "messages.def"
+};
+
+static message_fn *handler_find(unsigned int code)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+		if (handlers[i].code == code)
+			return handlers[i].serve;
+	}
+	return NULL;
+}
+
+/* The name server's orders come from it alone, and files' bytes never from it. */
+static bool is_served_there(const struct conn *conn, const struct message_info *info)
+{
+	if (info->flags & MESSAGE_EARLY)
+		return true;
+	if (info->flags & MESSAGE_BULK)
+		return conn->use != USE_NAMESERVER;
+	return conn->use == USE_NAMESERVER;
+}
+
+static int serve_request(struct storage *s, struct conn *conn, struct incoming *in)
+{
+	const struct message_info *info = message_info(in->header->type);
+	message_fn *serve = handler_find(in->header->type);
+	int rc;
+
+	if (!info || !serve || !is_served_there(conn, info))
+		return -ERR_UNSUPPORTED;
+	rc = message_decode(in->header, in->body, &s->arena, &in->message);
+	if (rc < 0) {
+		conn->closing = true;
+		return rc;
+	}
+	return serve(s, conn, in);
+}
+
+static void take_request(struct storage *s, struct conn *conn, struct incoming *in)
+{
+	const struct message_info *info = message_info(in->header->type);
+	int rc = in->header->type == MSG_data ? on_data(s, conn, in) : serve_request(s, conn, in);
+
+	if (rc < 0 && !(info && info->flags & MESSAGE_ONE_WAY))
+		send_refusal(s, conn, in->header, rc);
+}
+
+static void take_reply(struct storage *s, struct conn *conn, struct incoming *in)
+{
+	int rc = message_decode(in->header, in->body, &s->arena, &in->message);
+
+	if (rc < 0)
+		conn->closing = true;
+	else if (in->header->type == MSG_hello)
+		on_hello_reply(s, conn, in);
+	else if (conn->state != CONN_READY)
+		conn->closing = true;
+	else if (conn->use == USE_NAMESERVER)
+		seek_reply(s, in);
+	else if (conn->use == USE_HOP && in->header->type == MSG_write)
+		chain_reply(s, conn, in);
+}
+
+/* HELLO comes first; between a WRITE and the end of its DATA nothing else comes. */
+static bool is_in_order(const struct conn *conn, const struct frame_header *header)
+{
+	if (conn->incoming && (header->reply || header->type != MSG_data))
+		return false;
+	if (conn->state == CONN_READY || header->reply)
+		return true;
+	return header->type == MSG_hello || header->type == MSG_ping;
+}
+
+static void on_frame(struct storage *s, const struct storage_event *event)
+{
+	struct conn *conn = conn_find(s, event->connection);
+	struct incoming in = { .header = event->header, .body = event->body };
+
+	if (!conn)
+		return;
+	conn->heard_ms = s->now_ms;
+	conn->slow = false;
+	if (!is_in_order(conn, in.header)) {
+		if (!in.header->reply && in.header->type != MSG_data)
+			send_refusal(s, conn, in.header, -ERR_BAD_REQUEST);
+		conn->closing = true;
+	} else if (in.header->reply) {
+		take_reply(s, conn, &in);
+	} else {
+		take_request(s, conn, &in);
+	}
+	arena_reset(&s->arena);
+	if (conn->closing)
+		conn_drop(s, conn, -ERR_BAD_REQUEST, true);
+}
+
+/* ---- events ---- */
+
+static void on_tick(struct storage *s, const struct storage_event *event)
+{
+	(void)event;
+	transfer_tick(s);
+	conn_tick(s);
+	seek_tick(s);
+}
+
+typedef void event_fn(struct storage *s, const struct storage_event *event);
+
+static event_fn *const events[] = {
+	[STORAGE_OPENED] = on_opened,     [STORAGE_CLOSED] = on_closed,
+	[STORAGE_FRAME] = on_frame,       [STORAGE_BEACON] = on_beacon,
+	[STORAGE_DIALLED] = on_dialled,   [STORAGE_RESOLVED] = on_resolved,
+	[STORAGE_RECEIVED] = on_received, [STORAGE_STORED] = on_stored,
+	[STORAGE_PROGRESS] = on_progress, [STORAGE_FORWARDED] = on_forwarded,
+	[STORAGE_SENT] = on_sent,         [STORAGE_TICK] = on_tick,
+};
+
+int storage_step(struct storage *s, const struct storage_event *event,
+		 struct storage_outbox *outbox)
+{
+	assert(event->kind < ARRAY_SIZE(events));
+	s->now_ms = event->now_ms;
+	s->out = outbox;
+	s->error = 0;
+	events[event->kind](s, event);
+	s->out = NULL;
+	return s->error;
+}
+
+uint64_t storage_deadline(const struct storage *s)
+{
+	uint64_t due = seek_deadline(s);
+	uint64_t conn_due = conn_deadline(s);
+
+	if (conn_due < due)
+		due = conn_due;
+	if (s->transfers && s->next_watch_ms < due)
+		due = s->next_watch_ms;
+	return due;
+}
+
+/* ---- life ---- */
+
+int storage_new(const struct storage_config *config, struct storage **ret)
+{
+	struct storage *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ERR_NO_MEMORY;
+	s->config = *config;
+	s->prng.state = config->seed;
+	s->seeker.backoff_ms = BACKOFF_MIN_MS;
+	s->seeker.discovery.cluster = config->cluster;
+	memcpy(s->seeker.discovery.cluster_name, config->cluster_name,
+	       sizeof(config->cluster_name));
+	s->seeker.known = config->remembered;
+	LIST_INIT(&s->unused);
+	*ret = s;
+	return 0;
+}
+
+void storage_free(struct storage *s)
+{
+	struct conn *conn, *next;
+
+	if (!s)
+		return;
+	transfers_free(s);
+	HASH_ITER(hh, s->conns, conn, next) {
+		HASH_DEL(s->conns, conn);
+		buffer_done(&conn->backlog);
+		free(conn);
+	}
+	peers_free(s);
+	hmac_free(s->key);
+	arena_done(&s->arena);
+	free(s);
+}
+
+void storage_set_endpoints(struct storage *s, const struct endpoint *endpoints, unsigned int count)
+{
+	assert(count <= ENDPOINTS_MAX);
+	memcpy(s->config.endpoints, endpoints, count * sizeof(*endpoints));
+	s->config.endpoint_count = count;
+	/* At the next tick, because this is no step. */
+	if (s->seeker.state == SEEK_REGISTERED) {
+		s->seeker.register_again = true;
+		s->seeker.next_heartbeat_ms = s->now_ms;
+	}
+}
+
+void storage_state(const struct storage *s, struct storage_state *ret)
+{
+	*ret = (struct storage_state){ .registered = is_registered(s),
+				       .epoch = s->epoch,
+				       .connections = HASH_COUNT(s->conns),
+				       .transfers = HASH_COUNT(s->transfers) };
+}

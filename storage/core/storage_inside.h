@@ -1,0 +1,270 @@
+/* The core's own shapes; only storage/core sees them. */
+#ifndef MUSTER_STORAGE_INSIDE_H
+#define MUSTER_STORAGE_INSIDE_H
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include <bsd/sys/queue.h>
+#define uthash_fatal(message) abort()
+#include <uthash.h>
+
+#include "codec.h"
+#include "endpoint.h"
+#include "error.h"
+#include "random.h"
+#include "storage.h"
+#include "ticket.h"
+
+enum {
+	HOP_DIAL_MS = 1000,       /* a hop that takes longer would be given up anyway */
+	HOP_IDLE_MS = 60 * 1000,  /* then an unused connection to a hop is closed */
+	HOP_PAUSE_MS = 500,       /* after a failed dial a hop counts as down for so long */
+	HOP_CONNECTIONS_MAX = 32, /* to one server */
+	OWN_COPY_MS = 10 * 1000,  /* the only copy there may be is worth waiting for */
+	CLIENT_DIAL_MS = 3000,    /* by then the client has dialled us */
+	NAMESERVER_DIAL_MS = 3000,
+	NAMESERVER_SILENCE_MS = 6000,
+	BACKOFF_MIN_MS = 200,
+	BACKOFF_MAX_MS = 5000,
+	LISTEN_MS = 150, /* for a second cluster */
+	BEACON_FRESH_MS = 3 * BEACON_INTERVAL_MS,
+	PROBE_MS = 1000,
+	WATCH_MS = 100, /* how often running transfers are looked at */
+	OUTSTANDING_MAX = 4 * REQUESTS_MAX,
+	LARGE_CHARGE = REQUEST_BYTES_MAX / 8,
+	BACKLOG_MAX = 8 * 1024 * 1024, /* waiting for a hop's HELLO */
+};
+
+enum conn_use { USE_ACCEPTED, USE_NAMESERVER, USE_CLIENT, USE_HOP };
+/* A side that dialled greets; one that was dialled is a stranger until it is greeted. */
+enum conn_state { CONN_STRANGER, CONN_DIALLING, CONN_GREETING, CONN_READY };
+
+struct transfer;
+struct peer;
+LIST_HEAD(transfer_list, transfer);
+LIST_HEAD(conn_list, conn);
+
+struct conn {
+	uint64_t handle;
+	UT_hash_handle hh;
+	enum conn_use use;
+	enum conn_state state;
+	uint8_t role, lane;
+	struct id peer; /* whom we expect, then who it is */
+	struct id proof;
+	struct endpoint endpoint;
+	uint64_t since_ms; /* in this state */
+	uint64_t heard_ms;
+	bool closing;
+
+	struct transfer *incoming;  /* the WRITE whose DATA comes now */
+	struct transfer_list asked; /* transfers that came from here */
+	unsigned int outstanding;
+	uint64_t outstanding_bytes;
+	bool paused;
+
+	/* Connections to a hop. */
+	struct peer *hop;
+	LIST_ENTRY(conn) of_peer;
+	struct transfer_list fed; /* transfers that go there */
+	struct buffer backlog;    /* until it is ready */
+	bool busy;                /* an ACT_FORWARD owns its output */
+	bool slow;                /* was given up on, and has said nothing since */
+};
+
+/* Another storage server. */
+struct peer {
+	struct id node;
+	UT_hash_handle hh;
+	struct conn_list conns;
+	unsigned int count;
+	uint64_t down_until_ms;
+};
+
+/* A WRITE on its way through this server. */
+struct transfer {
+	uint32_t number;
+	UT_hash_handle hh;
+	UT_hash_handle by_chunk; /* while `write` or a commit holds it */
+	bool in_chunks;
+	struct storage_meta meta;
+	struct conn *from; /* NULL: gone */
+	LIST_ENTRY(transfer) in_asked;
+	uint32_t request;
+	uint32_t charge; /* in from->outstanding_bytes */
+
+	struct store_write *write;
+	bool large;
+	bool receiving; /* bytes are still coming */
+	uint32_t received;
+	bool own_done;
+	int own_error;
+	bool doomed; /* DELETE came before it was stored */
+
+	struct id hops[COPIES_MAX];
+	bool receipt_seen[COPIES_MAX];
+	unsigned int hop_count;
+	struct conn *to; /* NULL: no hop, or it is gone */
+	LIST_ENTRY(transfer) in_fed;
+	struct buffer prefix; /* the WRITE for the hop, not sent yet */
+	uint64_t feeding;     /* the handle of the connection that ACT_FORWARD owns */
+	bool forwarding;      /* between ACT_FORWARD and STORAGE_FORWARDED */
+	bool hop_pending;     /* its final reply is still to come */
+	bool hop_waited;      /* and we wait for it */
+	bool hop_broken;
+	bool answered; /* the final reply has been sent */
+	uint64_t moved_ms;
+	LIST_ENTRY(transfer) in_free;
+};
+
+enum seek_state { SEEK_IDLE, SEEK_RESOLVING, SEEK_CONNECTING, SEEK_REGISTERING, SEEK_REGISTERED };
+
+struct seeker {
+	enum seek_state state;
+	struct conn *conn;
+	struct discovery discovery;
+	uint64_t first_heard_ms; /* 0: not yet */
+	uint64_t next_try_ms, last_try_ms, next_probe_ms;
+	unsigned int backoff_ms;
+	unsigned int tries;
+	uint64_t probes;
+	bool said_none, said_two;
+	uint64_t heartbeat_ms, next_heartbeat_ms;
+	uint32_t request;
+	bool register_again; /* our addresses changed */
+	bool inventory;      /* being sent */
+	uint64_t inventory_after, inventory_position;
+	struct receipt late[RECEIPTS_MAX]; /* for STORED */
+	unsigned int late_count;
+	struct id offered; /* the cluster we are about to join */
+	char offered_name[CLUSTER_NAME_MAX + 1];
+	struct endpoint known; /* where the name server was last; family 0: nowhere */
+};
+
+struct storage {
+	struct storage_config config;
+	struct prng prng;
+	uint64_t now_ms;
+	struct storage_outbox *out;
+	int error;
+	struct storage_action spare; /* written to when memory is out */
+	struct arena arena;
+
+	uint64_t last_handle;
+	struct conn *conns;
+	struct peer *peers;
+
+	uint32_t last_transfer;
+	struct transfer *transfers;
+	struct transfer *chunks;
+	struct transfer_list unused;
+
+	struct seeker seeker;
+	struct hmac *key; /* NULL: never registered */
+	uint64_t epoch;
+	uint64_t registered_ms;
+	uint64_t next_watch_ms;
+};
+
+/* A frame that came in. DATA is not decoded: its message is empty. */
+struct incoming {
+	const struct frame_header *header;
+	const uint8_t *body;
+	struct message message;
+};
+
+/* outbox.c */
+struct storage_action *act(struct storage *s, enum storage_action_kind kind);
+struct storage_action *note(struct storage *s, enum storage_note what);
+void send_bytes(struct storage *s, struct conn *conn, const void *data, size_t size);
+void send_message(struct storage *s, struct conn *conn, const struct message *message);
+void send_request(struct storage *s, struct conn *conn, unsigned int code, uint32_t id,
+		  const void *body);
+void send_reply(struct storage *s, struct conn *conn, const struct incoming *to, const void *body);
+void send_refusal(struct storage *s, struct conn *conn, const struct frame_header *to, int error);
+
+/* connections.c */
+struct conn *conn_find(struct storage *s, uint64_t handle);
+struct conn *conn_add(struct storage *s, uint64_t handle, enum conn_use use);
+struct conn *conn_dial(struct storage *s, enum conn_use use, const struct endpoint *endpoints,
+		       unsigned int count);
+/* The connection is gone; everything that hung on it hears so. `tell`: the glue shall close it. */
+void conn_drop(struct storage *s, struct conn *conn, int error, bool tell);
+void conn_ready(struct storage *s, struct conn *conn);
+void conn_tick(struct storage *s);
+uint64_t conn_deadline(const struct storage *s);
+int on_hello(struct storage *s, struct conn *conn, const struct incoming *in);
+int on_ping(struct storage *s, struct conn *conn, const struct incoming *in);
+int on_connect(struct storage *s, struct conn *conn, const struct incoming *in);
+void on_hello_reply(struct storage *s, struct conn *conn, const struct incoming *in);
+void on_opened(struct storage *s, const struct storage_event *event);
+void on_closed(struct storage *s, const struct storage_event *event);
+void on_dialled(struct storage *s, const struct storage_event *event);
+
+/* join.c */
+void seek_failed(struct storage *s, int error);
+void seek_tick(struct storage *s);
+uint64_t seek_deadline(const struct storage *s);
+void seek_greeted(struct storage *s, const struct hello_reply *reply);
+void seek_refused(struct storage *s, int error);
+void seek_reply(struct storage *s, const struct incoming *in);
+void on_beacon(struct storage *s, const struct storage_event *event);
+void on_resolved(struct storage *s, const struct storage_event *event);
+
+/* duty.c */
+void register_send(struct storage *s);
+void register_reply(struct storage *s, const struct incoming *in);
+void inventory_send(struct storage *s);
+void heartbeat_send(struct storage *s);
+void late_add(struct storage *s, const struct receipt *receipts, unsigned int count);
+void late_send(struct storage *s);
+void corrupt_send(struct storage *s, uint64_t chunk, int error);
+int on_delete(struct storage *s, struct conn *conn, const struct incoming *in);
+bool is_registered(const struct storage *s);
+
+/* serve.c */
+int ticket_check(struct storage *s, const struct conn *conn, const struct ticket *ticket,
+		 uint8_t operation);
+int on_read(struct storage *s, struct conn *conn, const struct incoming *in);
+void on_sent(struct storage *s, const struct storage_event *event);
+
+/* write.c */
+int on_write(struct storage *s, struct conn *conn, const struct incoming *in);
+int on_data(struct storage *s, struct conn *conn, const struct incoming *in);
+void on_received(struct storage *s, const struct storage_event *event);
+void on_stored(struct storage *s, const struct storage_event *event);
+void write_asker_gone(struct storage *s, struct transfer *transfer);
+
+/* transfer.c */
+struct transfer *transfer_new(struct storage *s);
+struct transfer *transfer_find(struct storage *s, uint32_t number);
+struct transfer *transfer_of_chunk(struct storage *s, uint64_t chunk);
+void transfer_enter_chunk(struct storage *s, struct transfer *transfer);
+void transfer_leave_chunk(struct storage *s, struct transfer *transfer);
+/* Passes on receipts, answers if everything waited for is known, frees if nothing is left to do. */
+void transfer_settle(struct storage *s, struct transfer *transfer, const struct receipt *receipts,
+		     unsigned int count);
+/* Notes from whom they are. */
+void transfer_see(struct transfer *transfer, const struct receipt *receipts, unsigned int count);
+void transfer_own_done(struct storage *s, struct transfer *transfer, int error);
+void transfer_tick(struct storage *s);
+void transfers_free(struct storage *s);
+
+/* chain.c */
+void chain_start(struct storage *s, struct transfer *transfer, const struct write_request *request);
+void chain_data(struct storage *s, struct transfer *transfer, const struct frame_header *header,
+		const uint8_t *body);
+/* The bytes for the hop will never be complete. */
+void chain_abort(struct storage *s, struct transfer *transfer);
+void chain_broken(struct storage *s, struct transfer *transfer);
+void chain_conn_ready(struct storage *s, struct conn *conn);
+void chain_conn_gone(struct storage *s, struct conn *conn, int error);
+void chain_reply(struct storage *s, struct conn *conn, const struct incoming *in);
+void chain_drop_closing(struct storage *s);
+void chain_unlink(struct transfer *transfer);
+void on_progress(struct storage *s, const struct storage_event *event);
+void on_forwarded(struct storage *s, const struct storage_event *event);
+void peers_free(struct storage *s);
+
+#endif

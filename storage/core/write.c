@@ -1,0 +1,302 @@
+/* WRITE and its DATA: what comes in is checked, kept, passed on. */
+#include "storage_inside.h"
+
+static const struct storage_chunks *chunks(const struct storage *s)
+{
+	return s->config.chunks;
+}
+
+/* ---- WRITE ---- */
+
+static int write_check(struct storage *s, const struct conn *conn, const struct write_request *req)
+{
+	int rc = ticket_check(s, conn, &req->ticket, TICKET_WRITE);
+
+	if (rc < 0)
+		return rc;
+	if (req->length == 0 || req->length > CHUNK_SIZE_MAX || req->hops_count >= COPIES_MAX)
+		return -ERR_BAD_REQUEST;
+	return req->length > req->ticket.length ? -ERR_DENIED : 0;
+}
+
+/* 1: the chunk is here already, as the asker wants it; 0: it may come. */
+static int look_for_chunk(struct storage *s, struct storage_meta *meta)
+{
+	uint32_t length = 0;
+	int rc = chunks(s)->find(s->config.chunks_context, meta->chunk, NULL, NULL);
+
+	if (rc == 0)
+		rc = chunks(s)->find(s->config.chunks_context, meta->chunk, &length, &meta->digest);
+	if (rc == 0)
+		return length == meta->length ? 1 : -ERR_EXISTS;
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Looked at between two transfers only: the one that has begun must be able to end. */
+static void pause_if_full(struct storage *s, struct conn *conn)
+{
+	struct storage_action *action;
+
+	if (!conn || conn->paused ||
+	    (conn->outstanding < OUTSTANDING_MAX && conn->outstanding_bytes < REQUEST_BYTES_MAX))
+		return;
+	conn->paused = true;
+	action = act(s, ACT_PAUSE);
+	action->connection = conn->handle;
+	action->on = true;
+}
+
+/* Takes the bytes off the connection by way of the glue, or waits for them as frames. */
+static void receive(struct storage *s, struct conn *conn, struct transfer *transfer)
+{
+	struct storage_action *action;
+
+	transfer->receiving = true;
+	conn->incoming = transfer;
+	if (!transfer->large || !transfer->write)
+		return;
+	action = act(s, ACT_RECEIVE);
+	action->transfer = transfer->number;
+	action->connection = conn->handle;
+	action->id = transfer->request;
+	action->write = transfer->write;
+	action->length = transfer->meta.length;
+}
+
+static struct transfer *begin(struct storage *s, struct conn *conn, const struct incoming *in)
+{
+	const struct write_request *req = in->message.body;
+	struct transfer *transfer = transfer_new(s);
+
+	if (!transfer)
+		return NULL;
+	transfer->request = in->header->id;
+	transfer->meta = (struct storage_meta){ .chunk = req->ticket.chunk,
+						.file = req->file,
+						.epoch = s->epoch,
+						.length = (uint32_t)req->length };
+	transfer->large = req->length >= s->config.large_size;
+	transfer->from = conn;
+	LIST_INSERT_HEAD(&conn->asked, transfer, in_asked);
+	/* A long one is not held in memory, but a disk may fall behind. */
+	transfer->charge = transfer->large ? LARGE_CHARGE : transfer->meta.length;
+	conn->outstanding++;
+	conn->outstanding_bytes += transfer->charge;
+	return transfer;
+}
+
+int on_write(struct storage *s, struct conn *conn, const struct incoming *in)
+{
+	const struct write_request *req = in->message.body;
+	struct storage_meta meta = { .chunk = req->ticket.chunk,
+				     .file = req->file,
+				     .epoch = s->epoch,
+				     .length = (uint32_t)req->length };
+	struct store_write *write = NULL;
+	struct transfer *transfer;
+	int rc = write_check(s, conn, req);
+	bool here;
+
+	if (rc == 0)
+		rc = look_for_chunk(s, &meta);
+	here = rc == 1;
+	if (rc == 0) {
+		rc = chunks(s)->write_new(s->config.chunks_context, &meta, &write);
+		/* On its way in by another connection. */
+		if (rc == -ERR_EXISTS)
+			rc = -ERR_BUSY;
+	}
+	if (rc < 0)
+		return rc;
+	transfer = begin(s, conn, in);
+	if (!transfer) {
+		if (write)
+			chunks(s)->write_abort(s->config.chunks_context, write);
+		return -ERR_NO_MEMORY;
+	}
+	transfer->meta.digest = meta.digest;
+	transfer->write = write;
+	if (write)
+		transfer_enter_chunk(s, transfer);
+	receive(s, conn, transfer);
+	chain_start(s, transfer, req);
+	if (here) {
+		/* Long or short, the bytes are not needed, unless a hop still wants them. */
+		transfer->receiving = transfer->hop_pending && !transfer->large;
+		if (!transfer->receiving)
+			conn->incoming = NULL;
+		transfer_own_done(s, transfer, 0);
+	}
+	return 0;
+}
+
+/* ---- DATA ---- */
+
+/* The own copy will not be: the asker hears why. */
+static void give_up(struct storage *s, struct transfer *transfer, int error)
+{
+	transfer->receiving = false;
+	if (transfer->write)
+		chunks(s)->write_abort(s->config.chunks_context, transfer->write);
+	transfer->write = NULL;
+	transfer_leave_chunk(s, transfer);
+	chain_abort(s, transfer);
+	if (transfer->own_done)
+		transfer_settle(s, transfer, NULL, 0);
+	else
+		transfer_own_done(s, transfer, error);
+}
+
+static void commit(struct storage *s, struct transfer *transfer)
+{
+	struct store_write *write = transfer->write;
+	int rc;
+
+	transfer->receiving = false;
+	transfer->moved_ms = s->now_ms;
+	if (transfer->own_done) {
+		transfer_settle(s, transfer, NULL, 0);
+		return;
+	}
+	rc = chunks(s)->write_commit(s->config.chunks_context, write, transfer->number);
+	if (rc == 0) {
+		transfer->write = NULL;
+		pause_if_full(s, transfer->from);
+		return;
+	}
+	chunks(s)->write_abort(s->config.chunks_context, write);
+	transfer->write = NULL;
+	transfer_leave_chunk(s, transfer);
+	transfer_own_done(s, transfer, rc);
+}
+
+/* 0: the frame is the next one of the transfer and its bytes are what was sent. */
+static int data_check(const struct transfer *transfer, const struct data_head *head,
+		      const uint8_t *body, size_t crcs_size)
+{
+	uint32_t end = transfer->received + head->length;
+	bool last = head->flags & FRAME_LAST;
+
+	if (head->id != transfer->request || head->offset != transfer->received ||
+	    end > transfer->meta.length || last != (end == transfer->meta.length) ||
+	    (!last && head->length % BLOCK_SIZE))
+		return -ERR_BAD_REQUEST;
+	if (!crc32c_blocks_match(body + crcs_size, head->length, body))
+		return -ERR_CORRUPT;
+	return 0;
+}
+
+static int keep(struct storage *s, struct transfer *transfer, const struct data_head *head,
+		const uint8_t *body)
+{
+	size_t crcs_size = block_count(head->length) * 4;
+	struct slice data = { body + crcs_size, head->length };
+
+	if (!transfer->write)
+		return 0;
+	return chunks(s)->write_add(s->config.chunks_context, transfer->write, data, body);
+}
+
+static void take_data(struct storage *s, struct conn *conn, const struct incoming *in,
+		      const struct data_head *head)
+{
+	struct transfer *transfer = conn->incoming;
+	size_t crcs_size = block_count(head->length) * 4;
+	int rc = data_check(transfer, head, in->body, crcs_size);
+
+	if (rc == 0)
+		rc = keep(s, transfer, head, in->body);
+	if (rc == 0)
+		chain_data(s, transfer, in->header, in->body);
+	if (rc == -ERR_BAD_REQUEST)
+		conn->closing = true;
+	transfer->received += head->length;
+	transfer->moved_ms = s->now_ms;
+	/* What is left of a failed transfer is swallowed like that of a refused one. */
+	if (rc < 0 || head->flags & FRAME_LAST)
+		conn->incoming = NULL;
+	if (rc < 0)
+		give_up(s, transfer, rc);
+	else if (head->flags & FRAME_LAST)
+		commit(s, transfer);
+}
+
+int on_data(struct storage *s, struct conn *conn, const struct incoming *in)
+{
+	struct transfer *transfer = conn->incoming;
+	struct data_head head;
+	size_t crcs_size;
+
+	if (conn->state != CONN_READY || data_head_decode(in->header, &head, &crcs_size) < 0) {
+		conn->closing = true;
+		return 0;
+	}
+	/* Of a WRITE that was refused. */
+	if (!transfer)
+		return 0;
+	if (head.flags & FRAME_ABORT) {
+		conn->incoming = NULL;
+		give_up(s, transfer, -ERR_UNAVAILABLE);
+		return 0;
+	}
+	take_data(s, conn, in, &head);
+	return 0;
+}
+
+/* ---- what the glue and the store say ---- */
+
+void on_received(struct storage *s, const struct storage_event *event)
+{
+	struct transfer *transfer = transfer_find(s, event->transfer);
+
+	if (!transfer)
+		return;
+	if (transfer->from)
+		transfer->from->incoming = NULL;
+	transfer->received = transfer->meta.length;
+	if (event->error < 0)
+		give_up(s, transfer, event->error);
+	else
+		commit(s, transfer);
+}
+
+static void say_stored(struct storage *s, const struct transfer *transfer, int error)
+{
+	struct storage_action *action = note(s, error ? NOTE_NOT_STORED : NOTE_STORED);
+
+	action->chunk = transfer->meta.chunk;
+	action->number = transfer->meta.length;
+	action->error = error;
+}
+
+void on_stored(struct storage *s, const struct storage_event *event)
+{
+	struct transfer *transfer = transfer_find(s, event->transfer);
+
+	if (!transfer)
+		return;
+	if (event->error == 0 && event->digest)
+		transfer->meta.digest = *event->digest;
+	say_stored(s, transfer, event->error);
+	transfer_leave_chunk(s, transfer);
+	if (transfer->doomed && event->error == 0) {
+		chunks(s)->remove(s->config.chunks_context, transfer->meta.chunk);
+		transfer_own_done(s, transfer, -ERR_EXPIRED);
+		return;
+	}
+	transfer_own_done(s, transfer, event->error);
+}
+
+/* What has been received whole is kept and reported; what has not can never be completed. */
+void write_asker_gone(struct storage *s, struct transfer *transfer)
+{
+	struct conn *conn = transfer->from;
+	bool by_glue = transfer->receiving && transfer->large && transfer->write;
+
+	LIST_REMOVE(transfer, in_asked);
+	transfer->from = NULL;
+	if (conn->incoming == transfer)
+		conn->incoming = NULL;
+	if (transfer->receiving && !by_glue)
+		give_up(s, transfer, -ERR_CONNECTION);
+}

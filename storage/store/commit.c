@@ -1,0 +1,605 @@
+/* Many chunks made durable by as few syncs as possible. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "store_impl.h"
+
+enum { PARTS_MAX = 512 };
+
+int store_commit_new(struct store *store, struct store_commit **ret)
+{
+	struct store_commit *commit = calloc(1, sizeof(*commit));
+
+	if (!commit)
+		return -ERR_NO_MEMORY;
+	commit->disk = store->disk;
+	STAILQ_INIT(&commit->writes);
+	*ret = commit;
+	return 0;
+}
+
+int store_commit_add(struct store_commit *commit, struct store_write *write, void *tag)
+{
+	static const struct digest none;
+	struct digest digest;
+
+	if (write->filled != write->meta.length || commit->sealed)
+		return -ERR_BAD_REQUEST;
+	digest = store_write_digest(write);
+	if (!digest_equal(&write->meta.digest, &none) &&
+	    !digest_equal(&write->meta.digest, &digest))
+		return -ERR_CORRUPT;
+	write->meta.digest = digest;
+	write->record.digest = digest;
+	write->tag = tag;
+	STAILQ_INSERT_TAIL(&commit->writes, write, link);
+	commit->count++;
+	return 0;
+}
+
+/* ---- places ---- */
+
+/* What is known while places are given out. */
+struct planner {
+	struct store *store;
+	struct store_commit *commit;
+	struct segment *segment;
+	uint64_t tail; /* of the segment, with the group so far */
+	struct leg *leg;
+};
+
+int segment_footer(const struct store *store, const struct segment *segment,
+		   const struct footer_entry *entries, struct closing *ret)
+{
+	struct footer footer = { .disk = store->identity.disk,
+				 .segment = segment->number,
+				 .count = (uint32_t)ret->size,
+				 .start = segment->end,
+				 .generation = store->identity.generation };
+
+	ret->size = footer_size(footer.count);
+	ret->footer = malloc(ret->size);
+	if (!ret->footer)
+		return -ERR_NO_MEMORY;
+	ret->file = segment->file;
+	ret->start = segment->end;
+	footer_encode(&footer, entries, ret->footer);
+	return 0;
+}
+
+static void leg_end(struct planner *planner)
+{
+	struct leg *leg = planner->leg;
+
+	if (!leg)
+		return;
+	planner->tail = align_up(planner->tail, STORE_BLOCK);
+	leg->size = planner->tail - leg->offset;
+	planner->leg = NULL;
+}
+
+/* The footer of the segment that is full now. Its end is that after this commit. */
+static int segment_finish(struct planner *planner, bool created)
+{
+	struct store_commit *commit = planner->commit;
+	struct closing *closing = &commit->closings[commit->closing_count];
+	struct segment after = *planner->segment;
+	int rc;
+
+	leg_end(planner);
+	after.end = planner->tail;
+	closing->size = commit->entry_count;
+	rc = segment_footer(planner->store, &after, commit->entries, closing);
+	if (rc < 0)
+		return rc;
+	/* The handle of one that is still to be created is filled in when it is. */
+	if (created)
+		closing->file = -1;
+	commit->closing_count++;
+	commit->entry_count = 0;
+	return 0;
+}
+
+static int segment_start(struct planner *planner, uint32_t length)
+{
+	struct store *store = planner->store;
+	uint64_t least = align_up(record_size(length), STORE_BLOCK);
+	struct segment *segment = segment_new(store->next_segment);
+
+	if (!segment)
+		return -ERR_NO_MEMORY;
+	store->next_segment++;
+	segment->limit = least > store->segment_size ? least : store->segment_size;
+	planner->segment = segment;
+	planner->tail = 0;
+	return 0;
+}
+
+static void leg_start(struct planner *planner, struct store_write *first, bool create)
+{
+	struct store_commit *commit = planner->commit;
+
+	planner->leg = &commit->legs[commit->leg_count++];
+	*planner->leg = (struct leg){ .segment = planner->segment,
+				      .file = planner->segment->file,
+				      .create = create,
+				      .offset = planner->tail,
+				      .first = first };
+}
+
+static int write_place(struct planner *planner, struct store_write *write)
+{
+	struct store_commit *commit = planner->commit;
+	size_t size = record_size(write->meta.length);
+	bool created = false;
+	int rc;
+
+	if (!planner->segment || align_up(planner->tail + size, STORE_BLOCK) >
+					 planner->segment->limit) {
+		if (planner->segment) {
+			rc = segment_finish(planner, commit->leg_count &&
+							     commit->legs[commit->leg_count - 1].create);
+			if (rc < 0)
+				return rc;
+		}
+		rc = segment_start(planner, write->meta.length);
+		if (rc < 0) {
+			planner->segment = NULL;
+			return rc;
+		}
+		created = true;
+	}
+	if (!planner->leg)
+		leg_start(planner, write, created);
+	planner->leg->count++;
+	write->record.segment = planner->segment->number;
+	write->record.offset = planner->tail;
+	write->record.mark = planner->leg->offset;
+	commit->entries[commit->entry_count++] =
+		(struct footer_entry){ write->meta.chunk, (uint32_t)(planner->tail / RECORD_ALIGN),
+				       write->meta.length };
+	planner->tail += size;
+	return 0;
+}
+
+static size_t small_count(const struct store_commit *commit)
+{
+	const struct store_write *write;
+	size_t count = 0;
+
+	STAILQ_FOREACH(write, &commit->writes, link)
+		count += !write->large;
+	return count;
+}
+
+static int places_give(struct store *store, struct store_commit *commit)
+{
+	struct planner planner = { .store = store, .commit = commit, .segment = store->active };
+	struct store_write *write;
+	size_t small = small_count(commit);
+	int rc = 0;
+
+	/* At worst each write fills one segment up, and the active one before it. */
+	commit->legs = calloc(small + 1, sizeof(*commit->legs));
+	commit->closings = calloc(small + 1, sizeof(*commit->closings));
+	commit->entries = malloc((store->entry_count + small + 1) * sizeof(*commit->entries));
+	if (!commit->legs || !commit->closings || !commit->entries)
+		return -ERR_NO_MEMORY;
+	if (store->entry_count)
+		memcpy(commit->entries, store->entries,
+		       store->entry_count * sizeof(*commit->entries));
+	commit->entry_count = store->entry_count;
+	planner.tail = store->active ? store->active->end : 0;
+	STAILQ_FOREACH(write, &commit->writes, link)
+	{
+		if (write->large) {
+			commit->new_big_dir |= !big_dir_known(store, big_dir_of(write->meta.chunk));
+			continue;
+		}
+		rc = write_place(&planner, write);
+		if (rc < 0)
+			return rc;
+	}
+	leg_end(&planner);
+	return 0;
+}
+
+int store_commit_seal(struct store *store, struct store_commit *commit)
+{
+	int rc;
+
+	if (store->busy)
+		return -ERR_BUSY;
+	if (store->failed)
+		return -ERR_IO;
+	store->busy = true;
+	commit->sealed = true;
+	rc = index_reserve(&store->index, store->write_count);
+	return rc < 0 ? rc : places_give(store, commit);
+}
+
+/* ---- running ---- */
+
+static int fatal(struct store_commit *commit, int rc)
+{
+	if (rc < 0 && rc != -ERR_LOCAL_FULL)
+		commit->fatal = true;
+	return rc;
+}
+
+static int segment_create(struct store_commit *commit, struct leg *leg)
+{
+	char path[STORE_PATH_MAX];
+	int rc;
+
+	segment_path(leg->segment->number, path);
+	leg->file = disk_open(commit->disk, path, DISK_CREATE | DISK_EXCLUSIVE);
+	if (leg->file < 0)
+		return leg->file;
+	rc = disk_allocate(commit->disk, leg->file, 0, leg->segment->limit);
+	return rc == -ERR_UNSUPPORTED ? 0 : rc;
+}
+
+static int segments_create(struct store_commit *commit)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < commit->leg_count && rc == 0; i++)
+		if (commit->legs[i].create)
+			rc = segment_create(commit, &commit->legs[i]);
+	return rc;
+}
+
+/* What could not be read where it was makes no copy, but its place is taken. */
+static void source_check(struct store_write *write)
+{
+	struct record found;
+	uint8_t *crcs = write->bytes + RECORD_HEADER_SIZE;
+	size_t table = 4 * block_count(write->meta.length);
+	int64_t got = disk_read(write->disk, write->source, write->bytes,
+				record_size(write->meta.length), write->source_offset);
+
+	write->unreadable =
+		got != (int64_t)record_size(write->meta.length) ||
+		!record_decode(write->bytes, &found) || found.chunk != write->meta.chunk ||
+		found.length != write->meta.length || found.offset != write->source_offset ||
+		!id_equal(&found.disk, &write->record.disk) ||
+		found.table_crc != crc32c(crcs, table) ||
+		!crc32c_blocks_match(crcs + table, write->meta.length, crcs);
+	if (write->unreadable) {
+		write->record.type = RECORD_VOID;
+		memset(write->bytes, 0, record_size(write->meta.length));
+		return;
+	}
+	write->record.file = found.file;
+	write->record.epoch = found.epoch;
+	write->record.digest = found.digest;
+}
+
+static void header_write(struct store_write *write)
+{
+	write->record.table_crc =
+		crc32c(write->bytes + RECORD_HEADER_SIZE, 4 * block_count(write->meta.length));
+	record_encode(&write->record, write->bytes);
+}
+
+static struct store_write *next_small(struct store_write *write)
+{
+	do
+		write = STAILQ_NEXT(write, link);
+	while (write && write->large);
+	return write;
+}
+
+/* One write for the whole group, unless it has more parts than the system takes at once. */
+static int leg_write(struct store_commit *commit, const struct leg *leg)
+{
+	static const uint8_t padding[STORE_BLOCK];
+	struct iovec parts[PARTS_MAX];
+	struct store_write *write = leg->first;
+	uint64_t at = leg->offset, end = leg->offset;
+	int count = 0, rc = 0;
+
+	for (size_t i = 0; i < leg->count && rc == 0; i++, write = next_small(write)) {
+		size_t size = record_size(write->meta.length);
+
+		if (write->source >= 0)
+			source_check(write);
+		header_write(write);
+		parts[count++] = (struct iovec){ write->bytes, size };
+		end += size;
+		if (count < PARTS_MAX - 1)
+			continue;
+		rc = disk_writev(commit->disk, leg->file, parts, count, at);
+		at = end;
+		count = 0;
+	}
+	if (rc < 0)
+		return rc;
+	if (end < leg->offset + leg->size)
+		parts[count++] = (struct iovec){ (void *)(uintptr_t)padding,
+						 (size_t)(leg->offset + leg->size - end) };
+	return count ? disk_writev(commit->disk, leg->file, parts, count, at) : 0;
+}
+
+static int contents_write(struct store_commit *commit)
+{
+	struct store_write *write;
+	int rc = 0;
+
+	for (size_t i = 0; i < commit->leg_count && rc == 0; i++)
+		rc = leg_write(commit, &commit->legs[i]);
+	STAILQ_FOREACH(write, &commit->writes, link)
+	{
+		if (rc < 0)
+			break;
+		if (!write->large)
+			continue;
+		header_write(write);
+		rc = disk_write(commit->disk, write->file, write->bytes, STORE_BLOCK, 0);
+	}
+	return fatal(commit, rc);
+}
+
+/* Whatever a sync says went wrong, nothing about the file is certain any more. */
+static int contents_sync(struct store_commit *commit)
+{
+	struct store_write *write;
+	int rc = 0;
+
+	for (size_t i = 0; i < commit->leg_count && rc == 0; i++)
+		rc = disk_sync_file(commit->disk, commit->legs[i].file);
+	STAILQ_FOREACH(write, &commit->writes, link)
+		if (write->large && rc == 0)
+			rc = disk_sync_file(commit->disk, write->file);
+	if (rc < 0)
+		commit->fatal = true;
+	return rc < 0 ? -ERR_IO : 0;
+}
+
+static int large_name(struct store_commit *commit, struct store_write *write)
+{
+	char from[STORE_PATH_MAX], to[STORE_PATH_MAX];
+	int rc;
+
+	big_path(write->meta.chunk, ".new", from);
+	big_path(write->meta.chunk, "", to);
+	rc = disk_rename(commit->disk, from, to);
+	write->renamed = rc == 0;
+	return rc;
+}
+
+/* Each directory once. */
+static int big_dirs_sync(struct store_commit *commit)
+{
+	uint8_t done[BIG_DIRS / 8] = { 0 };
+	struct store_write *write;
+	int rc = commit->new_big_dir ? disk_sync_dir(commit->disk, "big") : 0;
+
+	STAILQ_FOREACH(write, &commit->writes, link)
+	{
+		unsigned int dir = big_dir_of(write->meta.chunk);
+		char path[STORE_PATH_MAX];
+
+		if (!write->large || rc < 0 || done[dir / 8] >> dir % 8 & 1)
+			continue;
+		done[dir / 8] = (uint8_t)(done[dir / 8] | 1u << dir % 8);
+		big_dir_path(write->meta.chunk, path);
+		rc = disk_sync_dir(commit->disk, path);
+	}
+	return rc;
+}
+
+static int names_sync(struct store_commit *commit)
+{
+	struct store_write *write;
+	bool created = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < commit->leg_count; i++)
+		created |= commit->legs[i].create;
+	if (created)
+		rc = disk_sync_dir(commit->disk, "seg");
+	STAILQ_FOREACH(write, &commit->writes, link)
+		if (write->large && rc == 0)
+			rc = large_name(commit, write);
+	if (rc == 0)
+		rc = big_dirs_sync(commit);
+	if (rc < 0)
+		commit->fatal = true;
+	return rc;
+}
+
+int closing_write(struct disk *disk, const struct closing *closing)
+{
+	int rc = disk_write(disk, closing->file, closing->footer, closing->size, closing->start);
+
+	return rc < 0 ? rc : disk_truncate(disk, closing->file, closing->start + closing->size);
+}
+
+/* Footers need no sync: a segment without one is walked through at the next start. */
+static void footers_write(struct store_commit *commit)
+{
+	size_t leg = 0;
+
+	for (size_t i = 0; i < commit->closing_count; i++) {
+		struct closing *closing = &commit->closings[i];
+
+		while (closing->file < 0 && leg < commit->leg_count) {
+			if (commit->legs[leg].create)
+				closing->file = commit->legs[leg].file;
+			leg++;
+		}
+		(void)closing_write(commit->disk, closing);
+	}
+}
+
+int store_commit_run(struct store_commit *commit)
+{
+	int rc = segments_create(commit);
+
+	if (rc == 0)
+		rc = contents_write(commit);
+	if (rc == 0)
+		rc = contents_sync(commit);
+	if (rc == 0)
+		rc = names_sync(commit);
+	if (rc == 0)
+		footers_write(commit);
+	return rc;
+}
+
+/* ---- afterwards ---- */
+
+void index_enter(struct store *store, uint64_t chunk, const struct place *place)
+{
+	struct segment *segment = place->segment ? segment_find(store, place->segment) : NULL;
+	struct place old;
+
+	if (index_find(&store->index, chunk, &old))
+		index_leave(store, chunk, &old);
+	index_put(&store->index, chunk, place);
+	if (segment)
+		segment->live += record_size(place->length);
+	store->changed = true;
+}
+
+void index_leave(struct store *store, uint64_t chunk, const struct place *place)
+{
+	struct segment *segment = place->segment ? segment_find(store, place->segment) : NULL;
+
+	index_remove(&store->index, chunk);
+	if (segment) {
+		segment->live -= record_size(place->length);
+		store->upkeep = true;
+	}
+	store->changed = true;
+}
+
+/* The segments as they are after a commit that went well. */
+static void legs_adopt(struct store *store, struct store_commit *commit)
+{
+	for (size_t i = 0; i < commit->leg_count; i++) {
+		struct leg *leg = &commit->legs[i];
+
+		if (leg->create) {
+			if (store->active)
+				store->active->sealed = true;
+			store->active = leg->segment;
+			/* Room for it was made when the commit was sealed. */
+			(void)segments_add(store, leg->segment);
+			segment_opened(store, leg->segment, leg->file);
+			store->upkeep = true;
+		}
+		store->occupied += leg->offset + leg->size - leg->segment->end;
+		leg->segment->end = leg->offset + leg->size;
+		leg->create = false;
+	}
+	if (!commit->leg_count)
+		return;
+	free(store->entries);
+	store->entries = commit->entries;
+	store->entry_count = commit->entry_count;
+	commit->entries = NULL;
+}
+
+static void legs_drop(struct store_commit *commit)
+{
+	for (size_t i = 0; i < commit->leg_count; i++) {
+		struct leg *leg = &commit->legs[i];
+		char path[STORE_PATH_MAX];
+
+		if (!leg->create)
+			continue;
+		if (leg->file >= 0) {
+			disk_close(commit->disk, leg->file);
+			segment_path(leg->segment->number, path);
+			if (!commit->fatal)
+				(void)disk_unlink(commit->disk, path);
+		}
+		free(leg->segment);
+		leg->create = false;
+	}
+}
+
+void commit_settle(struct store *store, struct store_commit *commit, int result)
+{
+	if (commit->fatal)
+		store->failed = true;
+	if (result == 0)
+		legs_adopt(store, commit);
+	else
+		legs_drop(commit);
+	if (commit->sealed)
+		store->busy = false;
+}
+
+void commit_free(struct store_commit *commit)
+{
+	for (size_t i = 0; i < commit->closing_count; i++)
+		free(commit->closings[i].footer);
+	free(commit->legs);
+	free(commit->closings);
+	free(commit->entries);
+	free(commit);
+}
+
+static void large_adopt(struct store *store, struct store_write *write)
+{
+	struct place old;
+
+	store->occupied += write->footprint;
+	big_dir_learn(store, big_dir_of(write->meta.chunk));
+	/* A damaged copy that was put aside has served its purpose. */
+	if (index_find(&store->index, write->meta.chunk, &old) && old.bad)
+		(void)removals_add(&store->removals,
+				   &(struct removal){ .chunk = write->meta.chunk,
+						      .bad = true,
+						      .footprint = write->footprint });
+}
+
+static void write_drop(struct store *store, struct store_write *write)
+{
+	char path[STORE_PATH_MAX];
+
+	if (write->file < 0 || store->failed)
+		return;
+	big_path(write->meta.chunk, write->renamed ? "" : ".new", path);
+	(void)disk_unlink(store->disk, path);
+}
+
+static void write_settle(struct store *store, struct store_write *write, int result)
+{
+	struct place place = { .segment = write->record.segment,
+			       .offset8 = (uint32_t)(write->record.offset / RECORD_ALIGN),
+			       .length = write->meta.length };
+
+	if (result < 0) {
+		write_drop(store, write);
+		return;
+	}
+	if (write->large)
+		large_adopt(store, write);
+	index_enter(store, write->meta.chunk, &place);
+}
+
+void store_commit_finish(struct store *store, struct store_commit *commit, int result,
+			 store_done_fn *each, void *context)
+{
+	if (result == 0 && store->failed)
+		result = -ERR_IO;
+	commit_settle(store, commit, result);
+	if (result == -ERR_LOCAL_FULL)
+		result = -ERR_NO_SPACE;
+	while (!STAILQ_EMPTY(&commit->writes)) {
+		struct store_write *write = STAILQ_FIRST(&commit->writes);
+
+		STAILQ_REMOVE_HEAD(&commit->writes, link);
+		write_settle(store, write, result);
+		if (each)
+			each(context, write->tag, &write->meta, result);
+		write_forget(store, write);
+	}
+	commit_free(commit);
+}
