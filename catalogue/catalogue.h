@@ -109,8 +109,8 @@ struct new_file {
 /* Whether catalogue_put_file would be refused: EXISTS, IS_DIR, NOT_FOUND, NOT_DIR. */
 int catalogue_check_file(struct kv *kv, struct slice path, bool replace, uint8_t *ret_copies);
 /* Makes the file visible; what it replaces becomes garbage and passes on its creation time and its
- * version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the rows do
- * not fit into what is left of the batch. */
+ * version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the rows
+ * do not fit into what is left of the batch. */
 int catalogue_put_file(struct kv *kv, struct slice path, const struct new_file *file,
 		       uint64_t uptime_ms, struct inode *ret);
 int catalogue_chunk(struct kv *kv, uint64_t inode, uint32_t index, struct chunk_row *ret);
@@ -125,10 +125,10 @@ int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, uint6
 		     struct removed *ret);
 int catalogue_set_copies(struct kv *kv, struct slice path, uint8_t copies, struct inode *ret);
 
-/* Garbage. Frees what has waited since before `before_ms` (uptime), in at most `most` steps (a chunk,
- * a file or a directory each), and calls `each` for every chunk that nobody refers to any more;
- * inodes for which `held` says yes wait on. Returns the number of steps made: below `most` when
- * nothing is left to do for now. */
+/* Garbage. Frees what has waited since before `before_ms` (uptime), in at most `most` steps (a
+ * chunk, a file or a directory each), and calls `each` for every chunk that nobody refers to any
+ * more; inodes for which `held` says yes wait on. Returns the number of steps made: below `most`
+ * when nothing is left to do for now. */
 typedef bool garbage_held_fn(void *context, uint64_t inode);
 typedef void garbage_chunk_fn(void *context, uint64_t chunk);
 struct garbage_how {

@@ -1,14 +1,14 @@
 /* The journal: the truth of the catalogue, an append-only row of hash-chained batches in files
  * journal/NNNNNNNN (a count, 8 hex digits) of about 64 MiB each, over struct disk.
  *
- * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG1" and u32 the size
- * of its batches (little-endian), then the batches one after the other, zeros to the next multiple.
- * So a block that holds acknowledged bytes is never written again.
+ * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG1" and u32 the
+ * size of its batches (little-endian), then the batches one after the other, zeros to the next
+ * multiple. So a block that holds acknowledged bytes is never written again.
  *
  * Recovery reads from the oldest file on. A group that does not verify at the end of the last file
  * is a torn write and is cut off. If a whole group follows it, or another file, it had been synced:
- * that is damage, and opening fails; so does a break in the chain of hashes. The last whole group is
- * written and synced once more, since nobody knows whether its first sync had come to an end.
+ * that is damage, and opening fails; so does a break in the chain of hashes. The last whole group
+ * is written and synced once more, since nobody knows whether its first sync had come to an end.
  * Not thread-safe: the sync thread owns it after opening. */
 #ifndef MUSTER_CATALOGUE_JOURNAL_H
 #define MUSTER_CATALOGUE_JOURNAL_H
@@ -27,8 +27,8 @@ struct journal_head {
 /* Called for each batch in order; a negative return ends the opening with it. */
 typedef int journal_batch_fn(void *context, const struct batch_head *head, struct slice changes);
 
-/* Opens or creates; replays batches with sequence > `after` into `each`.
- * -ERR_CORRUPT: damage before the end. -ERR_STALE: batches right after `after` have been trimmed. */
+/* Opens or creates; replays batches with sequence > `after` into `each`. -ERR_CORRUPT: damage
+ * before the end. -ERR_STALE: batches right after `after` have been trimmed. */
 int journal_open(struct disk *disk, uint64_t after, journal_batch_fn *each, void *context,
 		 struct journal **ret);
 void journal_close(struct journal *journal);

@@ -6,8 +6,8 @@
 #include "error.h"
 
 enum {
-	/* Batches are gathered for the view: one sync of LMDB for many of the journal's. But what one
-	 * transaction changes lies in memory until it ends. */
+	/* Batches are gathered for the view: one sync of LMDB for many of the journal's. But what
+	 * one transaction changes lies in memory until it ends. */
 	VIEW_WAIT_MS = 200,
 	VIEW_SIZE_MAX = 1024 * 1024,
 };
@@ -44,11 +44,13 @@ static void fail(struct committer *committer, int error, const char *what)
 
 static int line_add(struct line *line, struct slice batches, uint64_t sequence)
 {
+	bool was_empty = line->batches.size == 0;
 	int rc = buffer_append(&line->batches, batches.data, batches.size);
 
 	if (rc == 0)
 		line->sequence = sequence;
-	uv_cond_signal(&line->wake);
+	if (was_empty || line->batches.size >= VIEW_SIZE_MAX)
+		uv_cond_signal(&line->wake);
 	return rc;
 }
 
@@ -124,16 +126,16 @@ static void sync_main(void *argument)
 
 static struct buffer apply_wait(struct committer *committer, uint64_t *ret_sequence)
 {
-	uint64_t wait_ns = (uint64_t)VIEW_WAIT_MS * 1000000;
 	struct line *line = &committer->apply;
 	struct buffer taken;
-	int rc = 0;
+	uint64_t end_ns;
 
 	uv_mutex_lock(&committer->lock);
 	while (line->batches.size == 0 && !committer->sync_ended)
 		uv_cond_wait(&line->wake, &committer->lock);
-	while (rc == 0 && line->batches.size < VIEW_SIZE_MAX && !committer->sync_ended)
-		rc = uv_cond_timedwait(&line->wake, &committer->lock, wait_ns);
+	end_ns = uv_hrtime() + (uint64_t)VIEW_WAIT_MS * 1000000;
+	while (line->batches.size < VIEW_SIZE_MAX && !committer->sync_ended && uv_hrtime() < end_ns)
+		uv_cond_timedwait(&line->wake, &committer->lock, end_ns - uv_hrtime());
 	taken = line_take(line, ret_sequence);
 	uv_mutex_unlock(&committer->lock);
 	return taken;

@@ -14,7 +14,7 @@ struct committer;
 struct committer_how {
 	struct journal *journal; /* the sync thread's alone until committer_free */
 	struct view *view;
-	uint64_t sequence; /* durable and in the view already */
+	uint64_t sequence;             /* durable and in the view already */
 	void (*notify)(void *context); /* out of either thread: the state has changed */
 	void *context;
 };

@@ -16,8 +16,8 @@ struct opening {
 __attribute__((format(printf, 3, 4))) static int complain(struct opening *opening, int rc,
 							  const char *format, ...)
 {
-	size_t used = (size_t)snprintf(opening->message, DATABASE_MESSAGE_MAX, "%s: ",
-				       opening->path);
+	size_t used =
+		(size_t)snprintf(opening->message, DATABASE_MESSAGE_MAX, "%s: ", opening->path);
 	va_list args;
 
 	if (used < DATABASE_MESSAGE_MAX) {
@@ -61,8 +61,9 @@ static int directory_open(struct opening *opening)
 				"not empty, and no name server's directory; choose another --data");
 	database->lock = disk_lock(database->disk, "lock");
 	if (database->lock == -ERR_LOCKED)
-		return complain(opening, database->lock,
-				"another name server uses it; stop that one or choose another --data");
+		return complain(
+			opening, database->lock,
+			"another name server uses it; stop that one or choose another --data");
 	if (database->lock < 0)
 		return complain(opening, database->lock,
 				"cannot be written: %s; mend that or choose another --data",
@@ -147,12 +148,14 @@ static bool is_damage(int rc)
 static int journal_complain(struct opening *opening, int rc)
 {
 	if (rc == -ERR_CORRUPT)
-		return complain(opening, rc,
-				"journal/ is damaged before its end; restore the directory from a copy");
+		return complain(
+			opening, rc,
+			"journal/ is damaged before its end; restore the directory from a copy");
 	if (rc == -ERR_STALE)
-		return complain(opening, rc,
-				"view/ is missing or damaged and journal/ no longer goes back to the "
-				"first change; restore the directory from a copy");
+		return complain(
+			opening, rc,
+			"view/ is missing or damaged and journal/ no longer goes back to the "
+			"first change; restore the directory from a copy");
 	return complain(opening, rc, "%s while reading the catalogue", error_text(rc));
 }
 
@@ -179,7 +182,8 @@ static int catalogue_open(struct opening *opening)
 		bool fresh = opening->applied == 0;
 
 		rc = journal_replay(opening);
-		database->rebuilt = fresh && rc == 0 && journal_head(database->journal).sequence > 0;
+		database->rebuilt =
+			fresh && rc == 0 && journal_head(database->journal).sequence > 0;
 	} else {
 		return complain(opening, rc, "view/ cannot be opened: %s", error_text(rc));
 	}

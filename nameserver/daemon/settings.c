@@ -6,7 +6,6 @@
 
 #include "bytes.h"
 #include "error.h"
-#include "limits.h"
 
 static const struct option_row rows[] = {
 #define OPTION(name_, kind_, field_, preset_, meta_, help_) \
@@ -22,9 +21,10 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
 	.program = "muster-nameserver",
 	.synopsis = "[OPTION…]",
-	.about = "Keeps the names of a Muster cluster and tells storage servers and clients where it is.\n"
-		 "The catalogue lives in /var/lib/muster/nameserver for root, else in\n"
-		 "~/.local/share/muster/nameserver, unless --data says otherwise.",
+	.about =
+		"Keeps the names of a Muster cluster and tells storage servers and clients where it is.\n"
+		"The catalogue lives in /var/lib/muster/nameserver for root, else in\n"
+		"~/.local/share/muster/nameserver, unless --data says otherwise.",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 };
@@ -56,8 +56,10 @@ static int settings_check(struct settings *settings, char *message)
 	bool text = strcmp(settings->log_format, "text") == 0;
 
 	if (settings->key)
-		return complain(message, "--key: there are no keys yet; clusters are open (--open)");
-	if (settings->cluster && (!*settings->cluster || strlen(settings->cluster) > CLUSTER_NAME_MAX))
+		return complain(message,
+				"--key: there are no keys yet; clusters are open (--open)");
+	if (settings->cluster &&
+	    (!*settings->cluster || strlen(settings->cluster) > CLUSTER_NAME_MAX))
 		return complain(message, "--cluster wants a name of 1 to 31 bytes");
 	if (settings->copies < 1 || settings->copies > COPIES_MAX)
 		return complain(message, "--copies wants a number from 1 to 9");
@@ -67,8 +69,7 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--client-ports wants ports from 1 to 65535");
 	if (settings->beacon_interval_ms == 0 || settings->beacon_interval_ms > UINT32_MAX)
 		return complain(message, "--beacon-interval wants more than 0");
-	if (settings->suspect_after_ms == 0 ||
-	    settings->dead_after_ms < settings->suspect_after_ms)
+	if (settings->suspect_after_ms == 0 || settings->dead_after_ms < settings->suspect_after_ms)
 		return complain(message, "--dead-after must not be shorter than --suspect-after");
 	if (log_level_parse(settings->log_level, &settings->level) < 0)
 		return complain(message, "--log-level wants error, warn, info or debug");

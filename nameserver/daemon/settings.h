@@ -2,9 +2,10 @@
 #ifndef MUSTER_NS_SETTINGS_H
 #define MUSTER_NS_SETTINGS_H
 
-#include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "limits.h"
 #include "log.h"
 #include "options.h"
 
@@ -22,7 +23,7 @@ struct settings {
 	const char *log_level, *log_format;
 
 	enum log_level level; /* from log_level */
-	char default_data[PATH_MAX];
+	char default_data[PATH_SIZE_MAX];
 };
 
 enum { MESSAGE_SIZE_MAX = 256 };

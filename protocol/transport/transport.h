@@ -18,9 +18,10 @@ struct link_handler {
 	/* A whole frame; `body` is valid during the call. DATA frames come here too. */
 	void (*frame)(void *context, struct link *link, const struct frame_header *header,
 		      const uint8_t *body);
-	/* The other side closed, the connection broke, or its bytes are no frames (`error`: -ERR_CONNECTION,
-	 * -ERR_BAD_REQUEST, -ERR_TOO_LARGE …). For a malformed frame `header` has what was read of
-	 * it, else NULL; the handler may still link_send() a refusal before it calls link_close(). Called once. */
+	/* The other side closed, the connection broke, or its bytes are no frames (`error`:
+	 * -ERR_CONNECTION, -ERR_BAD_REQUEST, -ERR_TOO_LARGE …). For a malformed frame `header` has
+	 * what was read of it, else NULL; the handler may still link_send() a refusal before it
+	 * calls link_close(). Called once. */
 	void (*closed)(void *context, struct link *link, int error,
 		       const struct frame_header *header);
 	/* Everything queued has been handed to the kernel. May be NULL. */
@@ -41,7 +42,7 @@ int link_send_borrowed(struct link *link, const void *data, size_t size, link_re
 		       void *context);
 size_t link_unsent(const struct link *link);
 void link_pause(struct link *link, bool paused); /* stops and resumes reading */
-/* Longer frames than this, header included, are TOO_LARGE: for strangers. No such limit at first. */
+/* Longer frames than this, header included, are TOO_LARGE: for strangers. No limit at first. */
 void link_set_frame_max(struct link *link, size_t size);
 /* Closes after what is queued has left (at most 1 s); no callback follows. Never NULL. */
 void link_close(struct link *link);
@@ -49,16 +50,16 @@ void link_set_context(struct link *link, void *context);
 struct endpoint link_peer(const struct link *link);
 struct endpoint link_local(const struct link *link);
 
-/* For a worker: stops watching; returns the socket (still non-blocking), and in `leftover` what was read
- * beyond the last frame delivered. Only when nothing is unsent (-ERR_BUSY). link_attach resumes; `leftover`
- * bytes are taken as read first. */
+/* For a worker: stops watching; returns the socket (still non-blocking), and in `leftover` what was
+ * read beyond the last frame delivered. Only when nothing is unsent (-ERR_BUSY). link_attach
+ * resumes; `leftover` bytes are taken as read first. */
 int link_detach(struct link *link, struct buffer *leftover);
 int link_attach(struct link *link, const struct buffer *leftover);
 /* While detached for receiving only, the loop may go on sending. */
 int link_detach_input(struct link *link, struct buffer *leftover);
 
-/* Accepting. `accepted` gets a connected socket, which it owns. Out of descriptors: accepting pauses
- * 100 ms and never spins. */
+/* Accepting. `accepted` gets a connected socket, which it owns. Out of descriptors: accepting
+ * pauses 100 ms and never spins. */
 struct listener;
 typedef void listener_accepted_fn(void *context, int socket, const struct endpoint *peer);
 /* `port` 0: any free one. -ERR_ADDRESS_IN_USE. `address` NULL: every interface. */
@@ -67,9 +68,9 @@ int listener_new(uv_loop_t *loop, const struct endpoint *address, listener_accep
 uint16_t listener_port(const struct listener *listener);
 void listener_free(struct listener *listener); /* NULL-safe */
 
-/* Dialling: tries endpoints in order, 100 ms apart or as soon as one fails; the first connected wins;
- * `timeout_ms` over all. `done` is called once, never out of dialer_new, with a socket that it owns or
- * why the last attempt failed; the dialer is void then. At most ENDPOINTS_MAX endpoints are tried. */
+/* Dialling: tries endpoints in order, 100 ms apart or as soon as one fails; the first connected
+ * wins; `timeout_ms` over all. `done` is called once, never out of dialer_new, with a socket that it
+ * owns or why the last attempt failed; the dialer is void then. At most ENDPOINTS_MAX are tried. */
 struct dialer;
 typedef void dialer_done_fn(void *context, int result_or_socket);
 struct dial_how {

@@ -50,20 +50,20 @@ struct planner {
 };
 
 int segment_footer(const struct store *store, const struct segment *segment,
-		   const struct footer_entry *entries, struct closing *ret)
+		   const struct footer_entry *entries, size_t count, struct closing *ret)
 {
 	struct footer footer = { .disk = store->identity.disk,
 				 .segment = segment->number,
-				 .count = (uint32_t)ret->size,
+				 .count = (uint32_t)count,
 				 .start = segment->end,
 				 .generation = store->identity.generation };
 
-	ret->size = footer_size(footer.count);
+	*ret = (struct closing){ .file = segment->file,
+				 .start = segment->end,
+				 .size = footer_size(count) };
 	ret->footer = malloc(ret->size);
 	if (!ret->footer)
 		return -ERR_NO_MEMORY;
-	ret->file = segment->file;
-	ret->start = segment->end;
 	footer_encode(&footer, entries, ret->footer);
 	return 0;
 }
@@ -79,23 +79,32 @@ static void leg_end(struct planner *planner)
 	planner->leg = NULL;
 }
 
-/* The footer of the segment that is full now. Its end is that after this commit. */
-static int segment_finish(struct planner *planner, bool created)
+/* The footer of the segment that is full now, as it will be after this commit. */
+static int segment_finish(struct planner *planner)
 {
+	struct store *store = planner->store;
 	struct store_commit *commit = planner->commit;
+	bool created = planner->segment != store->active;
+	size_t before = created ? 0 : store->entry_count;
 	struct closing *closing = &commit->closings[commit->closing_count];
 	struct segment after = *planner->segment;
+	struct footer_entry *all;
 	int rc;
 
 	leg_end(planner);
 	after.end = planner->tail;
-	closing->size = commit->entry_count;
-	rc = segment_footer(planner->store, &after, commit->entries, closing);
+	all = malloc((before + commit->entry_count + 1) * sizeof(*all));
+	if (!all)
+		return -ERR_NO_MEMORY;
+	if (before)
+		memcpy(all, store->entries, before * sizeof(*all));
+	memcpy(all + before, commit->entries, commit->entry_count * sizeof(*all));
+	rc = segment_footer(store, &after, all, before + commit->entry_count, closing);
+	free(all);
 	if (rc < 0)
 		return rc;
-	/* The handle of one that is still to be created is filled in when it is. */
-	if (created)
-		closing->file = -1;
+	/* One that is still to be created has no handle yet. */
+	closing->leg = created ? &commit->legs[commit->leg_count - 1] : NULL;
 	commit->closing_count++;
 	commit->entry_count = 0;
 	return 0;
@@ -128,30 +137,30 @@ static void leg_start(struct planner *planner, struct store_write *first, bool c
 				      .first = first };
 }
 
+static bool fits(const struct planner *planner, size_t size)
+{
+	return planner->segment &&
+	       align_up(planner->tail + size, STORE_BLOCK) <= planner->segment->limit;
+}
+
+static int segment_change(struct planner *planner, uint32_t length)
+{
+	int rc = planner->segment ? segment_finish(planner) : 0;
+
+	return rc < 0 ? rc : segment_start(planner, length);
+}
+
 static int write_place(struct planner *planner, struct store_write *write)
 {
 	struct store_commit *commit = planner->commit;
 	size_t size = record_size(write->meta.length);
-	bool created = false;
-	int rc;
+	bool create = !fits(planner, size);
+	int rc = create ? segment_change(planner, write->meta.length) : 0;
 
-	if (!planner->segment || align_up(planner->tail + size, STORE_BLOCK) >
-					 planner->segment->limit) {
-		if (planner->segment) {
-			rc = segment_finish(planner, commit->leg_count &&
-							     commit->legs[commit->leg_count - 1].create);
-			if (rc < 0)
-				return rc;
-		}
-		rc = segment_start(planner, write->meta.length);
-		if (rc < 0) {
-			planner->segment = NULL;
-			return rc;
-		}
-		created = true;
-	}
+	if (rc < 0)
+		return rc;
 	if (!planner->leg)
-		leg_start(planner, write, created);
+		leg_start(planner, write, create);
 	planner->leg->count++;
 	write->record.segment = planner->segment->number;
 	write->record.offset = planner->tail;
@@ -173,23 +182,41 @@ static size_t small_count(const struct store_commit *commit)
 	return count;
 }
 
+/* All memory that finishing will need. */
+static int room_make(struct store *store, struct store_commit *commit, size_t small)
+{
+	size_t entries = store->entry_count + small;
+	int rc = index_reserve(&store->index, store->write_count);
+
+	if (rc == 0)
+		rc = segments_reserve(store, small);
+	if (rc < 0)
+		return rc;
+	if (entries > store->entry_capacity) {
+		size_t capacity = entries + entries / 2;
+		struct footer_entry *grown =
+			realloc(store->entries, capacity * sizeof(*store->entries));
+
+		if (!grown)
+			return -ERR_NO_MEMORY;
+		store->entries = grown;
+		store->entry_capacity = capacity;
+	}
+	/* At worst each write fills one segment up, and the active one before it. */
+	commit->legs = calloc(small + 1, sizeof(*commit->legs));
+	commit->closings = calloc(small + 1, sizeof(*commit->closings));
+	commit->entries = malloc((small + 1) * sizeof(*commit->entries));
+	return commit->legs && commit->closings && commit->entries ? 0 : -ERR_NO_MEMORY;
+}
+
 static int places_give(struct store *store, struct store_commit *commit)
 {
 	struct planner planner = { .store = store, .commit = commit, .segment = store->active };
 	struct store_write *write;
-	size_t small = small_count(commit);
-	int rc = 0;
+	int rc = room_make(store, commit, small_count(commit));
 
-	/* At worst each write fills one segment up, and the active one before it. */
-	commit->legs = calloc(small + 1, sizeof(*commit->legs));
-	commit->closings = calloc(small + 1, sizeof(*commit->closings));
-	commit->entries = malloc((store->entry_count + small + 1) * sizeof(*commit->entries));
-	if (!commit->legs || !commit->closings || !commit->entries)
-		return -ERR_NO_MEMORY;
-	if (store->entry_count)
-		memcpy(commit->entries, store->entries,
-		       store->entry_count * sizeof(*commit->entries));
-	commit->entry_count = store->entry_count;
+	if (rc < 0)
+		return rc;
 	planner.tail = store->active ? store->active->end : 0;
 	STAILQ_FOREACH(write, &commit->writes, link)
 	{
@@ -207,16 +234,13 @@ static int places_give(struct store *store, struct store_commit *commit)
 
 int store_commit_seal(struct store *store, struct store_commit *commit)
 {
-	int rc;
-
 	if (store->busy)
 		return -ERR_BUSY;
 	if (store->failed)
 		return -ERR_IO;
 	store->busy = true;
 	commit->sealed = true;
-	rc = index_reserve(&store->index, store->write_count);
-	return rc < 0 ? rc : places_give(store, commit);
+	return places_give(store, commit);
 }
 
 /* ---- running ---- */
@@ -361,13 +385,10 @@ static int contents_sync(struct store_commit *commit)
 static int large_name(struct store_commit *commit, struct store_write *write)
 {
 	char from[STORE_PATH_MAX], to[STORE_PATH_MAX];
-	int rc;
 
 	big_path(write->meta.chunk, ".new", from);
 	big_path(write->meta.chunk, "", to);
-	rc = disk_rename(commit->disk, from, to);
-	write->renamed = rc == 0;
-	return rc;
+	return disk_rename(commit->disk, from, to);
 }
 
 /* Each directory once. */
@@ -421,16 +442,11 @@ int closing_write(struct disk *disk, const struct closing *closing)
 /* Footers need no sync: a segment without one is walked through at the next start. */
 static void footers_write(struct store_commit *commit)
 {
-	size_t leg = 0;
-
 	for (size_t i = 0; i < commit->closing_count; i++) {
 		struct closing *closing = &commit->closings[i];
 
-		while (closing->file < 0 && leg < commit->leg_count) {
-			if (commit->legs[leg].create)
-				closing->file = commit->legs[leg].file;
-			leg++;
-		}
+		if (closing->leg)
+			closing->file = closing->leg->file;
 		(void)closing_write(commit->disk, closing);
 	}
 }
@@ -487,8 +503,9 @@ static void legs_adopt(struct store *store, struct store_commit *commit)
 			if (store->active)
 				store->active->sealed = true;
 			store->active = leg->segment;
+			store->entry_count = 0;
 			/* Room for it was made when the commit was sealed. */
-			(void)segments_add(store, leg->segment);
+			segments_add(store, leg->segment);
 			segment_opened(store, leg->segment, leg->file);
 			store->upkeep = true;
 		}
@@ -496,12 +513,10 @@ static void legs_adopt(struct store *store, struct store_commit *commit)
 		leg->segment->end = leg->offset + leg->size;
 		leg->create = false;
 	}
-	if (!commit->leg_count)
-		return;
-	free(store->entries);
-	store->entries = commit->entries;
-	store->entry_count = commit->entry_count;
-	commit->entries = NULL;
+	if (commit->entry_count)
+		memcpy(store->entries + store->entry_count, commit->entries,
+		       commit->entry_count * sizeof(*store->entries));
+	store->entry_count += commit->entry_count;
 }
 
 static void legs_drop(struct store_commit *commit)
@@ -565,7 +580,7 @@ static void write_drop(struct store *store, struct store_write *write)
 
 	if (write->file < 0 || store->failed)
 		return;
-	big_path(write->meta.chunk, write->renamed ? "" : ".new", path);
+	big_path(write->meta.chunk, ".new", path);
 	(void)disk_unlink(store->disk, path);
 }
 

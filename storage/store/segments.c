@@ -43,25 +43,31 @@ struct segment *segment_find(const struct store *store, uint32_t number)
 	return store->segments[at];
 }
 
-int segments_add(struct store *store, struct segment *segment)
+int segments_reserve(struct store *store, size_t more)
+{
+	size_t capacity = store->segment_count + more;
+	struct segment **grown;
+
+	if (capacity <= store->segment_capacity)
+		return 0;
+	capacity += capacity / 2;
+	grown = realloc(store->segments, capacity * sizeof(struct segment *));
+	if (!grown)
+		return -ERR_NO_MEMORY;
+	store->segments = grown;
+	store->segment_capacity = capacity;
+	return 0;
+}
+
+void segments_add(struct store *store, struct segment *segment)
 {
 	size_t at = position(store, segment->number);
 
-	if (store->segment_count == store->segment_capacity) {
-		size_t capacity = store->segment_capacity ? store->segment_capacity * 2 : 16;
-		struct segment **grown =
-			realloc(store->segments, capacity * sizeof(struct segment *));
-
-		if (!grown)
-			return -ERR_NO_MEMORY;
-		store->segments = grown;
-		store->segment_capacity = capacity;
-	}
+	assert(store->segment_count < store->segment_capacity);
 	memmove(store->segments + at + 1, store->segments + at,
 		(store->segment_count - at) * sizeof(struct segment *));
 	store->segments[at] = segment;
 	store->segment_count++;
-	return 0;
 }
 
 static void segment_close(struct store *store, struct segment *segment)

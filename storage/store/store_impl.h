@@ -45,7 +45,6 @@ struct store_write {
 	struct chunk_meta meta;
 	uint32_t filled;
 	bool large;
-	bool renamed;
 	bool unreadable; /* being moved: what was found is not the chunk */
 	uint8_t *bytes;  /* small: the whole record; large: its first block */
 	struct digest_stream *stream; /* large only */
@@ -74,6 +73,7 @@ struct leg {
 /* The footer of a segment that a commit fills up. */
 struct closing {
 	int file;
+	const struct leg *leg; /* whose file it is, if that is still to be created */
 	uint64_t start;
 	uint8_t *footer;
 	size_t size;
@@ -86,7 +86,7 @@ struct store_commit {
 	struct leg *legs;
 	struct closing *closings;
 	size_t leg_count, closing_count;
-	struct footer_entry *entries; /* of the segment that stays open */
+	struct footer_entry *entries; /* new ones of the segment that stays open */
 	size_t entry_count;
 	bool sealed;
 	bool new_big_dir;
@@ -118,7 +118,7 @@ struct store {
 	size_t segment_count, segment_capacity;
 	struct segment *active; /* the one that is appended to; may be NULL */
 	struct footer_entry *entries; /* of the active one, all records */
-	size_t entry_count;
+	size_t entry_count, entry_capacity;
 	uint32_t next_segment;
 	struct segment_list open_segments;
 	size_t open_count;
@@ -146,7 +146,8 @@ struct store {
 /* segments.c */
 struct segment *segment_new(uint32_t number);
 struct segment *segment_find(const struct store *store, uint32_t number);
-int segments_add(struct store *store, struct segment *segment); /* takes it over */
+int segments_reserve(struct store *store, size_t more);
+void segments_add(struct store *store, struct segment *segment); /* takes it; room was reserved */
 void segments_remove(struct store *store, struct segment *segment);
 void segments_done(struct store *store);
 int segment_open(struct store *store, struct segment *segment); /* and moves it to the front */
@@ -177,7 +178,7 @@ void index_leave(struct store *store, uint64_t chunk, const struct place *place)
 void commit_free(struct store_commit *commit);
 void commit_settle(struct store *store, struct store_commit *commit, int result);
 int segment_footer(const struct store *store, const struct segment *segment,
-		   const struct footer_entry *entries, struct closing *ret);
+		   const struct footer_entry *entries, size_t count, struct closing *ret);
 int closing_write(struct disk *disk, const struct closing *closing);
 
 /* chore.c */
@@ -206,7 +207,7 @@ void checkpoint_done(struct checkpoint *checkpoint);
 /* scan.c */
 struct scanned {
 	struct footer_entry entry;
-	uint64_t mark;
+	uint8_t type;
 };
 struct scan {
 	struct scanned *list;

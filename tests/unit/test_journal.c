@@ -383,7 +383,7 @@ static void crash_while_trimming(void *context, struct disk_sim *sim)
 {
 	const struct trimming *trimming = context;
 
-	for (uint64_t seed = 1; seed <= 4; seed++) {
+	for (uint64_t seed = 1; seed <= 6; seed++) {
 		struct disk_sim *clone = disk_sim_clone(sim);
 		struct disk *disk = disk_sim_disk(clone);
 		struct replayed replayed;
@@ -411,6 +411,7 @@ static void test_files_follow_each_other_and_are_trimmed(void **state)
 	disk_sim_watch(rig->sim, crash_while_trimming, &trimming);
 	assert_int_equal(journal_trim(rig->journal, 2 * LARGE_COUNT), 0);
 	disk_sim_watch(rig->sim, NULL, NULL);
+	crash_while_trimming(&trimming, rig->sim);
 	assert_int_equal(files_of(rig->sim), 1);
 	assert_int_equal(journal_trim(rig->journal, UINT64_MAX), 0);
 	assert_int_equal(files_of(rig->sim), 1);

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -311,14 +312,13 @@ static void test_applied_batches_leave_the_overlay(void **state)
 static void test_tombstones_hide_what_lmdb_has(void **state)
 {
 	struct rig *rig = *state;
+	uint8_t value[4];
 	char space[16];
 
 	for (unsigned int i = 0; i < KEYS; i++) {
 		rig->model.values[i] = i + 1;
-		put_u32((uint8_t *)space, i + 1);
-		char key[16];
-		assert_int_equal(
-			kv_put(rig->kv, key_at(i, key), (struct slice){ (uint8_t *)space, 4 }), 0);
+		put_u32(value, i + 1);
+		assert_int_equal(kv_put(rig->kv, key_at(i, space), (struct slice){ value, 4 }), 0);
 	}
 	seal(rig);
 	apply(rig);
@@ -333,6 +333,79 @@ static void test_tombstones_hide_what_lmdb_has(void **state)
 		check_found(rig, 0, (struct slice){ 0 });
 	}
 	check_all(rig);
+}
+
+struct view_thread {
+	struct view *view;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct buffer batches; /* under the lock, as is: */
+	bool stop;
+};
+
+static void *view_thread_run(void *context)
+{
+	struct view_thread *thread = context;
+	struct buffer batches = { 0 };
+	bool stop = false;
+	intptr_t rc = 0;
+
+	while (!stop && rc == 0) {
+		struct buffer empty = batches;
+
+		pthread_mutex_lock(&thread->lock);
+		while (thread->batches.size == 0 && !thread->stop)
+			pthread_cond_wait(&thread->more, &thread->lock);
+		stop = thread->stop;
+		batches = thread->batches;
+		thread->batches = empty;
+		pthread_mutex_unlock(&thread->lock);
+		rc = view_apply(thread->view, (struct slice){ batches.data, batches.size });
+		buffer_clear(&batches);
+	}
+	buffer_done(&batches);
+	return (void *)rc;
+}
+
+static void hand_over(struct rig *rig, struct view_thread *thread, bool stop)
+{
+	pthread_mutex_lock(&thread->lock);
+	buffer_append(&thread->batches, rig->durable.data, rig->durable.size);
+	thread->stop = stop;
+	pthread_cond_signal(&thread->more);
+	pthread_mutex_unlock(&thread->lock);
+	buffer_clear(&rig->durable);
+}
+
+static void test_a_thread_may_apply_meanwhile(void **state)
+{
+	struct rig *rig = *state;
+	struct view_thread thread = { .view = rig->view,
+				      .lock = PTHREAD_MUTEX_INITIALIZER,
+				      .more = PTHREAD_COND_INITIALIZER };
+	pthread_t id;
+	void *rc;
+
+	assert_int_equal(pthread_create(&id, NULL, view_thread_run, &thread), 0);
+	for (unsigned int turn = 0; turn < 500; turn++) {
+		view_refresh(rig->view);
+		for (unsigned int i = 0; i < 20; i++) {
+			unsigned int index = (unsigned int)prng_below(&rig->prng, KEYS);
+
+			check_get(rig, index);
+			check_seek(rig, index);
+			change(rig, (unsigned int)prng_below(&rig->prng, KEYS));
+		}
+		seal(rig);
+		hand_over(rig, &thread, false);
+	}
+	hand_over(rig, &thread, true);
+	pthread_join(id, &rc);
+	assert_null(rc);
+	view_refresh(rig->view);
+	assert_int_equal(view_overlay_size(rig->view), 0);
+	check_all(rig);
+	buffer_done(&thread.batches);
 }
 
 static void test_a_gap_between_batches_is_refused(void **state)
@@ -352,6 +425,23 @@ static void test_a_gap_between_batches_is_refused(void **state)
 	view_close(rig->view);
 	view_start(rig);
 	assert_int_equal(kv_get(rig->kv, slice_of("a"), &value), -ERR_NOT_FOUND);
+}
+
+static void test_a_long_replay_commits_on_the_way(void **state)
+{
+	struct rig *rig = *state;
+	struct batch_head head = { .count = 40000 };
+	uint64_t applied;
+
+	assert_int_equal(kv_put(rig->kv, slice_of("a"), slice_of("1")), 0);
+	for (head.sequence = 1; head.sequence <= 3; head.sequence++)
+		assert_int_equal(
+			view_replay(rig->view, &head,
+				    (struct slice){ rig->kv->batch.data, rig->kv->batch.size }),
+			0);
+	view_close(rig->view);
+	assert_int_equal(view_open(rig->path, &rig->view, &applied), 0);
+	assert_int_equal(applied, 2);
 }
 
 static void test_replay_into_memory(void **state)
@@ -390,6 +480,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_applied_batches_leave_the_overlay, setup_view,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_tombstones_hide_what_lmdb_has, setup_view,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_thread_may_apply_meanwhile, setup_view,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_long_replay_commits_on_the_way, setup_view,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_gap_between_batches_is_refused, setup_view,
 						teardown),

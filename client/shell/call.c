@@ -1,0 +1,232 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "error.h"
+#include "text.h"
+
+enum { CLUSTERS_MAX = 8, HINT_MAX = 512 };
+
+int status_worse(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+static int status_of(int error)
+{
+	if (error == -ERR_USAGE)
+		return STATUS_USAGE;
+	if (error == -ERR_NO_NAMESERVER || error == -ERR_TWO_CLUSTERS)
+		return STATUS_NO_NAMESERVER;
+	return STATUS_FAILED;
+}
+
+/* What helps against a failure of this command, if anything usually does. */
+static const char *usual_hint(const struct call *call, int error)
+{
+	unsigned int takes = call->command ? call->command->options : 0;
+
+	switch (-error) {
+	case ERR_EXISTS: return takes & 1u << CALL_FORCE ? "use -f to replace it" : NULL;
+	case ERR_IS_DIR: return takes & 1u << CALL_TREE ? "use -r" : NULL;
+	case ERR_NOT_EMPTY: return takes & 1u << CALL_TREE ? "use -r to remove all that is in it" : NULL;
+	case ERR_TWO_CLUSTERS: return "choose one with --cluster NAME";
+	case ERR_NO_NAMESERVER: return "is it running? -n HOST[:PORT] names one that cannot be heard";
+	default: return NULL;
+	}
+}
+
+static void error_json(const char *code, const char *message, const char *path)
+{
+	cJSON *outer = cJSON_CreateObject();
+	cJSON *error = cJSON_AddObjectToObject(outer, "error");
+
+	json_text(error, "code", code);
+	json_text(error, "message", message);
+	if (path)
+		json_text(error, "path", path);
+	else
+		json_null(error, "path");
+	json_print(stderr, outer);
+}
+
+static void error_print(const struct call *call, const char *path, const char *message)
+{
+	fflush(stdout);
+	fputs("muster: ", stderr);
+	if (call->command)
+		fprintf(stderr, "%s: ", call->command->name);
+	if (path) {
+		name_print(stderr, path);
+		fputs(": ", stderr);
+	}
+	fprintf(stderr, "%s\n", message);
+}
+
+static int report(const struct call *call, const char *path, int error, const char *hint)
+{
+	char message[HINT_MAX + 128];
+	bool more = hint && *hint;
+
+	snprintf(message, sizeof(message), "%s%s%s%s", muster_error_text(error), more ? " (" : "",
+		 more ? hint : "", more ? ")" : "");
+	if (call->shell->preferences.json)
+		error_json(muster_error_name(error), message, path);
+	else
+		error_print(call, path, message);
+	return status_of(error);
+}
+
+int call_fail_detail(const struct call *call, const char *path, int error, const char *detail)
+{
+	const char *usual = usual_hint(call, error);
+
+	if (usual && !(detail && *detail))
+		return report(call, path, error, usual);
+	if (usual && (error == -ERR_EXISTS || error == -ERR_IS_DIR || error == -ERR_NOT_EMPTY))
+		return report(call, path, error, usual);
+	return report(call, path, error, detail);
+}
+
+int call_fail(const struct call *call, const char *path, int error, const char *hint)
+{
+	return hint ? report(call, path, error, hint) : call_fail_detail(call, path, error, NULL);
+}
+
+int call_fail_last(const struct call *call, const char *path, int error)
+{
+	return call_fail_detail(call, path, error, muster_detail(call->session));
+}
+
+int call_usage(const struct call *call, const char *format, ...)
+{
+	char message[HINT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	if (call->shell->preferences.json) {
+		error_json("USAGE", message, NULL);
+		return STATUS_USAGE;
+	}
+	error_print(call, NULL, message);
+	if (call->command)
+		fprintf(stderr, "usage: %s%s%s\n", call->command->name, *call->command->synopsis ? " " : "",
+			call->command->synopsis);
+	else
+		fputs("`help` lists the commands.\n", stderr);
+	return STATUS_USAGE;
+}
+
+void call_note(const struct call *call, const char *format, ...)
+{
+	va_list args;
+
+	if (!call_confirms(call))
+		return;
+	fprintf(stderr, "muster: %s: ", call->command->name);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+bool call_confirms(const struct call *call)
+{
+	return !call->shell->preferences.quiet && !call->shell->preferences.json;
+}
+
+bool call_interrupted(const struct call *call)
+{
+	return call->shell->interrupted || call->shell->terminated;
+}
+
+bool call_unheard(const struct call *call)
+{
+	if (ferror(stdout))
+		call->shell->unheard = true;
+	return call->shell->unheard;
+}
+
+int call_json(const struct call *call, cJSON *object)
+{
+	int rc = json_print(stdout, object);
+
+	return rc < 0 ? call_fail(call, NULL, rc, NULL) : STATUS_DONE;
+}
+
+/* "office at 10.0.0.5:6235, lab at 10.0.0.7:6235" */
+static void clusters_list(const struct muster *session, char ret[HINT_MAX])
+{
+	struct muster_cluster clusters[CLUSTERS_MAX];
+	unsigned int count = muster_clusters(session, clusters, CLUSTERS_MAX);
+	size_t used = (size_t)snprintf(ret, HINT_MAX, "choose one with --cluster NAME:");
+
+	if (count > CLUSTERS_MAX)
+		count = CLUSTERS_MAX;
+	for (unsigned int i = 0; i < count && used < HINT_MAX; i++)
+		used += (size_t)snprintf(ret + used, HINT_MAX - used, "%s %s at %s", i ? "," : "",
+					 clusters[i].name, clusters[i].nameserver);
+}
+
+static int connect_fail(const struct call *call, int rc)
+{
+	struct muster *session = call->shell->session;
+	char hint[HINT_MAX];
+
+	if (!session)
+		return call_fail(call, NULL, rc, NULL);
+	if (rc == -ERR_TWO_CLUSTERS) {
+		clusters_list(session, hint);
+		return call_fail(call, NULL, rc, hint);
+	}
+	return call_fail_detail(call, NULL, rc, muster_detail(session));
+}
+
+int call_session(struct call *call)
+{
+	struct muster_info info;
+	bool fresh = !call->shell->session;
+	int rc = shell_connect(call->shell);
+
+	if (rc < 0)
+		return connect_fail(call, rc);
+	call->session = call->shell->session;
+	if (fresh && call->shell->preferences.verbose && call_confirms(call)) {
+		muster_info(call->session, &info);
+		call_note(call, "cluster %s, name server %s", info.cluster, info.nameserver);
+	}
+	return STATUS_DONE;
+}
+
+int call_resolve(const struct call *call, const char *text, char ret[REMOTE_PATH_MAX])
+{
+	int rc = remote_resolve(call->shell->directory, text, ret);
+
+	if (rc == -ERR_BAD_NAME)
+		return call_fail(call, text, rc, "there is nothing above the root");
+	if (rc == 0 && !*text)
+		return call_fail(call, text, -ERR_BAD_NAME, "it is empty");
+	return rc < 0 ? call_fail(call, text, rc, NULL) : STATUS_DONE;
+}
+
+int call_each_path(struct call *call, unsigned int first, call_path_fn *each)
+{
+	char path[REMOTE_PATH_MAX];
+	int status = call_session(call);
+
+	for (unsigned int i = first; i < call->count && status != STATUS_NO_NAMESERVER; i++) {
+		int now = call_resolve(call, call->arguments[i], path);
+
+		if (now == STATUS_DONE)
+			now = each(call, path);
+		status = status_worse(status, now);
+		if (call_interrupted(call) || call_unheard(call))
+			break;
+	}
+	return status;
+}

@@ -1,0 +1,239 @@
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "error.h"
+
+enum {
+#define COMMAND_OPTION(name, letter, word, meta, help) name = 1 << CALL_##name,
+#include "command_options.def"
+#undef COMMAND_OPTION
+	MANY = 1 << 30,
+};
+
+struct option_info {
+	char letter;
+	const char *word;
+	const char *meta; /* NULL: a flag */
+	const char *help;
+};
+
+static const struct option_info options[] = {
+#define COMMAND_OPTION(name, letter, word, meta, help) { letter, word, meta, help },
+#include "command_options.def"
+#undef COMMAND_OPTION
+};
+
+static const struct command commands[] = {
+#define COMMAND(name, aliases, handler, group, mask, min, max, places, synopsis, summary, text, examples) \
+	{ name, aliases, handler, GROUP_##group, mask, min, max, PLACES_##places, synopsis, summary, text, examples },
+#include "commands.def"
+#undef COMMAND
+};
+
+static bool alias_is(const char *aliases, const char *name)
+{
+	size_t size = strlen(name);
+
+	while (*aliases) {
+		size_t word = strcspn(aliases, " ");
+
+		if (word == size && memcmp(aliases, name, size) == 0)
+			return true;
+		aliases += word;
+		aliases += strspn(aliases, " ");
+	}
+	return false;
+}
+
+const struct command *command_find(const char *name)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0 || alias_is(commands[i].aliases, name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+const struct command *command_at(unsigned int position)
+{
+	return position < ARRAY_SIZE(commands) ? &commands[position] : NULL;
+}
+
+static int option_of_letter(const struct command *command, char letter)
+{
+	for (int i = 0; i < CALL_OPTIONS; i++) {
+		if (letter && options[i].letter == letter && command->options & 1u << i)
+			return i;
+	}
+	return -1;
+}
+
+static int option_of_word(const struct command *command, const char *word, size_t size)
+{
+	for (int i = 0; i < CALL_OPTIONS; i++) {
+		if (strlen(options[i].word) == size && memcmp(options[i].word, word, size) == 0 &&
+		    command->options & 1u << i)
+			return i;
+	}
+	return -1;
+}
+
+/* Returns how many words it took, or -STATUS_USAGE. */
+static int word_option(struct call *call, char **words)
+{
+	const char *word = words[0] + 2;
+	const char *value = strchr(word, '=');
+	size_t size = value ? (size_t)(value - word) : strlen(word);
+	int option = option_of_word(call->command, word, size);
+
+	if (option < 0)
+		return -call_usage(call, "unknown option %s", words[0]);
+	if (!options[option].meta && value)
+		return -call_usage(call, "--%s takes no value", options[option].word);
+	if (options[option].meta && !value && !words[1])
+		return -call_usage(call, "--%s wants %s", options[option].word, options[option].meta);
+	call->options[option] = value ? value + 1 : options[option].meta ? words[1] : "";
+	return options[option].meta && !value ? 2 : 1;
+}
+
+static int letter_options(struct call *call, char **words)
+{
+	for (const char *at = words[0] + 1; *at; at++) {
+		int option = option_of_letter(call->command, *at);
+		const char *value = "";
+
+		if (option < 0)
+			return -call_usage(call, "unknown option -%c", *at);
+		if (options[option].meta)
+			value = at[1] ? at + 1 : words[1];
+		if (!value)
+			return -call_usage(call, "-%c wants %s", *at, options[option].meta);
+		call->options[option] = value;
+		if (options[option].meta)
+			return at[1] ? 1 : 2;
+	}
+	return 1;
+}
+
+/* Moves the arguments to the front of `words` and takes the options out. */
+static int words_parse(struct call *call, char **words)
+{
+	bool only_arguments = false;
+
+	call->arguments = words;
+	while (*words) {
+		int used = 1;
+
+		if (only_arguments || words[0][0] != '-' || !words[0][1]) {
+			call->arguments[call->count++] = *words;
+			only_arguments |= call->command->places == PLACES_TEXT;
+		} else if (strcmp(*words, "--") == 0) {
+			only_arguments = true;
+		} else {
+			used = words[0][1] == '-' ? word_option(call, words) : letter_options(call, words);
+		}
+		if (used < 0)
+			return -used;
+		words += used;
+	}
+	return STATUS_DONE;
+}
+
+static int count_check(const struct call *call)
+{
+	const struct command *command = call->command;
+
+	if (command->max == 0 && call->count > 0)
+		return call_usage(call, "takes no arguments");
+	if (call->count > command->max)
+		return call_usage(call, "takes at most %u argument%s", command->max, plural(command->max));
+	if (call->count < command->min)
+		return call_usage(call, "wants %s%u argument%s", command->max > command->min ? "at least " : "",
+				  command->min, plural(command->min));
+	return STATUS_DONE;
+}
+
+int command_run(struct shell *shell, char **words, unsigned int count)
+{
+	struct call call = { .shell = shell, .command = command_find(words[0]) };
+	char *rest[2] = { NULL };
+	int status;
+
+	if (!call.command)
+		return call_usage(&call, "no such command: %s", words[0]);
+	for (unsigned int i = 1; i < count; i++) {
+		if (strcmp(words[i], "--help") == 0) {
+			command_help(stdout, call.command);
+			return STATUS_DONE;
+		}
+		if (strcmp(words[i], "--") == 0)
+			break;
+	}
+	status = words_parse(&call, count > 1 ? words + 1 : rest);
+	call.arguments[call.count] = NULL;
+	if (status == STATUS_DONE)
+		status = count_check(&call);
+	return status == STATUS_DONE ? call.command->handler(&call) : status;
+}
+
+void commands_help(FILE *out)
+{
+	static const char *const titles[] = {
+		[GROUP_FILES] = "Files",
+		[GROUP_TREE] = "Directories",
+		[GROUP_STORE] = "The store",
+		[GROUP_SHELL] = "The shell",
+	};
+
+	for (unsigned int group = 0; group < ARRAY_SIZE(titles); group++) {
+		fprintf(out, "%s%s\n", group ? "\n" : "", titles[group]);
+		for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
+			if (commands[i].group == group)
+				fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+		}
+	}
+	fputs("\n`help COMMAND` says more.\n", out);
+}
+
+static void lines_print(FILE *out, const char *lines, const char *indent)
+{
+	while (*lines) {
+		size_t size = strcspn(lines, "\n");
+
+		fprintf(out, "%s%.*s\n", indent, (int)size, lines);
+		lines += size;
+		lines += *lines == '\n';
+	}
+}
+
+static void option_help(FILE *out, const struct option_info *option)
+{
+	char names[64];
+
+	if (option->letter)
+		snprintf(names, sizeof(names), "-%c, --%s %s", option->letter, option->word,
+			 option->meta ? option->meta : "");
+	else
+		snprintf(names, sizeof(names), "    --%s %s", option->word, option->meta ? option->meta : "");
+	fprintf(out, "  %-28s %s\n", names, option->help);
+}
+
+void command_help(FILE *out, const struct command *command)
+{
+	fprintf(out, "usage: %s%s%s\n\n%s", command->name, *command->synopsis ? " " : "", command->synopsis,
+		command->summary);
+	if (*command->aliases)
+		fprintf(out, " (also: %s)", command->aliases);
+	fputs("\n", out);
+	lines_print(out, command->text, "");
+	if (command->options)
+		fputs("\n", out);
+	for (int i = 0; i < CALL_OPTIONS; i++) {
+		if (command->options & 1u << i)
+			option_help(out, &options[i]);
+	}
+	fputs("\nexamples\n", out);
+	lines_print(out, command->examples, "  ");
+}

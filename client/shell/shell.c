@@ -1,0 +1,174 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "error.h"
+#include "shell.h"
+#include "state.h"
+
+const char *shell_state_key(const struct shell *shell)
+{
+	const struct preferences *preferences = &shell->preferences;
+
+	if (preferences->cluster)
+		return preferences->cluster;
+	return preferences->nameserver ? preferences->nameserver : "";
+}
+
+static void directory_load(struct shell *shell)
+{
+	if (state_get("directory", shell_state_key(shell), shell->directory) < 0 ||
+	    remote_resolve("/", shell->directory, shell->directory) < 0)
+		memcpy(shell->directory, "/", 2);
+}
+
+int shell_init(struct shell *shell, char *const argv[])
+{
+	const char *no_colour = getenv("NO_COLOR");
+	const char *terminal = getenv("TERM");
+
+	shell->argv = argv;
+	shell->width = terminal_width(STDOUT_FILENO);
+	shell->colour = shell->width && !(no_colour && *no_colour) && terminal &&
+			strcmp(terminal, "dumb") != 0;
+	directory_load(shell);
+	return 0;
+}
+
+void shell_done(struct shell *shell)
+{
+	struct muster *session = shell->session;
+
+	shell->session = NULL;
+	muster_close(session);
+}
+
+void shell_interrupt(struct shell *shell)
+{
+	struct muster *session = shell->session;
+
+	shell->interrupted = 1;
+	if (shell->running && session)
+		muster_interrupt(session);
+}
+
+void shell_forget(struct shell *shell)
+{
+	char message[256];
+	struct preferences *preferences = &shell->preferences;
+
+	shell_done(shell);
+	preferences_load(preferences, shell->argv, message);
+	directory_load(shell);
+}
+
+static void nameserver_remember(struct shell *shell, const char *before)
+{
+	struct muster_info info;
+
+	muster_info(shell->session, &info);
+	if (!info.nameserver[0] || strcmp(info.nameserver, before) == 0)
+		return;
+	/* Only saves time the next time: a home that cannot be written is no reason to complain. */
+	state_set("nameservers", shell_state_key(shell), info.nameserver);
+}
+
+static int session_new(struct shell *shell, const char *remembered)
+{
+	const struct preferences *preferences = &shell->preferences;
+	struct muster_options options = {
+		.nameserver = preferences->nameserver,
+		.cluster = preferences->cluster,
+		.interfaces = preferences->interfaces.items,
+		.interface_count = preferences->interfaces.count,
+		.beacon_port = preferences->beacon_port,
+		.transfer = preferences->way,
+		.timeout_ms = (unsigned int)preferences->timeout_ms,
+		.remembered = *remembered ? remembered : NULL,
+	};
+	struct muster *session = NULL;
+	int rc = muster_new(&options, &session);
+
+	shell->session = session;
+	return rc;
+}
+
+int shell_connect(struct shell *shell)
+{
+	char remembered[STATE_VALUE_MAX] = "";
+	int rc = 0;
+
+	if (!shell->session) {
+		if (!shell->preferences.nameserver)
+			state_get("nameservers", shell_state_key(shell), remembered);
+		rc = session_new(shell, remembered);
+	}
+	if (rc == 0)
+		rc = muster_connect(shell->session);
+	if (rc == 0)
+		nameserver_remember(shell, remembered);
+	return rc;
+}
+
+static int words_run(struct shell *shell, const struct line *line)
+{
+	int status;
+
+	if (line->count == 0)
+		return STATUS_DONE;
+	shell->interrupted = 0;
+	shell->running = 1;
+	status = command_run(shell, line->words, line->count);
+	shell->running = 0;
+	/* An interrupt that came too late for this command must not hit the next one. */
+	if (shell->interrupted && shell->session)
+		muster_wait(shell->session, 0);
+	return status;
+}
+
+int shell_line(struct shell *shell, const char *text)
+{
+	struct line line;
+	struct call call = { .shell = shell };
+	int rc = line_split(text, &line);
+	int status;
+
+	if (rc == -ERR_USAGE)
+		return call_usage(&call, "a quote is not closed");
+	if (rc < 0)
+		return call_fail(&call, NULL, rc, NULL);
+	status = words_run(shell, &line);
+	line_done(&line);
+	return status;
+}
+
+int shell_script(struct shell *shell)
+{
+	char *text = NULL;
+	size_t room = 0;
+	int status = STATUS_DONE;
+
+	shell->script = true;
+	while (!shell->ended && !shell->terminated && !shell->unheard) {
+		ssize_t size = getline(&text, &room, stdin);
+		int now;
+
+		if (size < 0)
+			break;
+		if (strlen(text) != (size_t)size) {
+			struct call call = { .shell = shell };
+
+			now = call_usage(&call, "a line with a NUL byte is no command");
+		} else {
+			now = shell_line(shell, text);
+		}
+		fflush(stdout);
+		status = status_worse(status, now);
+		if (now != STATUS_DONE && (!shell->preferences.keep_going || shell->interrupted))
+			break;
+	}
+	free(text);
+	return status;
+}

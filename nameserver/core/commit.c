@@ -1,0 +1,194 @@
+/* PUT_COMMIT: leased places with receipts become a file, in one batch. */
+#include "hash.h"
+#include "ns_state.h"
+#include "path.h"
+
+struct commit {
+	const struct put_commit_request *request;
+	struct put *put; /* NULL: an empty file without a put */
+	struct lease **leases;
+	uint32_t count;
+	uint32_t chunk_size;
+	uint8_t copies;
+	uint8_t durable; /* of the chunk that has fewest */
+};
+
+/* The chunks that a put of that size has, in the order in which they were leased. */
+static int leases_of_put(struct commit *commit)
+{
+	uint64_t size = commit->request->size;
+	struct put *put = commit->put;
+	uint64_t count = size / put->chunk_size + (size % put->chunk_size != 0);
+
+	if (commit->request->chunks_count || (put->size != SIZE_UNKNOWN && put->size != size))
+		return -ERR_BAD_REQUEST;
+	if (count > put->count)
+		return -ERR_BAD_REQUEST;
+	for (uint32_t i = (uint32_t)count; i < put->count; i++) {
+		if (put->leases[i]->length)
+			return -ERR_BAD_REQUEST;
+	}
+	commit->leases = put->leases;
+	commit->count = (uint32_t)count;
+	return 0;
+}
+
+/* The chunks that the request names, from places leased ahead. */
+static int leases_of_request(struct nameserver *ns, struct commit *commit)
+{
+	const struct put_commit_request *request = commit->request;
+
+	commit->count = request->chunks_count;
+	commit->leases = arena_alloc(&ns->arena, commit->count * sizeof(struct lease *));
+	if (!commit->leases)
+		return -ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < commit->count; i++) {
+		struct lease *lease = lease_find(ns, request->chunks[i].chunk);
+
+		if (!lease || lease->put != commit->put)
+			return -ERR_EXPIRED;
+		for (uint32_t j = 0; j < i; j++) {
+			if (commit->leases[j] == lease)
+				return -ERR_BAD_REQUEST;
+		}
+		if (lease->length && lease->length != request->chunks[i].length)
+			return -ERR_BAD_REQUEST;
+		commit->leases[i] = lease;
+	}
+	return 0;
+}
+
+/* Every chunk durable often enough, and as long as it has to be. */
+static int chunks_check(const struct nameserver *ns, struct commit *commit)
+{
+	unsigned int online = members_online(ns);
+	unsigned int enough = commit->copies < 2 || online < 2 ? 1 : 2;
+	uint64_t rest = commit->request->size;
+
+	commit->durable = commit->copies;
+	for (uint32_t i = 0; i < commit->count; i++) {
+		const struct lease *lease = commit->leases[i];
+		unsigned int copies = lease_copies(lease);
+
+		if (copies < enough)
+			return -ERR_UNAVAILABLE;
+		if (lease->length > rest ||
+		    (i + 1 < commit->count && lease->length != commit->chunk_size))
+			return -ERR_BAD_REQUEST;
+		rest -= lease->length;
+		if (i == 0 || copies < commit->durable)
+			commit->durable = (uint8_t)(copies < COPIES_MAX ? copies : COPIES_MAX);
+	}
+	if (rest)
+		return -ERR_BAD_REQUEST;
+	/* One chunk is the whole: a client that summed up something else has a fault. */
+	if (commit->count == 1 &&
+	    !digest_equal(&commit->leases[0]->digest, &commit->request->digest))
+		return -ERR_BAD_REQUEST;
+	return 0;
+}
+
+static int commit_prepare(struct nameserver *ns, const struct client *client, struct commit *commit)
+{
+	const struct put_commit_request *request = commit->request;
+	bool named = request->put || request->chunks_count || request->receipts_count;
+	int rc = path_check(request->path);
+
+	if (rc < 0)
+		return rc;
+	commit->chunk_size = ns->config.chunk_size;
+	commit->put = put_find(ns, client, request->put);
+	if (named && !commit->put)
+		return -ERR_EXPIRED;
+	if (commit->put)
+		put_renew(ns, commit->put);
+	rc = catalogue_check_file(ns->kv, request->path, request->flags & PUT_REPLACE,
+				  &commit->copies);
+	if (rc < 0)
+		return rc;
+	if (request->put)
+		commit->copies = commit->put->copies;
+	if (request->copies)
+		commit->copies = request->copies;
+	if (commit->copies == 0)
+		commit->copies = ns->config.copies;
+	rc = request->receipts_count ? receipts_take(ns, commit->put, request->receipts,
+						     request->receipts_count)
+				     : 0;
+	if (rc == 0)
+		rc = request->put ? leases_of_put(commit) : leases_of_request(ns, commit);
+	return rc < 0 ? rc : chunks_check(ns, commit);
+}
+
+static int commit_file(struct nameserver *ns, const struct commit *commit, struct inode *ret)
+{
+	const struct put_commit_request *request = commit->request;
+	struct chunk_row *rows = arena_alloc(&ns->arena, commit->count * sizeof(*rows));
+	const struct new_file file = {
+		.entry = { .inode = fresh_id(ns, &ns->next_inode),
+			   .now_ms = ns->wall_ms,
+			   .copies = commit->copies,
+			   .replace = request->flags & PUT_REPLACE },
+		.size = request->size,
+		.digest = request->digest,
+		.chunk_size = commit->chunk_size,
+		.chunks = rows,
+		.chunk_count = commit->count,
+	};
+
+	if (!rows)
+		return -ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < commit->count; i++) {
+		const struct lease *lease = commit->leases[i];
+
+		rows[i] = (struct chunk_row){ lease->chunk, lease->length, lease->digest };
+	}
+	return catalogue_put_file(ns->kv, request->path, &file, uptime_ms(ns), ret);
+}
+
+static int commit_places(struct nameserver *ns, const struct lease *lease)
+{
+	for (unsigned int i = 0; i < lease->count; i++) {
+		struct member *member = member_by_number(ns, lease->holders[i]);
+		int rc = lease->durable >> i & 1 ? place_add(ns, lease->chunk, member) : 0;
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* From the last one on: leases of a put close the gap that one leaves with their last. */
+static void commit_done(struct nameserver *ns, struct commit *commit)
+{
+	for (uint32_t i = commit->count; i > 0; i--)
+		lease_free(ns, commit->leases[i - 1], true);
+	if (commit->request->put)
+		put_free(ns, commit->put);
+}
+
+int on_put_commit(struct nameserver *ns, struct session *from,
+		  const struct put_commit_request *request, struct put_commit_reply *reply)
+{
+	struct commit commit = { .request = request };
+	struct inode inode;
+	int rc = commit_prepare(ns, from->client, &commit);
+
+	if (rc == 0)
+		rc = commit_file(ns, &commit, &inode);
+	for (uint32_t i = 0; rc == 0 && i < commit.count; i++)
+		rc = commit_places(ns, commit.leases[i]);
+	if (rc < 0)
+		return rc;
+	*reply = (struct put_commit_reply){
+		.inode = inode.id,
+		.version = inode.version,
+		.copies = commit.durable,
+		.copies_wanted = commit.copies,
+	};
+	if (commit.durable < commit.copies)
+		sweep_request(ns);
+	ns->garbage = ns->garbage || inode.version > 1;
+	commit_done(ns, &commit);
+	return 0;
+}

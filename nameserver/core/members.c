@@ -1,0 +1,407 @@
+/* The storage servers: registration, heartbeats, states. */
+#include "endpoint.h"
+#include "ns_state.h"
+#include "text.h"
+
+struct member *member_find(const struct nameserver *ns, const struct id *node)
+{
+	struct member *member;
+
+	HASH_FIND(hh, ns->members, node, sizeof(*node), member);
+	return member;
+}
+
+struct member *member_by_number(const struct nameserver *ns, uint16_t number)
+{
+	return number < ns->by_number_size ? ns->by_number[number] : NULL;
+}
+
+bool member_is_up(const struct member *member)
+{
+	return member->state == NODE_ONLINE || member->state == NODE_SUSPECT;
+}
+
+unsigned int members_online(const struct nameserver *ns)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < ns->member_count; i++)
+		count += ns->sorted[i]->state == NODE_ONLINE;
+	return count;
+}
+
+uint64_t member_room(const struct member *member)
+{
+	return member->free > member->leased ? member->free - member->leased : 0;
+}
+
+unsigned int holders_up(const struct nameserver *ns, const struct holders *holders)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < holders->count; i++) {
+		const struct member *member = member_by_number(ns, holders->numbers[i]);
+
+		count += member && member_is_up(member);
+	}
+	return count;
+}
+
+/* ---- the table ---- */
+
+static int number_room(struct nameserver *ns, uint16_t number)
+{
+	size_t size = (size_t)number + 64;
+	struct member **table;
+
+	if (number < ns->by_number_size)
+		return 0;
+	table = realloc(ns->by_number, size * sizeof(struct member *));
+	if (!table)
+		return -ERR_NO_MEMORY;
+	for (size_t i = ns->by_number_size; i < size; i++)
+		table[i] = NULL;
+	ns->by_number = table;
+	ns->by_number_size = size;
+	return 0;
+}
+
+static int sorted_room(struct nameserver *ns)
+{
+	struct member **sorted =
+		realloc(ns->sorted, (ns->member_count + 1) * sizeof(struct member *));
+
+	if (!sorted)
+		return -ERR_NO_MEMORY;
+	ns->sorted = sorted;
+	return 0;
+}
+
+static int member_insert(struct nameserver *ns, const struct member_row *row, struct member **ret)
+{
+	struct member *member;
+	unsigned int at = ns->member_count;
+
+	if (number_room(ns, row->number) < 0 || sorted_room(ns) < 0)
+		return -ERR_NO_MEMORY;
+	member = calloc(1, sizeof(*member));
+	if (!member)
+		return -ERR_NO_MEMORY;
+	member->row = *row;
+	member->state = NODE_OFFLINE;
+	member->heard_ms = ns->now_ms;
+	HASH_ADD(hh, ns->members, row.node, sizeof(member->row.node), member);
+	ns->by_number[row->number] = member;
+	for (; at > 0 && memcmp(ns->sorted[at - 1]->row.node.bytes, row->node.bytes, ID_SIZE) > 0;
+	     at--)
+		ns->sorted[at] = ns->sorted[at - 1];
+	ns->sorted[at] = member;
+	ns->member_count++;
+	*ret = member;
+	return 0;
+}
+
+int members_load(struct nameserver *ns)
+{
+	struct member_row row;
+	struct member *member;
+	int rc = member_next(ns->kv, NULL, &row);
+
+	while (rc == 0) {
+		struct id last = row.node;
+
+		rc = member_insert(ns, &row, &member);
+		if (rc == 0)
+			rc = member_next(ns->kv, &last, &row);
+	}
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+void members_free(struct nameserver *ns)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		struct member *member = ns->sorted[i];
+
+		HASH_DEL(ns->members, member);
+		hmac_free(member->key);
+		hmac_free(member->old_key);
+		chunk_set_done(&member->listed);
+		chunk_set_done(&member->fresh);
+		chunk_set_done(&member->bad);
+		chunk_set_done(&member->unknown);
+		chunk_set_done(&member->doomed);
+		free(member);
+	}
+	free(ns->sorted);
+	free(ns->by_number);
+}
+
+/* ---- states ---- */
+
+static void member_event(struct nameserver *ns, enum log_level level, const char *event,
+			 const struct member *member)
+{
+	char node[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX] = "none";
+
+	if (member->endpoint_count)
+		endpoint_format(&member->endpoints[0], address);
+	ns_event(ns, level, event, "node=%s name=%s address=%s", id_format(&member->row.node, node),
+		 member->row.name[0] ? member->row.name : "none", address);
+}
+
+static void member_set_state(struct nameserver *ns, struct member *member, uint8_t state)
+{
+	static const char *const events[] = {
+		[NODE_ONLINE] = "online",
+		[NODE_SUSPECT] = "suspect",
+		[NODE_OFFLINE] = "offline",
+	};
+
+	if (member->state == state)
+		return;
+	member->state = state;
+	member_event(ns, state == NODE_ONLINE ? LOG_INFO : LOG_WARN, events[state], member);
+	sweep_request(ns);
+}
+
+void member_heard(struct nameserver *ns, struct member *member)
+{
+	member->heard_ms = ns->now_ms;
+	member_set_state(ns, member, NODE_ONLINE);
+}
+
+void member_lost(struct nameserver *ns, struct member *member)
+{
+	member->session = NULL;
+	member->deleting = false;
+	if (member->stage == INVENTORY_COMING) {
+		member->stage = INVENTORY_NONE;
+		chunk_set_done(&member->listed);
+		chunk_set_done(&member->fresh);
+	}
+	if (member->state == NODE_ONLINE)
+		member_set_state(ns, member, NODE_SUSPECT);
+}
+
+void members_tick(struct nameserver *ns)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		struct member *member = ns->sorted[i];
+		uint64_t silent_ms = ns->now_ms - member->heard_ms;
+
+		if (!member_is_up(member))
+			continue;
+		if (silent_ms >= ns->config.dead_after_ms) {
+			if (member->session)
+				session_close(ns, member->session);
+			member_set_state(ns, member, NODE_OFFLINE);
+		} else if (silent_ms >= ns->config.suspect_after_ms) {
+			member_set_state(ns, member, NODE_SUSPECT);
+		}
+	}
+}
+
+uint64_t members_deadline(const struct nameserver *ns)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+		uint64_t due = member->heard_ms + (member->state == NODE_ONLINE
+							   ? ns->config.suspect_after_ms
+							   : ns->config.dead_after_ms);
+
+		if (member_is_up(member) && due < at)
+			at = due;
+	}
+	return at;
+}
+
+/* ---- REGISTER ---- */
+
+static void name_copy(char *ret, size_t size, struct slice text)
+{
+	size_t i;
+
+	for (i = 0; i < text.size && i + 1 < size; i++) {
+		uint8_t byte = text.data[i];
+
+		ret[i] = byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '_';
+	}
+	memset(ret + i, 0, size - i);
+}
+
+static int register_check(const struct nameserver *ns, const struct member *member,
+			  const struct register_request *request)
+{
+	if (request->promised_epoch > ns->epoch)
+		return -ERR_STALE;
+	if (!member)
+		return ns->member_count < NODES_MAX ? 0 : -ERR_BUSY;
+	if (member->row.retired)
+		return -ERR_DENIED;
+	if (!id_equal(&member->row.disk, &request->disk))
+		return -ERR_DUPLICATE_NODE;
+	return request->start < member->row.generation ? -ERR_STALE : 0;
+}
+
+static int row_update(struct nameserver *ns, struct member_row *row,
+		      const struct register_request *request)
+{
+	struct member_row before = *row;
+
+	if (row->starts == 0 || request->start > row->generation) {
+		row->starts++;
+		row->last_start_ms = ns->wall_ms;
+	}
+	row->generation = request->start;
+	name_copy(row->name, sizeof(row->name), request->name);
+	name_copy(row->zone, sizeof(row->zone), request->zone);
+	return memcmp(&before, row, sizeof(before)) ? member_put(ns->kv, row) : 0;
+}
+
+static int member_create(struct nameserver *ns, const struct id *node,
+			 const struct register_request *request, struct member **ret)
+{
+	struct member_row row;
+	uint16_t number = 1;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		if (ns->sorted[i]->row.number >= number)
+			number = (uint16_t)(ns->sorted[i]->row.number + 1);
+	}
+	if (number == 0)
+		return -ERR_BUSY;
+	memset(&row, 0, sizeof(row));
+	row.node = *node;
+	row.disk = request->disk;
+	row.number = number;
+	row.first_seen_ms = ns->wall_ms;
+	return member_insert(ns, &row, ret);
+}
+
+/* A key that no earlier registration had. */
+static int member_rekey(struct nameserver *ns, struct member *member, struct key *ret)
+{
+	uint8_t label[4 + ID_SIZE + 3 * 8] = "node";
+	struct hmac *key;
+
+	memcpy(label + 4, member->row.node.bytes, ID_SIZE);
+	put_u64(label + 4 + ID_SIZE, ns->start);
+	put_u64(label + 12 + ID_SIZE, ns->epoch);
+	put_u64(label + 20 + ID_SIZE, ++ns->registrations);
+	key_derive(&ns->config.secret, label, sizeof(label), ret);
+	key = hmac_new(ret);
+	if (!key)
+		return -ERR_NO_MEMORY;
+	hmac_free(member->old_key);
+	member->old_key = member->key;
+	member->key = key;
+	return 0;
+}
+
+static void endpoint_add(struct member *member, struct endpoint endpoint)
+{
+	unsigned int last = member->endpoint_count;
+
+	for (unsigned int i = 0; i < member->endpoint_count; i++) {
+		if (endpoint_equal(&member->endpoints[i], &endpoint)) {
+			member->endpoints[i].flags |= endpoint.flags;
+			return;
+		}
+	}
+	if (last == ENDPOINTS_MAX)
+		last = ENDPOINTS_MAX - 1;
+	else
+		member->endpoint_count++;
+	member->endpoints[last] = endpoint;
+}
+
+/* What it advertises, and the address that we see, with its data port. */
+static void endpoints_update(struct member *member, const struct session *from,
+			     const struct register_request *request)
+{
+	struct endpoint seen = from->peer;
+
+	seen.port = request->endpoints_count ? request->endpoints[0].port : DATA_PORT;
+	seen.flags = ENDPOINT_SEEN;
+	member->endpoint_count = 0;
+	for (unsigned int i = 0; i < request->endpoints_count; i++) {
+		struct endpoint endpoint = request->endpoints[i];
+
+		endpoint.flags = ENDPOINT_ADVERTISED;
+		if (endpoint_is_loopback(&endpoint))
+			endpoint.flags |= ENDPOINT_LOOPBACK;
+		if (endpoint.family && endpoint.port)
+			endpoint_add(member, endpoint);
+	}
+	if (endpoint_is_loopback(&seen))
+		seen.flags |= ENDPOINT_LOOPBACK;
+	endpoint_add(member, seen);
+}
+
+static void member_up(struct nameserver *ns, struct member *member, struct session *from,
+		      const struct register_request *request)
+{
+	member->session = from;
+	from->member = member;
+	member->machine = from->machine;
+	member->capacity = request->capacity;
+	member->free = request->free;
+	member->used = request->used;
+	member->chunks = request->chunks;
+	member->load = 0;
+	member->disk_failed = false;
+	member->deleting = false;
+	member->registered_ms = ns->now_ms;
+	endpoints_update(member, from, request);
+	clients_untell(ns, member);
+	placement_join(ns, member);
+	member_event(ns, LOG_INFO, "registered", member);
+	member_heard(ns, member);
+}
+
+int on_register(struct nameserver *ns, struct session *from,
+		const struct register_request *request, struct register_reply *reply)
+{
+	struct member *member = member_find(ns, &from->self);
+	int rc = register_check(ns, member, request);
+
+	if (rc < 0)
+		return rc;
+	if (!member) {
+		rc = member_create(ns, &from->self, request, &member);
+		if (rc < 0)
+			return rc;
+	}
+	rc = member_rekey(ns, member, &reply->key);
+	if (rc == 0)
+		rc = row_update(ns, &member->row, request);
+	if (rc < 0)
+		return rc;
+	if (member->session && member->session != from)
+		session_close(ns, member->session);
+	member_up(ns, member, from, request);
+	reply->epoch = ns->epoch;
+	reply->heartbeat_ms = ns->config.heartbeat_ms;
+	reply->want_inventory = inventory_begin(ns, member, &request->inventory);
+	return 0;
+}
+
+int on_heartbeat(struct nameserver *ns, struct session *from,
+		 const struct heartbeat_request *request, struct heartbeat_reply *reply)
+{
+	struct member *member = from->member;
+
+	if (!member)
+		return -ERR_STALE;
+	if (request->flags & HEARTBEAT_DISK_FAILED && !member->disk_failed)
+		member_event(ns, LOG_ERROR, "disk_failed", member);
+	member->used = request->used;
+	member->free = request->free;
+	member->chunks = request->chunks;
+	member->load = request->load;
+	member->disk_failed = request->flags & HEARTBEAT_DISK_FAILED;
+	reply->epoch = ns->epoch;
+	return 0;
+}

@@ -1,0 +1,69 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "error.h"
+#include "server.h"
+
+enum { EXIT_USAGE = 2 };
+
+static int usage(const char *message)
+{
+	if (strcmp(message, "help") == 0) {
+		settings_help(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (strcmp(message, "version") == 0) {
+		puts("muster-nameserver " MUSTER_VERSION);
+		return EXIT_SUCCESS;
+	}
+	fprintf(stderr, "muster-nameserver: %s\n", message);
+	return EXIT_USAGE;
+}
+
+/* As many connections as the system lets us have. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int serve(const struct settings *settings)
+{
+	char message[DATABASE_MESSAGE_MAX];
+	struct database database;
+	int rc = database_open(settings->data, &database, message);
+
+	if (rc == 0) {
+		rc = server_run(settings, &database, message);
+		if (rc == 0)
+			database_close(&database);
+	}
+	if (rc < 0 && *message)
+		fprintf(stderr, "muster-nameserver: %s\n", message);
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char *argv[])
+{
+	char message[MESSAGE_SIZE_MAX];
+	struct settings settings;
+	struct log_config log = { .component = "nameserver" };
+
+	(void)argc;
+	if (settings_parse(&settings, argv, message) < 0)
+		return usage(message);
+	log.level = settings.level;
+	log.json = strcmp(settings.log_format, "json") == 0;
+	if (log_open(&log) < 0)
+		return usage("the log cannot be opened");
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptors();
+	return serve(&settings);
+}

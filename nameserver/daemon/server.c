@@ -1,0 +1,275 @@
+#include <inttypes.h>
+
+#include "beacon.h"
+#include "clock.h"
+#include "error.h"
+#include "server_inside.h"
+#include "text.h"
+
+enum {
+	OVERLAY_MAX =
+		32 * 1024 * 1024, /* changes that the view lacks: beyond it nobody is read … */
+	OVERLAY_LOW = 16 * 1024 * 1024, /* … until it is down to this */
+};
+
+/* ---- acting for the core */
+
+/* Nothing that follows may be acknowledged. */
+void server_fail(struct server *server, int error, const char *what)
+{
+	if (server->error)
+		return;
+	server->error = error;
+	log_event(LOG_ERROR, "failed", "what=%s error=%s", what, error_name(error));
+	uv_stop(&server->loop);
+}
+
+static void act_send(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	struct peer *peer = peer_find(&server->peers, action->conn);
+
+	if (peer)
+		peer_send(peer, bytes);
+}
+
+static void act_close(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	struct peer *peer = peer_find(&server->peers, action->conn);
+
+	(void)bytes;
+	if (peer)
+		peer_free(peer);
+}
+
+static void act_commit(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	int rc;
+
+	view_sealed(server->database->view, action->sequence);
+	rc = committer_queue(server->committer, bytes, action->sequence);
+	if (rc < 0)
+		server_fail(server, rc, "journal");
+}
+
+static void act_beacon(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	int sent = beacon_socket_send(server->beacons, bytes.data, bytes.size);
+
+	(void)action;
+	log_event(LOG_DEBUG, "beacon", "interfaces=%d", sent);
+}
+
+static void act_event(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	(void)server;
+	log_event(action->level, action->event, "%.*s", (int)bytes.size, (const char *)bytes.data);
+}
+
+static void act_failed(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	(void)action;
+	(void)bytes;
+	server_fail(server, -ERR_IO, "catalogue");
+}
+
+typedef void act_fn(struct server *server, const struct ns_action *action, struct slice bytes);
+
+static void server_act(struct server *server)
+{
+	static act_fn *const acts[] = {
+		[NS_SEND] = act_send,     [NS_CLOSE] = act_close, [NS_COMMIT] = act_commit,
+		[NS_BEACON] = act_beacon, [NS_EVENT] = act_event, [NS_FAILED] = act_failed,
+	};
+	struct ns_outbox *outbox = &server->outbox;
+
+	for (unsigned int i = 0; i < outbox->count && !server->error; i++) {
+		const struct ns_action *action = &outbox->actions[i];
+
+		acts[action->kind](server, action, ns_action_bytes(outbox, action));
+	}
+	if (outbox->error)
+		server_fail(server, outbox->error, "memory");
+	ns_outbox_clear(outbox);
+}
+
+/* ---- turns */
+
+void server_step(struct server *server, struct ns_event *event)
+{
+	if (server->error)
+		return;
+	if (!server->in_turn) {
+		view_refresh(server->database->view);
+		server->now_ms = clock_monotonic_ms();
+		server->wall_ms = clock_wall_ms();
+		server->in_turn = true;
+	}
+	event->now_ms = server->now_ms;
+	event->wall_ms = server->wall_ms;
+	nameserver_step(server->ns, event, &server->outbox);
+	server_act(server);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	server->deadline_ms = 0;
+	server_step(server, &(struct ns_event){ .kind = NS_TICK });
+}
+
+static void tick_schedule(struct server *server)
+{
+	uint64_t deadline = nameserver_deadline(server->ns);
+	uint64_t now = clock_monotonic_ms();
+
+	if (deadline == server->deadline_ms)
+		return;
+	server->deadline_ms = deadline;
+	if (deadline == UINT64_MAX)
+		uv_timer_stop(&server->tick);
+	else
+		uv_timer_start(&server->tick, on_tick, deadline > now ? deadline - now : 0, 0);
+}
+
+static void overlay_regulate(struct server *server)
+{
+	size_t size = view_overlay_size(server->database->view);
+
+	if (size > OVERLAY_MAX)
+		peers_choke(&server->peers, true);
+	else if (size <= OVERLAY_LOW)
+		peers_choke(&server->peers, false);
+}
+
+void server_end_turn(struct server *server)
+{
+	if (!server->in_turn || server->error)
+		return;
+	server->in_turn = false;
+	nameserver_end_turn(server->ns, &server->outbox);
+	server_act(server);
+	overlay_regulate(server);
+	tick_schedule(server);
+}
+
+/* Most of what happens, happens while the loop waits: its answers leave right after. What timers
+ * and paused links add must not wait with it. */
+void server_after_wait(uv_check_t *check)
+{
+	server_end_turn(check->data);
+}
+
+void server_before_wait(uv_prepare_t *prepare)
+{
+	server_end_turn(prepare->data);
+}
+
+/* ---- what happens */
+
+static void on_frame(void *context, struct link *link, const struct frame_header *header,
+		     const uint8_t *body)
+{
+	struct peer *peer = context;
+	struct server *server = peer->peers->context;
+	struct ns_event event = {
+		.kind = NS_FRAME, .conn = peer->conn, .header = header, .body = body
+	};
+
+	(void)link;
+	peer_asked(peer, header);
+	server_step(server, &event);
+}
+
+static void on_closed(void *context, struct link *link, int error,
+		      const struct frame_header *header)
+{
+	struct peer *peer = context;
+	struct server *server = peer->peers->context;
+	struct ns_event event = { .kind = header ? NS_MALFORMED : NS_CLOSED,
+				  .conn = peer->conn,
+				  .header = header };
+
+	(void)link;
+	log_event(LOG_DEBUG, "closed", "conn=%" PRIu64 " error=%s", peer->conn, error_name(error));
+	if (!header)
+		peer_free(peer);
+	server_step(server, &event);
+}
+
+static void on_drained(void *context, struct link *link)
+{
+	(void)link;
+	peer_regulate(context);
+}
+
+const struct link_handler server_link_handler = { on_frame, on_closed, on_drained };
+
+void server_accepted(void *context, int socket, const struct endpoint *from)
+{
+	struct server *server = context;
+	struct ns_event event = { .kind = NS_OPENED, .peer = *from };
+	struct peer *peer;
+
+	if (peer_new(&server->peers, socket, &peer) < 0)
+		return;
+	event.conn = peer->conn;
+	event.local = link_local(peer->link);
+	server_step(server, &event);
+}
+
+static bool is_for_us(const struct beacon *beacon, const struct nameserver_info *info)
+{
+	if (beacon->kind != BEACON_PROBE)
+		return false;
+	if (!id_is_none(&beacon->cluster))
+		return id_equal(&beacon->cluster, &info->cluster);
+	return !beacon->cluster_name[0] || strcmp(beacon->cluster_name, info->cluster_name) == 0;
+}
+
+void server_heard(void *context, const void *datagram, size_t size, const struct endpoint *source)
+{
+	struct server *server = context;
+	struct nameserver_info info;
+	struct beacon beacon;
+
+	(void)source;
+	if (beacon_decode(datagram, size, NULL, &beacon) < 0)
+		return;
+	info = nameserver_info(server->ns);
+	if (is_for_us(&beacon, &info))
+		server_step(server, &(struct ns_event){ .kind = NS_PROBE });
+}
+
+static void serving_tell(struct server *server)
+{
+	struct nameserver_info info = nameserver_info(server->ns);
+	char name[LOG_QUOTE_MAX], cluster[ID_TEXT_MAX];
+
+	server->serving = true;
+	log_quote(info.cluster_name, strlen(info.cluster_name), name, sizeof(name));
+	log_event(LOG_INFO, "started", "port=%u cluster=%s name=%s epoch=%" PRIu64 " members=%u",
+		  server->port, id_format(&info.cluster, cluster), name, info.epoch, info.members);
+}
+
+void server_committed(uv_async_t *async)
+{
+	struct server *server = async->data;
+	struct committer_state state = committer_state(server->committer);
+	struct ns_event event = { .kind = NS_DURABLE, .sequence = state.durable };
+
+	if (state.error) {
+		server_fail(server, state.error, state.what);
+		return;
+	}
+	if (state.durable > server->durable) {
+		server->durable = state.durable;
+		server_step(server, &event);
+		if (!server->serving && nameserver_info(server->ns).serving)
+			serving_tell(server);
+	}
+	if (server->peers.choked) {
+		view_refresh(server->database->view);
+		overlay_regulate(server);
+	}
+}

@@ -1,0 +1,98 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "error.h"
+#include "limits.h"
+#include "storage_settings.h"
+
+static const struct option_row rows[] = {
+#define OPTION(name_, kind_, field_, preset_, meta_, help_) \
+	{ .name = (name_),                                  \
+	  .kind = OPTION_##kind_,                           \
+	  .offset = offsetof(struct settings, field_),      \
+	  .preset = (preset_),                              \
+	  .meta = (meta_),                                  \
+	  .help = (help_) },
+#include "options.def"
+};
+
+static const struct option_table table = {
+	.program = "muster-storage",
+	.synopsis = "[OPTION…]",
+	.about = "Keeps chunks of files for a Muster cluster and hands them out.\n"
+		 "They live in /var/lib/muster/storage for root, else in ~/.local/share/muster/storage,\n"
+		 "unless --data says otherwise.",
+	.rows = rows,
+	.count = ARRAY_SIZE(rows),
+};
+
+static int complain(char *message, const char *text)
+{
+	snprintf(message, MESSAGE_SIZE_MAX, "%s", text);
+	return -ERR_USAGE;
+}
+
+static int default_data(struct settings *settings, char *message)
+{
+	const char *home = getenv("HOME");
+	size_t size = sizeof(settings->default_data);
+
+	settings->data = settings->default_data;
+	if (geteuid() == 0) {
+		snprintf(settings->default_data, size, "/var/lib/muster/storage");
+		return 0;
+	}
+	if (!home || !*home)
+		return complain(message, "there is no HOME: say where with --data DIR");
+	snprintf(settings->default_data, size, "%s/.local/share/muster/storage", home);
+	return 0;
+}
+
+static int settings_check(struct settings *settings, char *message)
+{
+	bool text = strcmp(settings->log_format, "text") == 0;
+
+	if (settings->key)
+		return complain(message, "--key: there are no keys yet; clusters are open (--open)");
+	if (settings->cluster && (!*settings->cluster || strlen(settings->cluster) > CLUSTER_NAME_MAX))
+		return complain(message, "--cluster wants a name of 1 to 31 bytes");
+	if (settings->zone && strlen(settings->zone) > ZONE_NAME_MAX)
+		return complain(message, "--zone wants a name of at most 63 bytes");
+	if (settings->beacon_port == 0)
+		return complain(message, "--beacon-port wants a port from 1 to 65535");
+	if (settings->advertise.count > ENDPOINTS_MAX)
+		return complain(message, "--advertise can be given at most 8 times");
+	if (log_level_parse(settings->log_level, &settings->log.level) < 0)
+		return complain(message, "--log-level wants error, warn, info or debug");
+	if (!text && strcmp(settings->log_format, "json") != 0)
+		return complain(message, "--log-format wants text or json");
+	settings->log.json = !text;
+	settings->log.component = "storage";
+	return 0;
+}
+
+int settings_parse(struct settings *settings, char *const argv[], char message[MESSAGE_SIZE_MAX])
+{
+	int words = options_parse(&table, settings, NULL, argv, message);
+
+	if (words < 0)
+		return words;
+	if (argv[words]) {
+		snprintf(message, MESSAGE_SIZE_MAX, "unexpected word '%s'", argv[words]);
+		return -ERR_USAGE;
+	}
+	if (!settings->data || !*settings->data) {
+		int rc = default_data(settings, message);
+
+		if (rc < 0)
+			return rc;
+	}
+	return settings_check(settings, message);
+}
+
+void settings_help(FILE *out)
+{
+	options_help(&table, out);
+}

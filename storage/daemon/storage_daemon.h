@@ -1,0 +1,196 @@
+/* muster-storage: sockets, threads and files around the core of storage/core.
+ *
+ * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); some
+ * that receive long transfers and some that send them. A job belongs to one thread at a time and
+ * comes back to the loop through `wake`. */
+#ifndef MUSTER_STORAGE_DAEMON_H
+#define MUSTER_STORAGE_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <bsd/sys/queue.h>
+#include <uthash.h>
+
+#include "disk.h"
+#include "storage.h"
+#include "storage_settings.h"
+#include "store.h"
+#include "transport.h"
+
+enum {
+	LARGE_SIZE = SMALL_CHUNK_MAX + 1,
+	RECEIVERS = 8,
+	SENDERS = 3,
+	SILENCE_MS = 10 * 1000,     /* a peer in the middle of a long transfer, then it is dropped */
+	UNSENT_MAX = 1024 * 1024,   /* answers to READ wait until the peer has taken what was sent */
+	READS_WAITING_MAX = 64,     /* then no more requests are read */
+	STRANGER_FRAME_MAX = 64 * 1024,
+	CHORE_MS = 1000,
+	ADDRESSES_MS = 10 * 1000,   /* how often our own addresses are looked at */
+};
+
+struct daemon;
+struct receive;
+struct flow;
+
+/* ---- where bytes for a flow come from ---- */
+
+/* A chunk on its way in, or a stored one. Counted references; freed in the loop thread. */
+struct source {
+	struct daemon *daemon;
+	unsigned int references; /* loop thread */
+	uint32_t transfer;       /* key while it is on its way in */
+	UT_hash_handle hh;
+	struct store_reader *reader; /* of a stored chunk */
+	int file;
+	uint64_t base;
+	_Atomic uint32_t available; /* bytes that may be sent */
+	_Atomic bool failed;        /* there will be no more */
+	uint8_t crcs[CHUNK_SIZE_MAX / (64 * 1024) * 4];
+};
+
+struct source *source_of_write(struct daemon *daemon, struct store_write *write,
+			       uint32_t transfer);
+int source_of_chunk(struct daemon *daemon, uint64_t chunk, uint32_t end, struct source **ret);
+struct source *source_find(struct daemon *daemon, uint32_t transfer);
+/* No longer found by its transfer, because the store has the chunk now, or never will. */
+void source_retire(struct daemon *daemon, uint32_t transfer);
+void source_release(struct source *source);
+
+/* ---- flows: long transfers that go out ---- */
+
+struct wire;
+struct flow_order {
+	struct source *source; /* a reference that the flow takes over */
+	uint32_t transfer;     /* of a forward; 0: the answer to a READ */
+	uint32_t id;
+	uint32_t offset, length;
+	struct slice prefix; /* frames to send first */
+};
+int flow_start(struct wire *wire, const struct flow_order *order);
+void flows_kick(struct daemon *daemon, struct source *source); /* [any] more is available */
+int flows_new(struct daemon *daemon);
+void flows_free(struct daemon *daemon); /* stops them first */
+void flows_finished(struct daemon *daemon);
+void flows_report(struct daemon *daemon); /* progress, to the core */
+
+/* ---- receiving ---- */
+
+int receive_start(struct wire *wire, const struct storage_action *action);
+int receivers_new(struct daemon *daemon);
+void receivers_free(struct daemon *daemon);
+void receives_finished(struct daemon *daemon);
+
+/* ---- connections ---- */
+
+/* A READ that waits for its turn. */
+struct waiting_read {
+	STAILQ_ENTRY(waiting_read) next;
+	uint64_t chunk;
+	uint32_t id, offset, length;
+};
+
+struct wire {
+	struct daemon *daemon;
+	uint64_t handle;
+	UT_hash_handle hh;
+	struct link *link;
+	int socket;
+	bool known;  /* has sent a frame that was not refused */
+	bool paused; /* by the core */
+	struct receive *receive; /* owns the input */
+	struct flow *flow;       /* owns the output */
+	STAILQ_HEAD(, waiting_read) reads;
+	unsigned int reads_count;
+	struct buffer held; /* frames to send after the flow */
+	bool gone;          /* the core knows nothing of it any more */
+	int lost;           /* STORAGE_CLOSED is due when the workers let go */
+};
+
+void wire_opened(void *context, int socket, const struct endpoint *peer);
+int wire_new(struct daemon *daemon, uint64_t handle, int socket, struct wire **ret);
+struct wire *wire_find(struct daemon *daemon, uint64_t handle);
+void wire_send(struct wire *wire, const void *data, size_t size);
+void wire_pause(struct wire *wire, bool paused);
+void wire_read(struct wire *wire, const struct waiting_read *read);
+void wire_close(struct wire *wire);         /* by order of the core */
+void wire_lost(struct wire *wire, int error); /* the peer has gone */
+void wire_worker_done(struct wire *wire);   /* after `receive` or `flow` became NULL */
+void wires_shutdown(struct daemon *daemon);
+void wires_free(struct daemon *daemon);
+
+/* ---- the store ---- */
+
+extern const struct storage_chunks daemon_chunks;
+
+struct syncer {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	bool started, stop;
+	struct store_commit *gathering; /* loop thread */
+	struct store_commit *commit;    /* one of the two is the job at work */
+	struct store_chore *chore;
+	bool finished;
+	int result;
+};
+int syncer_new(struct daemon *daemon);
+void syncer_submit(struct daemon *daemon);   /* at the end of a loop turn */
+void syncer_finished(struct daemon *daemon); /* the job came back */
+void syncer_chores(struct daemon *daemon);
+void syncer_free(struct daemon *daemon); /* makes durable what was gathered */
+
+/* ---- the whole ---- */
+
+struct dialling;
+
+struct daemon {
+	const struct settings *settings;
+	struct disk *disk;
+	struct store *store;
+	struct storage *core;
+	struct storage_outbox outbox;
+	bool stepping;
+	struct storage_event *later; /* events that came up during a step */
+	unsigned int later_count, later_capacity;
+
+	uv_loop_t loop;
+	uv_async_t wake;
+	uv_check_t turn;
+	uv_timer_t tick, chores, addresses;
+	uv_signal_t terminate, interrupt, hangup;
+	uint64_t tick_due_ms;
+	bool stopping;
+
+	struct listener *listeners[OPTION_LIST_MAX];
+	unsigned int listener_count;
+	uint16_t port;
+	struct beacon_socket *beacons;
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	unsigned int endpoint_count;
+	struct id machine;
+	char host[HOST_NAME_MAX_ + 1];
+
+	uint64_t last_handle;
+	struct wire *wires;
+	struct dialling *dials;
+	struct source *sources;
+	struct receivers *receivers;
+	struct flows *flows;
+	struct syncer syncer;
+	uint8_t *scratch; /* for short answers */
+};
+
+/* Lets the core take an event and carries out what it says; during a step: afterwards. */
+void daemon_step(struct daemon *daemon, struct storage_event *event);
+void daemon_act(struct daemon *daemon, const struct storage_action *action);
+void daemon_note(const struct storage_action *action);
+/* `message` says in one line what is wrong. */
+int daemon_run(const struct settings *settings, char message[MESSAGE_SIZE_MAX]);
+int daemon_listen(struct daemon *daemon, char message[MESSAGE_SIZE_MAX]);
+bool daemon_addresses(struct daemon *daemon); /* true: they changed */
+int daemon_remembered(struct daemon *daemon, struct endpoint *ret);
+void dials_free(struct daemon *daemon);
+
+#endif
