@@ -16,8 +16,8 @@ int node_list_init(struct nameserver *ns, struct node_list *list, const struct c
 unsigned int client_endpoints(const struct client *client, const struct member *member,
 			      struct endpoint ret[ENDPOINTS_MAX])
 {
-	bool together = !id_is_none(&client->machine) &&
-			id_equal(&client->machine, &member->machine);
+	bool together =
+		!id_is_none(&client->machine) && id_equal(&client->machine, &member->machine);
 	struct endpoint all[ENDPOINTS_MAX + 1];
 	unsigned int count = 0;
 

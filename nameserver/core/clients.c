@@ -90,7 +90,7 @@ static void client_free(struct nameserver *ns, struct client *client)
 		put_free(ns, put);
 	if (client->ahead)
 		put_free(ns, client->ahead);
-	HASH_ITER (hh, client->opened, opened, next_opened)
+	HASH_ITER(hh, client->opened, opened, next_opened)
 		opened_free(ns, client, opened);
 	HASH_DEL(ns->clients, client);
 	free(client->rejected);
@@ -172,7 +172,7 @@ void clients_tick(struct nameserver *ns)
 			put_free(ns, LIST_FIRST(&client->puts));
 		if (client->ahead)
 			put_free(ns, client->ahead);
-		HASH_ITER (hh, client->opened, opened, next)
+		HASH_ITER(hh, client->opened, opened, next)
 			opened_free(ns, client, opened);
 	}
 	while ((client = TAILQ_FIRST(&ns->fading)) &&
@@ -196,7 +196,7 @@ void clients_free(struct nameserver *ns)
 {
 	struct client *client, *next;
 
-	HASH_ITER (hh, ns->clients, client, next)
+	HASH_ITER(hh, ns->clients, client, next)
 		client_free(ns, client);
 }
 
@@ -212,7 +212,7 @@ static bool port_is_taken(const struct nameserver *ns, const struct client *clie
 {
 	const struct session *session, *next;
 
-	HASH_ITER (hh, ns->sessions, session, next) {
+	HASH_ITER(hh, ns->sessions, session, next) {
 		const struct client *other = session->client;
 
 		if (!other || other == client || other->port != port)
@@ -369,7 +369,7 @@ void clients_untell(struct nameserver *ns, const struct member *member)
 {
 	struct client *client, *next;
 
-	HASH_ITER (hh, ns->clients, client, next) {
+	HASH_ITER(hh, ns->clients, client, next) {
 		if (member->row.number < client->told_size)
 			client->told[member->row.number] = 0;
 	}

@@ -112,9 +112,9 @@ static int commit_prepare(struct nameserver *ns, const struct client *client, st
 		commit->copies = request->copies;
 	if (commit->copies == 0)
 		commit->copies = ns->config.copies;
-	rc = request->receipts_count ? receipts_take(ns, commit->put, request->receipts,
-						     request->receipts_count)
-				     : 0;
+	rc = request->receipts_count
+		     ? receipts_take(ns, commit->put, request->receipts, request->receipts_count)
+		     : 0;
 	if (rc == 0)
 		rc = request->put ? leases_of_put(commit) : leases_of_request(ns, commit);
 	return rc < 0 ? rc : chunks_check(ns, commit);

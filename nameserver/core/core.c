@@ -1,11 +1,12 @@
 #include <assert.h>
 
+#include "batch.h"
 #include "ns_state.h"
 
 /* ---- dispatch: one typed thunk per message, all from the table ---- */
 
 union any_reply {
-#define HANDLES_REPLY_NAMESERVER(name) struct name##_reply name;
+#define HANDLES_REPLY_NAMESERVER(name) struct name##_reply name##_;
 #define HANDLES_REPLY_ANY(name)        HANDLES_REPLY_NAMESERVER(name)
 #define HANDLES_REPLY_STORAGE(name)
 #define HANDLES_REPLY_CLIENT(name)
@@ -16,12 +17,12 @@ union any_reply {
 typedef int thunk_fn(struct nameserver *ns, struct session *from, const void *request,
 		     union any_reply *reply);
 
-#define THUNK_NAMESERVER(name)                                                             \
-	static int thunk_##name(struct nameserver *ns, struct session *from,               \
-				const void *request, union any_reply *reply)               \
-	{                                                                                  \
-		return on_##name(ns, from, (const struct name##_request *)request,         \
-				 &reply->name);                                            \
+#define THUNK_NAMESERVER(name)                                                                    \
+	static int thunk_##name(struct nameserver *ns, struct session *from, const void *request, \
+				union any_reply *reply)                                           \
+	{                                                                                         \
+		return on_##name(ns, from, (const struct name##_request *)request,                \
+				 &reply->name##_);                                                \
 	}
 #define THUNK_ANY(name) THUNK_NAMESERVER(name)
 #define THUNK_STORAGE(name)
@@ -273,8 +274,8 @@ uint64_t nameserver_deadline(const struct nameserver *ns)
 	at = earlier(at, garbage_deadline(ns));
 	at = earlier(at, results_deadline(ns));
 	at = earlier(at, sweep_deadline(ns));
-	return earlier(at, ns->started_ms + ns->uptime_saved_ms - ns->uptime_base_ms +
-				   UPTIME_ALONE_MS);
+	return earlier(at,
+		       ns->started_ms + ns->uptime_saved_ms - ns->uptime_base_ms + UPTIME_ALONE_MS);
 }
 
 /* ---- turns ---- */
@@ -420,7 +421,6 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	ns->next_port = ns->config.client_port_first;
 	ns->garbage = true;
 	ns->next_beacon_ms = now_ms;
-	ns->probe_tokens = PROBE_ANSWERS_PER_S;
 	ns->results_ms = now_ms + CLIENT_FORGET_MS;
 	TAILQ_INIT(&ns->strangers);
 	TAILQ_INIT(&ns->gone);

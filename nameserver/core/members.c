@@ -226,7 +226,8 @@ static void name_copy(char *ret, size_t size, struct slice text)
 	for (i = 0; i < text.size && i + 1 < size; i++) {
 		uint8_t byte = text.data[i];
 
-		ret[i] = byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '_';
+		ret[i] =
+			byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' ? (char)byte : '_';
 	}
 	memset(ret + i, 0, size - i);
 }
@@ -361,8 +362,8 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	member_heard(ns, member);
 }
 
-int on_register(struct nameserver *ns, struct session *from,
-		const struct register_request *request, struct register_reply *reply)
+int on_register(struct nameserver *ns, struct session *from, const struct register_request *request,
+		struct register_reply *reply)
 {
 	struct member *member = member_find(ns, &from->self);
 	int rc = register_check(ns, member, request);

@@ -15,8 +15,8 @@
 #include "ticket.h"
 
 enum {
-	LEASE_HOLDERS_MAX = 16,        /* of one chunk, replaced ones included */
-	ID_BITS_OF_COUNT = 40,         /* ids: start number, then a count */
+	LEASE_HOLDERS_MAX = 16,           /* of one chunk, replaced ones included */
+	ID_BITS_OF_COUNT = 40,            /* ids: start number, then a count */
 	TURN_SIZE_MAX = 16 * 1024 * 1024, /* of a batch, then it is sealed early */
 	ARENA_MAX = 64 * 1024 * 1024,
 	STEP_MS = 20, /* between two steps of background work */
@@ -33,6 +33,7 @@ void chunk_set_done(struct chunk_set *set);
 int chunk_set_add(struct chunk_set *set, uint64_t chunk); /* 1: it was new; -ERR_NO_MEMORY */
 bool chunk_set_has(const struct chunk_set *set, uint64_t chunk);
 bool chunk_set_remove(struct chunk_set *set, uint64_t chunk);
+void chunk_set_drop(struct chunk_set *set, size_t count); /* the smallest */
 
 struct session {
 	uint64_t conn;
@@ -109,7 +110,7 @@ struct put {
 	uint64_t renewed_ms;
 	struct lease **leases;
 	uint32_t count, capacity;
-	uint32_t sealed; /* leases with a receipt */
+	uint32_t sealed;        /* leases with a receipt */
 	TAILQ_ENTRY(put) order; /* by renewed_ms */
 	LIST_ENTRY(put) of_client;
 	UT_hash_handle hh;
@@ -136,9 +137,11 @@ struct member {
 	uint64_t pressure, head_pressure; /* see placement.c */
 
 	enum inventory_stage stage;
+	uint64_t inventory_position, inventory_last;
 	struct chunk_set listed; /* by INVENTORY */
-	struct chunk_set fresh;  /* got durable since it registered, while an inventory is under way */
-	struct chunk_set bad;    /* copies reported corrupt: an inventory does not bring them back */
+	struct chunk_set
+		fresh;        /* got durable since it registered, while an inventory is under way */
+	struct chunk_set bad; /* copies reported corrupt: an inventory does not bring them back */
 	struct chunk_set unknown;
 	uint64_t unknown_since_ms;
 	bool digest_known;
@@ -214,12 +217,13 @@ struct nameserver {
 	uint64_t floor, head_floor; /* see placement.c */
 
 	uint64_t next_beacon_ms, beacon_counter;
-	uint64_t probe_ms, probe_tokens;
+	uint64_t probe;                          /* answered so far */
+	uint64_t probes_ms[PROBE_ANSWERS_PER_S]; /* when the last ones were */
 	struct sweep sweep;
 	uint64_t under_copied, lost;
-	uint64_t corrupt; /* copies reported */
-	bool garbage;     /* perhaps something to collect */
-	uint64_t garbage_ms;
+	uint64_t corrupt;     /* copies reported */
+	bool garbage;         /* perhaps something to collect */
+	uint64_t garbage_ms;  /* next step */
 	bool deletes_blocked; /* the nodes know more than we: the catalogue is old */
 	struct id results_cursor;
 	uint64_t results_ms;
@@ -282,6 +286,9 @@ unsigned int holders_up(const struct nameserver *ns, const struct holders *holde
 
 int place_add(struct nameserver *ns, uint64_t chunk, struct member *member);
 int place_remove(struct nameserver *ns, uint64_t chunk, struct member *member);
+/* A new registration: whether its inventory is wanted. */
+bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest);
+int place_sweep(struct nameserver *ns, uint64_t chunk, const struct holders *holders);
 /* Receipts of late copies and of commits alike. 1: verified; 0: void (an older registration's);
  * -ERR_BAD_RECEIPT. */
 int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct member **ret);
@@ -311,7 +318,7 @@ struct placement {
 	unsigned int copies;
 	const struct member **avoid; /* never these */
 	unsigned int avoid_count;
-	const struct member **near;  /* already holders: their zones and machines come last */
+	const struct member **near; /* already holders: their zones and machines come last */
 	unsigned int near_count;
 };
 /* Chooses up to `copies` servers, the chain's head first. -ERR_NO_NODES, -ERR_NO_SPACE. */
@@ -342,9 +349,11 @@ int receipts_take(struct nameserver *ns, struct put *put, const struct receipt *
 /* ---- garbage.c, sweep.c, beacons.c ---- */
 
 void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk);
+void garbage_soon(struct nameserver *ns);
 void garbage_tick(struct nameserver *ns);
 uint64_t garbage_deadline(const struct nameserver *ns);
-void delete_answered(struct nameserver *ns, struct member *member, const struct frame_header *header);
+void delete_answered(struct nameserver *ns, struct member *member,
+		     const struct frame_header *header);
 void results_tick(struct nameserver *ns);
 uint64_t results_deadline(const struct nameserver *ns);
 void sweep_tick(struct nameserver *ns);
@@ -354,10 +363,15 @@ void beacons_tick(struct nameserver *ns);
 void beacon_probed(struct nameserver *ns);
 uint64_t beacons_deadline(const struct nameserver *ns);
 
+/* ---- reads.c ---- */
+
+/* Copies of the chunk that has fewest up, looking at no more than `most` chunks. */
+int file_copies(struct nameserver *ns, const struct inode *inode, uint32_t most, uint8_t *ret);
+
 /* ---- handlers, one per message that a name server serves ---- */
 
-#define HANDLES_NAMESERVER(name)                                                \
-	int on_##name(struct nameserver *ns, struct session *from,              \
+#define HANDLES_NAMESERVER(name)                                   \
+	int on_##name(struct nameserver *ns, struct session *from, \
 		      const struct name##_request *request, struct name##_reply *reply);
 #define HANDLES_ANY(name) HANDLES_NAMESERVER(name)
 #define HANDLES_STORAGE(name)

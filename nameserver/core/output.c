@@ -10,8 +10,7 @@ struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind)
 
 	if (outbox->count == outbox->capacity) {
 		unsigned int capacity = outbox->capacity ? outbox->capacity * 2 : 64;
-		struct ns_action *actions =
-			realloc(outbox->actions, capacity * sizeof(*actions));
+		struct ns_action *actions = realloc(outbox->actions, capacity * sizeof(*actions));
 
 		if (!actions) {
 			outbox->error = -ERR_NO_MEMORY;
@@ -135,8 +134,7 @@ void held_release(struct nameserver *ns)
 {
 	struct held_queue *queue = &ns->held;
 
-	while (queue->first < queue->count &&
-	       queue->items[queue->first].sequence <= ns->durable) {
+	while (queue->first < queue->count && queue->items[queue->first].sequence <= ns->durable) {
 		held_emit(ns, &queue->items[queue->first]);
 		queue->consumed += queue->items[queue->first].size;
 		queue->first++;

@@ -17,8 +17,8 @@ static void digest_turn(struct digest *digest, uint64_t chunk)
 /* A place came or went. While the member is being swept, the sweep will meet what lies ahead of it. */
 static void digest_change(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	bool counts = member->stage == INVENTORY_SWEPT ? chunk <= ns->sweep.cursor
-						       : member->digest_known;
+	bool counts =
+		member->stage == INVENTORY_SWEPT ? chunk <= ns->sweep.cursor : member->digest_known;
 
 	if (counts)
 		digest_turn(&member->digest, chunk);

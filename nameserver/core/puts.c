@@ -100,8 +100,11 @@ static int lease_places(struct nameserver *ns, struct put *put, const struct lea
 			break;
 		rc = put->count < PUT_CHUNKS_MAX_ ? lease_new(ns, put, length, how->copies, &lease)
 						  : -ERR_TOO_LARGE;
-		if (rc == 0)
-			rc = place_list_add(ns, list, lease);
+		if (rc < 0)
+			break;
+		rc = place_list_add(ns, list, lease);
+		if (rc < 0)
+			lease_free(ns, lease, false);
 	}
 	return list->count ? 0 : rc;
 }
@@ -300,8 +303,8 @@ int on_put_replace(struct nameserver *ns, struct session *from,
 
 /* ---- PUT_SEAL, PUT_ABORT ---- */
 
-int on_put_seal(struct nameserver *ns, struct session *from,
-		const struct put_seal_request *request, struct put_seal_reply *reply)
+int on_put_seal(struct nameserver *ns, struct session *from, const struct put_seal_request *request,
+		struct put_seal_reply *reply)
 {
 	struct put *put = put_find(ns, from->client, request->put);
 	int rc;

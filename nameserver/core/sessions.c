@@ -85,7 +85,7 @@ void sessions_free(struct nameserver *ns)
 {
 	struct session *session, *next;
 
-	HASH_ITER (hh, ns->sessions, session, next) {
+	HASH_ITER(hh, ns->sessions, session, next) {
 		HASH_DEL(ns->sessions, session);
 		free(session);
 	}

@@ -1,0 +1,244 @@
+/* What goes: chunks that no file has any more, chunks that nobody ever had, old recorded answers. */
+#include "ns_state.h"
+
+enum {
+	COLLECT_STEP = 512,        /* chunks, files and directories a step */
+	DOOMED_MAX = 1024 * 1024,  /* per server; the rest comes with its next inventory */
+	DOOMED_PAUSE = 256 * 1024, /* a server that far behind makes the collector wait */
+	RESULTS_CLIENTS = 16,      /* a step */
+	RESULTS_STEP = 256,
+	RESULTS_PAUSE_MS = 60 * 1000,
+};
+
+/* ---- ordering chunks away ---- */
+
+void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	if (!member->session || member->doomed.count >= DOOMED_MAX)
+		return;
+	if (chunk_set_add(&member->doomed, chunk) > 0)
+		garbage_soon(ns);
+}
+
+/* Asked once more right before the order: part of no file, and of no put. */
+static bool may_delete(struct nameserver *ns, uint64_t chunk)
+{
+	uint64_t inode;
+	uint32_t index;
+
+	return !lease_find(ns, chunk) &&
+	       chunk_owner(ns->kv, chunk, &inode, &index) == -ERR_NOT_FOUND;
+}
+
+static void doomed_send(struct nameserver *ns, struct member *member)
+{
+	size_t taken =
+		member->doomed.count < CHUNK_LIST_MAX ? member->doomed.count : CHUNK_LIST_MAX;
+	struct chunk_id *chunks = arena_alloc(&ns->arena, taken * sizeof(*chunks));
+	struct delete_request order = { .epoch = ns->epoch, .chunks = chunks };
+
+	if (!chunks)
+		return;
+	for (size_t i = 0; i < taken; i++) {
+		if (may_delete(ns, member->doomed.ids[i]))
+			chunks[order.chunks_count++].chunk = member->doomed.ids[i];
+	}
+	chunk_set_drop(&member->doomed, taken);
+	if (order.chunks_count == 0)
+		return;
+	member->delete_id = order_send(ns, member->session->conn, MSG_delete, &order);
+	member->deleting = true;
+}
+
+void delete_answered(struct nameserver *ns, struct member *member,
+		     const struct frame_header *header)
+{
+	if (!member->deleting || header->id != member->delete_id)
+		return;
+	member->deleting = false;
+	if (header->status == 0)
+		member->free = header->arg2;
+	if (member->doomed.count)
+		garbage_soon(ns);
+}
+
+static bool unknown_are_due(const struct nameserver *ns, const struct member *member)
+{
+	return member->unknown.count && member->session && member->stage != INVENTORY_COMING &&
+	       !ns->deletes_blocked && ns->now_ms - ns->started_ms >= ns->config.unknown_grace_ms;
+}
+
+static void member_clean(struct nameserver *ns, struct member *member)
+{
+	if (unknown_are_due(ns, member)) {
+		for (size_t i = 0; i < member->unknown.count; i++)
+			chunk_doom(ns, member, member->unknown.ids[i]);
+		chunk_set_done(&member->unknown);
+	}
+	if (!member->session)
+		chunk_set_done(&member->doomed);
+	else if (member->doomed.count && !member->deleting && !ns->deletes_blocked)
+		doomed_send(ns, member);
+}
+
+/* ---- the collector ---- */
+
+static bool garbage_held(void *context, uint64_t inode)
+{
+	return inode_is_open(context, inode);
+}
+
+static void garbage_chunk(void *context, uint64_t chunk)
+{
+	struct nameserver *ns = context;
+	struct holders holders;
+
+	if (holders_get(ns->kv, chunk, &holders) < 0) {
+		ns->failed = true;
+		return;
+	}
+	for (unsigned int i = 0; i < holders.count; i++) {
+		struct member *member = member_by_number(ns, holders.numbers[i]);
+		int rc = member ? place_remove(ns, chunk, member)
+				: holders_remove(ns->kv, chunk, holders.numbers[i]);
+
+		if (rc < 0)
+			ns->failed = true;
+		if (member)
+			chunk_doom(ns, member, chunk);
+	}
+}
+
+static bool must_pause(const struct nameserver *ns)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		if (ns->sorted[i]->doomed.count >= DOOMED_PAUSE)
+			return true;
+	}
+	return false;
+}
+
+static void collect(struct nameserver *ns)
+{
+	const struct garbage_how how = {
+		.before_ms = uptime_ms(ns) + 1,
+		.most = COLLECT_STEP,
+		.held = garbage_held,
+		.each = garbage_chunk,
+		.context = ns,
+	};
+	int rc;
+
+	if (!ns->garbage || must_pause(ns))
+		return;
+	rc = catalogue_collect(ns->kv, &how);
+	if (rc < 0)
+		ns->failed = true;
+	ns->garbage = rc >= COLLECT_STEP;
+}
+
+void garbage_soon(struct nameserver *ns)
+{
+	ns->garbage = true;
+}
+
+void garbage_tick(struct nameserver *ns)
+{
+	if (ns->now_ms < garbage_deadline(ns))
+		return;
+	ns->garbage_ms = ns->now_ms + STEP_MS;
+	collect(ns);
+	for (unsigned int i = 0; i < ns->member_count; i++)
+		member_clean(ns, ns->sorted[i]);
+}
+
+uint64_t garbage_deadline(const struct nameserver *ns)
+{
+	uint64_t grace_ms = ns->started_ms + ns->config.unknown_grace_ms;
+
+	if (ns->garbage)
+		return ns->garbage_ms;
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+
+		if (unknown_are_due(ns, member) ||
+		    (member->doomed.count && !member->deleting && !ns->deletes_blocked))
+			return ns->garbage_ms;
+		if (member->unknown.count && member->session && ns->now_ms < grace_ms)
+			return grace_ms;
+	}
+	return UINT64_MAX;
+}
+
+/* ---- recorded answers of clients that are gone ---- */
+
+/* The first client from the cursor on that has recorded answers. */
+static int results_next(struct nameserver *ns, struct id *ret)
+{
+	uint8_t start[1 + ID_SIZE] = "o";
+	struct slice key, value;
+	int rc;
+
+	memcpy(start + 1, ns->results_cursor.bytes, ID_SIZE);
+	rc = kv_seek(ns->kv, (struct slice){ start, sizeof(start) }, &key, &value);
+	if (rc < 0)
+		return rc;
+	if (key.size < sizeof(start) || key.data[0] != 'o')
+		return -ERR_NOT_FOUND;
+	memcpy(ret->bytes, key.data + 1, ID_SIZE);
+	return 0;
+}
+
+static void cursor_pass(struct nameserver *ns, const struct id *client)
+{
+	ns->results_cursor = *client;
+	for (int i = ID_SIZE - 1; i >= 0; i--) {
+		if (++ns->results_cursor.bytes[i])
+			return;
+	}
+}
+
+/* 1: more is to be done at once. */
+static int results_step(struct nameserver *ns)
+{
+	for (int i = 0; i < RESULTS_CLIENTS; i++) {
+		struct client *client;
+		struct id id;
+		int rc = results_next(ns, &id);
+
+		if (rc < 0)
+			return rc == -ERR_NOT_FOUND ? 0 : rc;
+		HASH_FIND(hh, ns->clients, &id, sizeof(id), client);
+		if (!client) {
+			rc = result_trim(ns->kv, &id, UINT64_MAX, RESULTS_STEP);
+			if (rc < 0 || rc == RESULTS_STEP)
+				return rc < 0 ? rc : 1;
+		}
+		cursor_pass(ns, &id);
+		if (id_is_none(&ns->results_cursor))
+			return 0;
+	}
+	return 1;
+}
+
+void results_tick(struct nameserver *ns)
+{
+	int rc;
+
+	if (ns->now_ms < ns->results_ms)
+		return;
+	rc = results_step(ns);
+	if (rc < 0)
+		ns->failed = true;
+	if (rc > 0) {
+		ns->results_ms = ns->now_ms + STEP_MS;
+		return;
+	}
+	ns->results_cursor = (struct id){ { 0 } };
+	ns->results_ms = ns->now_ms + RESULTS_PAUSE_MS;
+}
+
+uint64_t results_deadline(const struct nameserver *ns)
+{
+	return ns->results_ms;
+}

@@ -1,0 +1,88 @@
+/* Changes to the tree of names that concern no bytes. */
+#include "hash.h"
+#include "ns_state.h"
+#include "path.h"
+
+static uint64_t next_inode(void *context)
+{
+	struct nameserver *ns = context;
+
+	return fresh_id(ns, &ns->next_inode);
+}
+
+int on_mkdir(struct nameserver *ns, struct session *from, const struct mkdir_request *request,
+	     struct mkdir_reply *reply)
+{
+	const struct new_entry how = {
+		.inode = next_inode(ns),
+		.now_ms = ns->wall_ms,
+		.parents = request->flags & MKDIR_PARENTS,
+	};
+	struct inode inode;
+	int rc = path_check(request->path);
+
+	(void)from;
+	if (rc == 0)
+		rc = catalogue_mkdir(ns->kv, request->path, &how, next_inode, ns);
+	if (rc == 0)
+		rc = catalogue_find(ns->kv, request->path, &inode);
+	if (rc == 0)
+		reply->inode = inode.id;
+	return rc;
+}
+
+int on_remove(struct nameserver *ns, struct session *from, const struct remove_request *request,
+	      struct remove_reply *reply)
+{
+	struct removed removed;
+	int rc = path_check(request->path);
+
+	(void)from;
+	if (rc == 0)
+		rc = catalogue_remove(ns->kv, request->path, request->flags, uptime_ms(ns),
+				      &removed);
+	if (rc < 0)
+		return rc;
+	reply->removed = removed.entries;
+	reply->bytes = removed.bytes;
+	garbage_soon(ns);
+	return 0;
+}
+
+int on_create(struct nameserver *ns, struct session *from, const struct create_request *request,
+	      struct create_reply *reply)
+{
+	const struct new_file file = {
+		.entry = { .inode = next_inode(ns), .now_ms = ns->wall_ms },
+		.chunk_size = ns->config.chunk_size,
+		.digest = digest_of("", 0),
+	};
+	struct inode inode;
+	int rc = path_check(request->path);
+
+	(void)from;
+	if (rc == 0)
+		rc = catalogue_put_file(ns->kv, request->path, &file, uptime_ms(ns), &inode);
+	if (rc < 0)
+		return rc;
+	reply->inode = inode.id;
+	reply->version = inode.version;
+	return 0;
+}
+
+int on_set_copies(struct nameserver *ns, struct session *from,
+		  const struct set_copies_request *request, struct set_copies_reply *reply)
+{
+	struct inode inode;
+	uint8_t held = 0;
+	int rc = request->copies ? path_check(request->path) : -ERR_BAD_REQUEST;
+
+	(void)from;
+	if (rc == 0)
+		rc = catalogue_set_copies(ns->kv, request->path, request->copies, &inode);
+	if (rc == 0)
+		rc = file_copies(ns, &inode, inode.chunks, &held);
+	reply->copies = held;
+	sweep_request(ns);
+	return rc;
+}
