@@ -331,6 +331,7 @@ static void on_tick(struct client *client)
 		else if (op->kind == OP_GET)
 			get_tick(client, op);
 	}
+	links_reap(client);
 }
 
 static void on_listened(struct client *client, int error)
@@ -435,6 +436,15 @@ void client_want(struct client *client, uint64_t now_ms, struct client_outbox *o
 		client->wanted_ms = now_ms;
 		seek_start(client);
 	}
+}
+
+void client_leave(struct client *client, uint64_t now_ms, struct client_outbox *outbox)
+{
+	client->now_ms = now_ms;
+	client->out = outbox;
+	if (client->bulk.count > 0)
+		control_tell(client, MSG_put_abort, &(struct put_abort_request){ 0 });
+	bulk_reset(client);
 }
 
 static void count_links(const struct client *client, struct client_state *ret)

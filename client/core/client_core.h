@@ -58,8 +58,8 @@ enum client_event_kind {
 	CLIENT_SENT,     /* op, token: a payload has left; digest: of all that was read so far; or error:
 			  * it could not be read and was voided */
 	CLIENT_RECEIVED, /* op, token, size: file bytes delivered; last: that was all of the transfer;
-			  * error: CORRUPT, BAD_REQUEST: of the holder; else of the sink. digest: of
-			  * all bytes from the file's start, with the last ones of a whole file */
+			  * error: of the holder, or `local`: of the sink. digest: of all bytes from the
+			  * file's start, with the last ones of a whole file */
 };
 
 struct client_event {
@@ -68,6 +68,7 @@ struct client_event {
 	uint64_t connection;
 	int error;
 	bool last;
+	bool local;
 	const struct beacon *beacon;
 	const struct endpoint *endpoints;
 	unsigned int count;
@@ -195,5 +196,7 @@ void client_state(const struct client *client, struct client_state *ret);
 const struct discovery *client_discovery(const struct client *client);
 /* True while somebody waits for the session: operations, or client_want(). */
 void client_want(struct client *client, uint64_t now_ms, struct client_outbox *outbox);
+/* Before the end, with no operation left: gives back what is leased. */
+void client_leave(struct client *client, uint64_t now_ms, struct client_outbox *outbox);
 
 #endif

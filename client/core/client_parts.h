@@ -9,7 +9,7 @@
 #ifndef MUSTER_CLIENT_PARTS_H
 #define MUSTER_CLIENT_PARTS_H
 
-#include <sys/queue.h>
+#include <bsd/sys/queue.h>
 #include <uthash.h>
 
 #include "client_core.h"
@@ -24,7 +24,7 @@ enum parts_limits {
 	LINK_MS = 3000,          /* to get a data connection */
 	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
 	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
-	DIAL_AFTER_MS = 100,     /* for the name server to tell a storage server by itself */
+	DIAL_AFTER_MS = 20,      /* for the name server to tell a storage server by itself */
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
 	RESTARTS_MAX = 3,
@@ -136,6 +136,7 @@ struct data_link {
 	enum link_state state;
 	bool passive; /* we dialled */
 	bool asked;   /* DIAL sent for this attempt */
+	bool doomed;  /* to fail at the end of this tick: its users are being walked over */
 	uint64_t connection;
 	uint64_t since_ms; /* of this attempt */
 	uint64_t moved_ms; /* bytes of a transfer */
@@ -152,7 +153,7 @@ struct node {
 	unsigned int endpoint_count;
 	enum way way;
 	uint64_t way_until_ms;
-	bool told; /* by the name server itself, in this session */
+	uint8_t told; /* lanes that the name server has ordered by itself, in this session: bits */
 	struct data_link links[2];
 	UT_hash_handle hh;
 };
@@ -176,6 +177,7 @@ void link_unwait(struct data_link *link, struct waiter *waiter);
 /* It is of no use any more: closes it, and tells everybody who uses it. */
 void link_fail(struct client *client, struct data_link *link);
 void links_tick(struct client *client);
+void links_reap(struct client *client); /* the doomed ones */
 void links_accepted(struct client *client, const struct client_event *event);
 void links_opened(struct client *client, uint64_t connection);
 void links_closed(struct client *client, uint64_t connection);
@@ -231,14 +233,18 @@ struct part {
 	struct client_op *op;
 	bool used;
 	uint64_t chunk; /* index in the file */
+	struct holder_at at; /* who is asked now */
+	uint64_t chunk_id;
+	uint32_t chunk_length;
 	uint64_t from;  /* file bytes still to deliver */
 	uint64_t to;
 	uint32_t token; /* 0: not asked yet */
 	struct data_link *link;
-	unsigned int holder;
-	unsigned int tried; /* bits */
+	unsigned int tried; /* holders, by bits */
+	uint8_t lane;
 	bool corrupt;       /* some holder had a bad copy */
-	bool refused;       /* some ticket did not count any more */
+	bool reopen;        /* nobody left to ask: waits for fresh places */
+	bool moving;        /* bytes have come */
 	uint64_t moved_ms;
 };
 
@@ -293,6 +299,8 @@ struct get_state {
 	uint64_t from; /* next byte to ask for */
 	uint64_t at;   /* next byte to be delivered */
 	uint64_t to;
+	uint64_t asked; /* index of the first chunk that OPEN was asked for */
+	uint64_t reopen_ms; /* ask again then; 0: no */
 	uint64_t first; /* index of chunks[0] */
 	unsigned int count;
 	unsigned int capacity;
@@ -424,7 +432,6 @@ bool bulk_want(struct client *client, struct client_op *op); /* false: not for t
 void bulk_leave(struct client *client, struct client_op *op);
 void bulk_tick(struct client *client);
 void bulk_reset(struct client *client);
-void bulk_return(struct client *client);
 
 /* get.c */
 void get_start(struct client *client, struct client_op *op);

@@ -130,8 +130,8 @@ static void dial_due(struct client *client, struct data_link *link)
 		dial_next(client, link);
 }
 
-/* The name server tells a storage server by itself when it first hands out its name; for more than
- * that it is asked. */
+/* The name server tells a storage server by itself when it first hands out a place or a chunk there; for
+ * more than that it is asked. */
 static void link_begin(struct client *client, struct data_link *link)
 {
 	bool active = may_be_dialled(client) && !is_known_passive(client, link->node);
@@ -146,9 +146,9 @@ static void link_begin(struct client *client, struct data_link *link)
 		link->dial_ms = passive ? client->now_ms : UINT64_MAX;
 	else
 		link->dial_ms = passive ? client->now_ms + PASSIVE_AFTER_MS : UINT64_MAX;
-	if (active && (link->lane == LANE_LARGE || link->node->told))
+	if (active && link->node->told & 1u << link->lane)
 		ask_to_dial(client, link);
-	link->node->told = true;
+	link->node->told |= (uint8_t)(1u << link->lane);
 	dial_due(client, link);
 }
 
@@ -254,6 +254,7 @@ void link_fail(struct client *client, struct data_link *link)
 	link->connection = 0;
 	close_dials(client, link);
 	link->state = LINK_NONE;
+	link->doomed = false;
 	link->node->way = WAY_UNKNOWN;
 	fail_users(client, link);
 	fail_waiters(client, link);
@@ -262,7 +263,7 @@ void link_fail(struct client *client, struct data_link *link)
 void links_new_port(struct client *client)
 {
 	for (struct node *node = client->nodes; node; node = node->hh.next)
-		node->told = false;
+		node->told = 0;
 }
 
 static void link_tick(struct client *client, struct data_link *link)
@@ -288,6 +289,16 @@ void links_tick(struct client *client)
 	for (struct node *node = client->nodes; node; node = node->hh.next) {
 		link_tick(client, &node->links[0]);
 		link_tick(client, &node->links[1]);
+	}
+}
+
+void links_reap(struct client *client)
+{
+	for (struct node *node = client->nodes; node; node = node->hh.next) {
+		if (node->links[0].doomed)
+			link_fail(client, &node->links[0]);
+		if (node->links[1].doomed)
+			link_fail(client, &node->links[1]);
 	}
 }
 

@@ -142,16 +142,10 @@ static void piece_again(struct client *client, struct piece *piece)
 static void replace_answered(struct client *client, void *owner, int error, const void *body)
 {
 	const struct put_replace_reply *reply = body;
-	struct client_op *op = owner;
-	struct piece *piece = NULL;
+	struct piece *piece = owner;
+	struct client_op *op = piece->op;
 	struct chunk_place place;
 
-	for (unsigned int i = 0; i < CLIENT_PIECES_MAX && !piece; i++) {
-		if (op->put.pieces[i].state == PIECE_REPLACING)
-			piece = &op->put.pieces[i];
-	}
-	if (!piece)
-		return;
 	op->progress_ms = client->now_ms;
 	if (error == -ERR_EXPIRED || error == -ERR_NOT_FOUND) {
 		put_retry(client, op, -ERR_EXPIRED);
@@ -168,15 +162,6 @@ static void replace_answered(struct client *client, void *owner, int error, cons
 	piece_again(client, piece);
 }
 
-static bool is_replacing(const struct client_op *op)
-{
-	for (unsigned int i = 0; i < CLIENT_PIECES_MAX; i++) {
-		if (op->put.pieces[i].state == PIECE_REPLACING)
-			return true;
-	}
-	return false;
-}
-
 static void piece_replace(struct client *client, struct piece *piece, const struct id *dead)
 {
 	struct node_count have[COPIES_MAX];
@@ -191,8 +176,7 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 	piece->op->culprit = *dead;
 	hop_remove(piece, dead);
 	piece->link = NULL;
-	/* One question at a time per put; the others make do with the servers they have. */
-	if (piece->replaced++ >= COPIES_MAX || is_replacing(piece->op)) {
+	if (piece->replaced++ >= COPIES_MAX) {
 		piece_again(client, piece);
 		return;
 	}
@@ -200,7 +184,7 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 		have[i] = (struct node_count){ .node = piece->receipts[i].holder };
 	piece->state = PIECE_REPLACING;
 	if (control_ask(client,
-			&(struct asking){ MSG_put_replace, &replace, replace_answered, piece->op },
+			&(struct asking){ MSG_put_replace, &replace, replace_answered, piece },
 			NULL) < 0)
 		piece_again(client, piece);
 }
@@ -324,7 +308,9 @@ void piece_drop(struct client *client, struct piece *piece)
 		action->connection = piece->link->connection;
 		action->token = piece->token;
 	}
-	if (piece->state != PIECE_DONE)
+	if (piece->state == PIECE_REPLACING)
+		control_forget(client, piece);
+	else if (piece->state != PIECE_DONE)
 		piece_unlink(client, piece);
 	piece->state = PIECE_FREE;
 }
@@ -344,7 +330,7 @@ static void waiting_tick(struct client *client, struct piece *piece)
 	} else if (silent_ms >= CLIENT_STUCK_MS ||
 		   client->now_ms - later(piece->moved_ms, piece->link->moved_ms) >=
 			   PIECE_SILENT_MS) {
-		link_fail(client, piece->link);
+		piece->link->doomed = true;
 	}
 }
 
@@ -359,7 +345,7 @@ void piece_tick(struct client *client, struct piece *piece)
 		break;
 	case PIECE_SENDING:
 		if (now_ms - later(piece->moved_ms, piece->link->moved_ms) >= PIECE_SILENT_MS)
-			link_fail(client, piece->link);
+			piece->link->doomed = true;
 		break;
 	case PIECE_WAITING: waiting_tick(client, piece); break;
 	default: break;

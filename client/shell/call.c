@@ -32,9 +32,11 @@ static const char *usual_hint(const struct call *call, int error)
 	switch (-error) {
 	case ERR_EXISTS: return takes & 1u << CALL_FORCE ? "use -f to replace it" : NULL;
 	case ERR_IS_DIR: return takes & 1u << CALL_TREE ? "use -r" : NULL;
-	case ERR_NOT_EMPTY: return takes & 1u << CALL_TREE ? "use -r to remove all that is in it" : NULL;
+	case ERR_NOT_EMPTY:
+		return takes & 1u << CALL_TREE ? "use -r to remove all that is in it" : NULL;
 	case ERR_TWO_CLUSTERS: return "choose one with --cluster NAME";
-	case ERR_NO_NAMESERVER: return "is it running? -n HOST[:PORT] names one that cannot be heard";
+	case ERR_NO_NAMESERVER:
+		return "is it running? -n HOST[:PORT] names one that cannot be heard";
 	default: return NULL;
 	}
 }
@@ -63,7 +65,9 @@ static void error_print(const struct call *call, const char *path, const char *m
 		name_print(stderr, path);
 		fputs(": ", stderr);
 	}
-	fprintf(stderr, "%s\n", message);
+	/* It may quote what a server or the user said. */
+	name_print(stderr, message);
+	fputc('\n', stderr);
 }
 
 static int report(const struct call *call, const char *path, int error, const char *hint)
@@ -115,8 +119,8 @@ int call_usage(const struct call *call, const char *format, ...)
 	}
 	error_print(call, NULL, message);
 	if (call->command)
-		fprintf(stderr, "usage: %s%s%s\n", call->command->name, *call->command->synopsis ? " " : "",
-			call->command->synopsis);
+		fprintf(stderr, "usage: %s%s%s\n", call->command->name,
+			*call->command->synopsis ? " " : "", call->command->synopsis);
 	else
 		fputs("`help` lists the commands.\n", stderr);
 	return STATUS_USAGE;

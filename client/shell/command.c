@@ -26,8 +26,10 @@ static const struct option_info options[] = {
 };
 
 static const struct command commands[] = {
-#define COMMAND(name, aliases, handler, group, mask, min, max, places, synopsis, summary, text, examples) \
-	{ name, aliases, handler, GROUP_##group, mask, min, max, PLACES_##places, synopsis, summary, text, examples },
+#define COMMAND(name, aliases, handler, group, mask, min, max, places, synopsis, summary, text, \
+		examples)                                                                       \
+	{ name, aliases,         handler,  GROUP_##group, mask, min,                            \
+	  max,  PLACES_##places, synopsis, summary,       text, examples },
 #include "commands.def"
 #undef COMMAND
 };
@@ -93,7 +95,8 @@ static int word_option(struct call *call, char **words)
 	if (!options[option].meta && value)
 		return -call_usage(call, "--%s takes no value", options[option].word);
 	if (options[option].meta && !value && !words[1])
-		return -call_usage(call, "--%s wants %s", options[option].word, options[option].meta);
+		return -call_usage(call, "--%s wants %s", options[option].word,
+				   options[option].meta);
 	call->options[option] = value ? value + 1 : options[option].meta ? words[1] : "";
 	return options[option].meta && !value ? 2 : 1;
 }
@@ -132,7 +135,8 @@ static int words_parse(struct call *call, char **words)
 		} else if (strcmp(*words, "--") == 0) {
 			only_arguments = true;
 		} else {
-			used = words[0][1] == '-' ? word_option(call, words) : letter_options(call, words);
+			used = words[0][1] == '-' ? word_option(call, words)
+						  : letter_options(call, words);
 		}
 		if (used < 0)
 			return -used;
@@ -148,10 +152,12 @@ static int count_check(const struct call *call)
 	if (command->max == 0 && call->count > 0)
 		return call_usage(call, "takes no arguments");
 	if (call->count > command->max)
-		return call_usage(call, "takes at most %u argument%s", command->max, plural(command->max));
+		return call_usage(call, "takes at most %u argument%s", command->max,
+				  plural(command->max));
 	if (call->count < command->min)
-		return call_usage(call, "wants %s%u argument%s", command->max > command->min ? "at least " : "",
-				  command->min, plural(command->min));
+		return call_usage(call, "wants %s%u argument%s",
+				  command->max > command->min ? "at least " : "", command->min,
+				  plural(command->min));
 	return STATUS_DONE;
 }
 
@@ -165,7 +171,7 @@ int command_run(struct shell *shell, char **words, unsigned int count)
 		return call_usage(&call, "no such command: %s", words[0]);
 	for (unsigned int i = 1; i < count; i++) {
 		if (strcmp(words[i], "--help") == 0) {
-			command_help(stdout, call.command);
+			command_help_print(stdout, call.command);
 			return STATUS_DONE;
 		}
 		if (strcmp(words[i], "--") == 0)
@@ -216,14 +222,15 @@ static void option_help(FILE *out, const struct option_info *option)
 		snprintf(names, sizeof(names), "-%c, --%s %s", option->letter, option->word,
 			 option->meta ? option->meta : "");
 	else
-		snprintf(names, sizeof(names), "    --%s %s", option->word, option->meta ? option->meta : "");
+		snprintf(names, sizeof(names), "    --%s %s", option->word,
+			 option->meta ? option->meta : "");
 	fprintf(out, "  %-28s %s\n", names, option->help);
 }
 
-void command_help(FILE *out, const struct command *command)
+void command_help_print(FILE *out, const struct command *command)
 {
-	fprintf(out, "usage: %s%s%s\n\n%s", command->name, *command->synopsis ? " " : "", command->synopsis,
-		command->summary);
+	fprintf(out, "usage: %s%s%s\n\n%s", command->name, *command->synopsis ? " " : "",
+		command->synopsis, command->summary);
 	if (*command->aliases)
 		fprintf(out, " (also: %s)", command->aliases);
 	fputs("\n", out);

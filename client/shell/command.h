@@ -45,6 +45,7 @@ struct call {
 	struct muster *session; /* set by call_session() */
 	char **arguments;
 	unsigned int count;
+	unsigned int seen;                 /* for handlers: arguments shown so far */
 	const char *options[CALL_OPTIONS]; /* "" for a flag that is set; NULL: not given */
 };
 
@@ -75,7 +76,7 @@ const struct command *command_at(unsigned int position);
 /* Finds the command, checks what it was given, runs it. `words` is rearranged. */
 int command_run(struct shell *shell, char **words, unsigned int count);
 void commands_help(FILE *out); /* one line each */
-void command_help(FILE *out, const struct command *command);
+void command_help_print(FILE *out, const struct command *command);
 
 /* Opens the session where none is open. 0, or the status to return: it has been reported. */
 int call_session(struct call *call);
@@ -91,9 +92,11 @@ int call_fail(const struct call *call, const char *path, int error, const char *
 /* Of the session's last blocking call, with what the library says about it. */
 int call_fail_last(const struct call *call, const char *path, int error);
 int call_fail_detail(const struct call *call, const char *path, int error, const char *detail);
-__attribute__((format(printf, 2, 3))) int call_usage(const struct call *call, const char *format, ...);
+__attribute__((format(printf, 2, 3))) int call_usage(const struct call *call, const char *format,
+						     ...);
 /* A remark on standard error, but not with --quiet or --json. */
-__attribute__((format(printf, 2, 3))) void call_note(const struct call *call, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void call_note(const struct call *call, const char *format,
+						     ...);
 /* Whether confirmations ("stored …") are wanted as text. */
 bool call_confirms(const struct call *call);
 bool call_interrupted(const struct call *call);

@@ -8,10 +8,8 @@
 
 enum { MESSAGE_SIZE = 256 };
 
-#define OPTION(name, letter, kind, field, preset, meta, help)                                        \
-	{                                                                                            \
-		name, letter, OPTION_##kind, offsetof(struct preferences, field), preset, meta, help \
-	},
+#define OPTION(name, letter, kind, field, preset, meta, help) \
+	{ name, letter, OPTION_##kind, offsetof(struct preferences, field), preset, meta, help },
 static const struct option_row rows[] = {
 #include "options.def"
 };
@@ -20,8 +18,9 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
 	.program = "muster",
 	.synopsis = "[OPTION …] [COMMAND [ARGUMENT …]]",
-	.about = "The Muster file store. Without COMMAND: an interactive shell, or commands from standard\n"
-		 "input, one per line.",
+	.about =
+		"The Muster file store. Without COMMAND: an interactive shell, or commands from standard\n"
+		"input, one per line.",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 };

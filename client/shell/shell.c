@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +23,7 @@ static void directory_load(struct shell *shell)
 		memcpy(shell->directory, "/", 2);
 }
 
-int shell_init(struct shell *shell, char *const argv[])
+void shell_init(struct shell *shell, char *const argv[])
 {
 	const char *no_colour = getenv("NO_COLOR");
 	const char *terminal = getenv("TERM");
@@ -34,7 +33,6 @@ int shell_init(struct shell *shell, char *const argv[])
 	shell->colour = shell->width && !(no_colour && *no_colour) && terminal &&
 			strcmp(terminal, "dumb") != 0;
 	directory_load(shell);
-	return 0;
 }
 
 void shell_done(struct shell *shell)

@@ -19,15 +19,16 @@ struct shell {
 	bool interactive;     /* a person at a terminal */
 	bool script;          /* commands come from standard input */
 	bool ended;
-	bool colour;       /* on standard output */
-	bool unheard;      /* nobody reads standard output */
-	unsigned int width; /* of standard output; 0: no terminal */
+	bool colour;                   /* on standard output */
+	bool unheard;                  /* nobody reads standard output */
+	unsigned int width;            /* of standard output; 0: no terminal */
 	volatile sig_atomic_t running; /* a command runs */
 	volatile sig_atomic_t interrupted;
 	volatile sig_atomic_t terminated; /* SIGTERM or SIGHUP came */
 };
 
-int shell_init(struct shell *shell, char *const argv[]);
+/* After the preferences are loaded. */
+void shell_init(struct shell *shell, char *const argv[]);
 void shell_done(struct shell *shell);
 /* Makes the running command stop. For signal handlers. */
 void shell_interrupt(struct shell *shell);

@@ -125,7 +125,8 @@ int up_path(const struct up_cluster *cluster, unsigned int server, const char *n
 	if (server == 0)
 		size = snprintf(ret, STATE_PATH_MAX, "%s/nameserver/%s", cluster->dir, name);
 	else
-		size = snprintf(ret, STATE_PATH_MAX, "%s/storage-%u/%s", cluster->dir, server, name);
+		size = snprintf(ret, STATE_PATH_MAX, "%s/storage-%u/%s", cluster->dir, server,
+				name);
 	return size < STATE_PATH_MAX ? 0 : -ERR_NAME_TOO_LONG;
 }
 
@@ -150,9 +151,10 @@ static uint64_t process_start(pid_t pid)
 		return 0;
 	/* The program's name stands in parentheses and may hold anything, these too. */
 	at = strrchr(text, ')');
-	if (!at || sscanf(at + 1,
-			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			  &state, &start) != 2)
+	if (!at ||
+	    sscanf(at + 1,
+		   " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		   &state, &start) != 2)
 		return 0;
 	return state == 'Z' || state == 'X' ? 0 : start;
 }

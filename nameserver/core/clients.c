@@ -217,7 +217,8 @@ static bool port_is_taken(const struct nameserver *ns, const struct client *clie
 
 		if (!other || other == client || other->port != port)
 			continue;
-		if (id_equal(&other->machine, &client->machine) ||
+		if ((!id_is_none(&client->machine) &&
+		     id_equal(&other->machine, &client->machine)) ||
 		    id_equal(&session->peer.address, &client->session->peer.address))
 			return true;
 	}

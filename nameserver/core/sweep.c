@@ -85,7 +85,7 @@ static int sweep_chunk(struct nameserver *ns, uint64_t chunk)
 {
 	struct holders holders;
 	unsigned int up;
-	uint8_t wanted;
+	uint8_t wanted = 0;
 	int rc = holders_get(ns->kv, chunk, &holders);
 
 	if (rc == 0)
@@ -105,7 +105,7 @@ static int sweep_chunk(struct nameserver *ns, uint64_t chunk)
 static int sweep_step(struct nameserver *ns)
 {
 	for (int i = 0; i < SWEEP_STEP; i++) {
-		uint64_t chunk;
+		uint64_t chunk = 0;
 		int rc = chunk_after(ns, ns->sweep.cursor, &chunk);
 
 		if (rc == -ERR_NOT_FOUND) {

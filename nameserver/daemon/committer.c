@@ -153,11 +153,13 @@ static void apply_done(struct committer *committer, uint64_t sequence)
 static struct slice lump_next(struct slice *rest, uint64_t *ret_sequence)
 {
 	struct slice lump = { rest->data, 0 };
+	struct batch_head head;
+	struct slice changes;
+	struct digest hash;
+	size_t size;
 
-	while (rest->size > 0 && lump.size < VIEW_SIZE_MAX) {
-		size_t size = BATCH_HEADER_SIZE + get_u32(rest->data + 4);
-
-		*ret_sequence = get_u64(rest->data + 16);
+	while (lump.size < VIEW_SIZE_MAX && batch_read(*rest, &head, &changes, &size, &hash) == 1) {
+		*ret_sequence = head.sequence;
 		lump.size += size;
 		*rest = (struct slice){ rest->data + size, rest->size - size };
 	}
@@ -172,7 +174,7 @@ static int apply_all(struct committer *committer, struct slice batches)
 		uint64_t sequence = 0;
 		struct slice lump = lump_next(&batches, &sequence);
 
-		rc = view_apply(committer->how.view, lump);
+		rc = lump.size ? view_apply(committer->how.view, lump) : -ERR_CORRUPT;
 		if (rc == 0)
 			apply_done(committer, sequence);
 	}

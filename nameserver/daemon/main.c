@@ -42,10 +42,9 @@ static int serve(const struct settings *settings)
 
 	if (rc == 0) {
 		rc = server_run(settings, &database, message);
-		if (rc == 0)
-			database_close(&database);
+		database_close(&database);
 	}
-	if (rc < 0 && *message)
+	if (rc < 0)
 		fprintf(stderr, "muster-nameserver: %s\n", message);
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

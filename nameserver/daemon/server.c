@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "beacon.h"
 #include "clock.h"
@@ -14,14 +15,11 @@ enum {
 
 /* ---- acting for the core */
 
-/* Nothing that follows may be acknowledged. */
-void server_fail(struct server *server, int error, const char *what)
+/* At once: nothing that follows may be acknowledged, and what was is in the journal. */
+void server_fail(int error, const char *what)
 {
-	if (server->error)
-		return;
-	server->error = error;
 	log_event(LOG_ERROR, "failed", "what=%s error=%s", what, error_name(error));
-	uv_stop(&server->loop);
+	_exit(EXIT_FAILURE);
 }
 
 static void act_send(struct server *server, const struct ns_action *action, struct slice bytes)
@@ -48,7 +46,7 @@ static void act_commit(struct server *server, const struct ns_action *action, st
 	view_sealed(server->database->view, action->sequence);
 	rc = committer_queue(server->committer, bytes, action->sequence);
 	if (rc < 0)
-		server_fail(server, rc, "journal");
+		server_fail(rc, "journal");
 }
 
 static void act_beacon(struct server *server, const struct ns_action *action, struct slice bytes)
@@ -67,9 +65,10 @@ static void act_event(struct server *server, const struct ns_action *action, str
 
 static void act_failed(struct server *server, const struct ns_action *action, struct slice bytes)
 {
+	(void)server;
 	(void)action;
 	(void)bytes;
-	server_fail(server, -ERR_IO, "catalogue");
+	server_fail(-ERR_IO, "catalogue");
 }
 
 typedef void act_fn(struct server *server, const struct ns_action *action, struct slice bytes);
@@ -82,13 +81,13 @@ static void server_act(struct server *server)
 	};
 	struct ns_outbox *outbox = &server->outbox;
 
-	for (unsigned int i = 0; i < outbox->count && !server->error; i++) {
+	for (unsigned int i = 0; i < outbox->count; i++) {
 		const struct ns_action *action = &outbox->actions[i];
 
 		acts[action->kind](server, action, ns_action_bytes(outbox, action));
 	}
 	if (outbox->error)
-		server_fail(server, outbox->error, "memory");
+		server_fail(outbox->error, "memory");
 	ns_outbox_clear(outbox);
 }
 
@@ -96,8 +95,6 @@ static void server_act(struct server *server)
 
 void server_step(struct server *server, struct ns_event *event)
 {
-	if (server->error)
-		return;
 	if (!server->in_turn) {
 		view_refresh(server->database->view);
 		server->now_ms = clock_monotonic_ms();
@@ -114,7 +111,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 
-	server->deadline_ms = 0;
+	server->deadline_ms = UINT64_MAX;
 	server_step(server, &(struct ns_event){ .kind = NS_TICK });
 }
 
@@ -144,7 +141,7 @@ static void overlay_regulate(struct server *server)
 
 void server_end_turn(struct server *server)
 {
-	if (!server->in_turn || server->error)
+	if (!server->in_turn)
 		return;
 	server->in_turn = false;
 	nameserver_end_turn(server->ns, &server->outbox);
@@ -244,12 +241,13 @@ void server_heard(void *context, const void *datagram, size_t size, const struct
 static void serving_tell(struct server *server)
 {
 	struct nameserver_info info = nameserver_info(server->ns);
-	char name[LOG_QUOTE_MAX], cluster[ID_TEXT_MAX];
+	char name[LOG_QUOTE_MAX], cluster[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
 
 	server->serving = true;
 	log_quote(info.cluster_name, strlen(info.cluster_name), name, sizeof(name));
-	log_event(LOG_INFO, "started", "port=%u cluster=%s name=%s epoch=%" PRIu64 " members=%u",
-		  server->port, id_format(&info.cluster, cluster), name, info.epoch, info.members);
+	log_event(LOG_INFO, "started", "address=%s port=%u cluster=%s name=%s epoch=%" PRIu64,
+		  endpoint_format(&server->address, address), server->port,
+		  id_format(&info.cluster, cluster), name, info.epoch);
 }
 
 void server_committed(uv_async_t *async)
@@ -258,10 +256,8 @@ void server_committed(uv_async_t *async)
 	struct committer_state state = committer_state(server->committer);
 	struct ns_event event = { .kind = NS_DURABLE, .sequence = state.durable };
 
-	if (state.error) {
-		server_fail(server, state.error, state.what);
-		return;
-	}
+	if (state.error)
+		server_fail(state.error, state.what);
 	if (state.durable > server->durable) {
 		server->durable = state.durable;
 		server_step(server, &event);

@@ -6,8 +6,8 @@
 #include "database.h"
 #include "settings.h"
 
-/* Serves until a signal ends it or something fails. 0: stopped cleanly; else a negative error, and
- * `message` says in one line what happened if that has not been logged. */
+/* Serves until a signal ends it: 0. Negative: it could not start, and `message` says in one line
+ * why. A failure while serving is logged and ends the process at once, with status 1. */
 int server_run(const struct settings *settings, struct database *database,
 	       char message[DATABASE_MESSAGE_MAX]);
 

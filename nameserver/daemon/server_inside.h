@@ -22,6 +22,7 @@ struct server {
 	uv_signal_t signals[SIGNALS];
 	struct listener *listeners[INTERFACES_MAX];
 	unsigned int listener_count;
+	struct endpoint address; /* the first one listened on */
 	uint16_t port;
 	struct beacon_socket *beacons;
 	struct peers peers;
@@ -31,12 +32,11 @@ struct server {
 	bool in_turn; /* something happened since the last end of a turn */
 	bool serving;
 	uint64_t now_ms, wall_ms; /* of this turn */
-	uint64_t deadline_ms;     /* that `tick` is set to */
+	uint64_t deadline_ms;     /* that `tick` is set to; UINT64_MAX: none */
 	uint64_t durable;         /* that the core knows of */
-	int error;
 };
 
-void server_fail(struct server *server, int error, const char *what);
+_Noreturn void server_fail(int error, const char *what);
 void server_step(struct server *server, struct ns_event *event);
 void server_end_turn(struct server *server);
 

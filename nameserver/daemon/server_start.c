@@ -55,7 +55,9 @@ static int listen_on(struct server *server, uint32_t ip)
 	if (rc < 0)
 		return complain(server, rc, "cannot listen on %s: %s",
 				endpoint_format(&endpoint, text), error_text(rc));
-	server->port = listener_port(server->listeners[server->listener_count++]);
+	endpoint.port = server->port = listener_port(server->listeners[server->listener_count]);
+	if (server->listener_count++ == 0)
+		server->address = endpoint;
 	return 0;
 }
 
@@ -225,6 +227,7 @@ static int server_init(struct server *server)
 		uv_signal_init(loop, &server->signals[i]);
 		server->signals[i].data = server;
 	}
+	server->deadline_ms = UINT64_MAX;
 	server->peers =
 		(struct peers){ .loop = loop, .handler = &server_link_handler, .context = server };
 	return 0;
@@ -267,15 +270,17 @@ static void close_handle(uv_handle_t *handle, void *context)
 static void server_finish(struct server *server)
 {
 	struct ns_event event = { .kind = NS_DURABLE };
+	struct committer_state state;
 
 	server_end_turn(server);
 	committer_stop(server->committer);
-	event.sequence = committer_state(server->committer).durable;
-	if (committer_state(server->committer).error)
-		server_fail(server, committer_state(server->committer).error,
-			    committer_state(server->committer).what);
+	state = committer_state(server->committer);
+	if (state.error)
+		server_fail(state.error, state.what);
+	event.sequence = state.durable;
 	if (event.sequence > server->durable)
 		server_step(server, &event);
+	server->durable = event.sequence;
 }
 
 static void server_done(struct server *server)
@@ -305,12 +310,9 @@ int server_run(const struct settings *settings, struct database *database,
 	rc = server_start(&server);
 	if (rc == 0) {
 		uv_run(&server.loop, UV_RUN_DEFAULT);
-		/* After a failure nothing is touched any more: the process shall end at once. */
-		if (server.error)
-			return server.error;
 		server_finish(&server);
 		log_event(LOG_INFO, "stopped", "sequence=%" PRIu64, server.durable);
 	}
 	server_done(&server);
-	return rc < 0 ? rc : server.error;
+	return rc;
 }

@@ -21,10 +21,9 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
 	.program = "muster-nameserver",
 	.synopsis = "[OPTION…]",
-	.about =
-		"Keeps the names of a Muster cluster and tells storage servers and clients where it is.\n"
-		"The catalogue lives in /var/lib/muster/nameserver for root, else in\n"
-		"~/.local/share/muster/nameserver, unless --data says otherwise.",
+	.about = "Keeps the names of a Muster cluster and tells everybody where it is.\n"
+		 "The catalogue lives in /var/lib/muster/nameserver for root, else in\n"
+		 "~/.local/share/muster/nameserver, unless --data says otherwise.",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 };

@@ -6,6 +6,7 @@
 #ifndef MUSTER_TRANSPORT_H
 #define MUSTER_TRANSPORT_H
 
+#include <stdlib.h>
 #include <uv.h>
 
 #include "buffer.h"
@@ -69,8 +70,9 @@ uint16_t listener_port(const struct listener *listener);
 void listener_free(struct listener *listener); /* NULL-safe */
 
 /* Dialling: tries endpoints in order, 100 ms apart or as soon as one fails; the first connected
- * wins; `timeout_ms` over all. `done` is called once, never out of dialer_new, with a socket that it
- * owns or why the last attempt failed; the dialer is void then. At most ENDPOINTS_MAX are tried. */
+ * wins; `timeout_ms` over all. `done` is called once, never out of dialer_new, with a socket that
+ * it owns or why the last attempt failed; the dialer is void then. The first ENDPOINTS_MAX are
+ * tried. */
 struct dialer;
 typedef void dialer_done_fn(void *context, int result_or_socket);
 struct dial_how {

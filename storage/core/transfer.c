@@ -269,7 +269,7 @@ void transfers_free(struct storage *s)
 	struct transfer *transfer, *next;
 
 	HASH_ITER(hh, s->transfers, transfer, next) {
-		if (transfer->write && !transfer->receiving)
+		if (transfer->write)
 			s->config.chunks->write_abort(s->config.chunks_context, transfer->write);
 		transfer_leave_chunk(s, transfer);
 		HASH_DEL(s->transfers, transfer);

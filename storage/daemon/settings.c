@@ -21,9 +21,10 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
 	.program = "muster-storage",
 	.synopsis = "[OPTION…]",
-	.about = "Keeps chunks of files for a Muster cluster and hands them out.\n"
-		 "They live in /var/lib/muster/storage for root, else in ~/.local/share/muster/storage,\n"
-		 "unless --data says otherwise.",
+	.about =
+		"Keeps chunks of files for a Muster cluster and hands them out.\n"
+		"They live in /var/lib/muster/storage for root, else in ~/.local/share/muster/storage,\n"
+		"unless --data says otherwise.",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 };
@@ -55,8 +56,10 @@ static int settings_check(struct settings *settings, char *message)
 	bool text = strcmp(settings->log_format, "text") == 0;
 
 	if (settings->key)
-		return complain(message, "--key: there are no keys yet; clusters are open (--open)");
-	if (settings->cluster && (!*settings->cluster || strlen(settings->cluster) > CLUSTER_NAME_MAX))
+		return complain(message,
+				"--key: there are no keys yet; clusters are open (--open)");
+	if (settings->cluster &&
+	    (!*settings->cluster || strlen(settings->cluster) > CLUSTER_NAME_MAX))
 		return complain(message, "--cluster wants a name of 1 to 31 bytes");
 	if (settings->zone && strlen(settings->zone) > ZONE_NAME_MAX)
 		return complain(message, "--zone wants a name of at most 63 bytes");

@@ -22,12 +22,12 @@ enum {
 	LARGE_SIZE = SMALL_CHUNK_MAX + 1,
 	RECEIVERS = 8,
 	SENDERS = 3,
-	SILENCE_MS = 10 * 1000,     /* a peer in the middle of a long transfer, then it is dropped */
-	UNSENT_MAX = 1024 * 1024,   /* answers to READ wait until the peer has taken what was sent */
-	READS_WAITING_MAX = 64,     /* then no more requests are read */
+	SILENCE_MS = 10 * 1000,   /* a peer in the middle of a long transfer, then it is dropped */
+	UNSENT_MAX = 1024 * 1024, /* answers to READ wait until the peer has taken what was sent */
+	READS_WAITING_MAX = 64,   /* then no more requests are read */
 	STRANGER_FRAME_MAX = 64 * 1024,
 	CHORE_MS = 1000,
-	ADDRESSES_MS = 10 * 1000,   /* how often our own addresses are looked at */
+	ADDRESSES_MS = 10 * 1000, /* how often our own addresses are looked at */
 };
 
 struct daemon;
@@ -42,7 +42,9 @@ struct source {
 	unsigned int references; /* loop thread */
 	uint32_t transfer;       /* key while it is on its way in */
 	UT_hash_handle hh;
+	const struct store_write *write;
 	struct store_reader *reader; /* of a stored chunk */
+	struct flow *flow;           /* that it feeds; under the flows' lock */
 	int file;
 	uint64_t base;
 	_Atomic uint32_t available; /* bytes that may be sent */
@@ -50,12 +52,12 @@ struct source {
 	uint8_t crcs[CHUNK_SIZE_MAX / (64 * 1024) * 4];
 };
 
-struct source *source_of_write(struct daemon *daemon, struct store_write *write,
-			       uint32_t transfer);
+struct source *source_of_write(struct daemon *daemon, struct store_write *write, uint32_t transfer);
 int source_of_chunk(struct daemon *daemon, uint64_t chunk, uint32_t end, struct source **ret);
 struct source *source_find(struct daemon *daemon, uint32_t transfer);
 /* No longer found by its transfer, because the store has the chunk now, or never will. */
 void source_retire(struct daemon *daemon, uint32_t transfer);
+void source_retire_write(struct daemon *daemon, const struct store_write *write);
 void source_release(struct source *source);
 
 /* ---- flows: long transfers that go out ---- */
@@ -97,8 +99,8 @@ struct wire {
 	UT_hash_handle hh;
 	struct link *link;
 	int socket;
-	bool known;  /* has sent a frame that was not refused */
-	bool paused; /* by the core */
+	bool known;              /* has sent a frame that was not refused */
+	bool paused;             /* by the core */
 	struct receive *receive; /* owns the input */
 	struct flow *flow;       /* owns the output */
 	STAILQ_HEAD(, waiting_read) reads;
@@ -114,9 +116,9 @@ struct wire *wire_find(struct daemon *daemon, uint64_t handle);
 void wire_send(struct wire *wire, const void *data, size_t size);
 void wire_pause(struct wire *wire, bool paused);
 void wire_read(struct wire *wire, const struct waiting_read *read);
-void wire_close(struct wire *wire);         /* by order of the core */
+void wire_close(struct wire *wire);           /* by order of the core */
 void wire_lost(struct wire *wire, int error); /* the peer has gone */
-void wire_worker_done(struct wire *wire);   /* after `receive` or `flow` became NULL */
+void wire_worker_done(struct wire *wire);     /* after `receive` or `flow` became NULL */
 void wires_shutdown(struct daemon *daemon);
 void wires_free(struct daemon *daemon);
 

@@ -2,9 +2,9 @@
 #ifndef MUSTER_STORAGE_SETTINGS_H
 #define MUSTER_STORAGE_SETTINGS_H
 
-#include <limits.h>
 #include <stdbool.h>
 
+#include "limits.h"
 #include "log.h"
 #include "options.h"
 
@@ -21,7 +21,7 @@ struct settings {
 	const char *log_level, *log_format;
 
 	struct log_config log;
-	char default_data[PATH_MAX];
+	char default_data[PATH_SIZE_MAX];
 };
 
 enum { MESSAGE_SIZE_MAX = 256 };

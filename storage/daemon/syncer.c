@@ -1,8 +1,8 @@
 /* The core's view of the store, and the thread that makes things durable: while one commit runs,
  * the next is gathered. */
+#include "clock.h"
 #include "error.h"
 #include "log.h"
-#include "clock.h"
 #include "storage_daemon.h"
 
 /* ---- what the core asks ---- */
@@ -62,7 +62,8 @@ static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, 
 	size_t count = 0, got;
 
 	do {
-		size_t wanted = most - count < ARRAY_SIZE(listed) ? most - count : ARRAY_SIZE(listed);
+		size_t wanted =
+			most - count < ARRAY_SIZE(listed) ? most - count : ARRAY_SIZE(listed);
 
 		got = store_list(daemon->store, after, listed, wanted);
 		for (size_t i = 0; i < got; i++)
@@ -110,6 +111,7 @@ static void chunks_write_abort(void *context, struct store_write *write)
 {
 	struct daemon *daemon = context;
 
+	source_retire_write(daemon, write);
 	store_write_abort(daemon->store, write);
 }
 

@@ -23,10 +23,9 @@ static void on_frame(void *context, struct link *link, const struct frame_header
 		     const uint8_t *body)
 {
 	struct wire *wire = context;
-	struct storage_event event = { .kind = STORAGE_FRAME,
-				       .connection = wire->handle,
-				       .header = header,
-				       .body = body };
+	struct storage_event event = {
+		.kind = STORAGE_FRAME, .connection = wire->handle, .header = header, .body = body
+	};
 
 	if (wire->gone)
 		return;
@@ -41,10 +40,9 @@ static void on_closed(void *context, struct link *link, int error,
 		      const struct frame_header *header)
 {
 	struct wire *wire = context;
-	struct storage_event event = { .kind = STORAGE_CLOSED,
-				       .connection = wire->handle,
-				       .error = error,
-				       .header = header };
+	struct storage_event event = {
+		.kind = STORAGE_CLOSED, .connection = wire->handle, .error = error, .header = header
+	};
 
 	(void)link;
 	if (wire->gone)
@@ -243,10 +241,9 @@ static int fill(struct store_reader *reader, const struct waiting_read *read, ui
 static int send_short(struct wire *wire, const struct waiting_read *read)
 {
 	struct daemon *daemon = wire->daemon;
-	struct data_head head = { .id = read->id,
-				  .flags = FRAME_LAST,
-				  .offset = read->offset,
-				  .length = read->length };
+	struct data_head head = {
+		.id = read->id, .flags = FRAME_LAST, .offset = read->offset, .length = read->length
+	};
 	size_t head_size = FRAME_HEADER_SIZE + block_count(read->length) * 4;
 	uint8_t crcs[DATA_CRCS_SIZE_MAX];
 	uint8_t *frame = daemon->scratch;

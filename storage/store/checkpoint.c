@@ -173,8 +173,8 @@ static int decode(struct store *store, const uint8_t *data, struct checkpoint *r
 
 int checkpoint_load(struct store *store, struct checkpoint *ret)
 {
-	uint8_t *data;
-	size_t size;
+	uint8_t *data = NULL;
+	size_t size = 0;
 	int rc = file_load(store->disk, &data, &size);
 
 	*ret = (struct checkpoint){ 0 };

@@ -200,7 +200,7 @@ bool index_next(const struct chunk_index *index, size_t *cursor, uint64_t *ret_c
 }
 
 /* Moves the `most` smallest to the front (Hoare's FIND). */
-static void select_smallest(struct index_listed *list, size_t count, size_t most)
+static void select_smallest(struct store_listed *list, size_t count, size_t most)
 {
 	size_t from = 0, to = count - 1;
 
@@ -215,7 +215,7 @@ static void select_smallest(struct index_listed *list, size_t count, size_t most
 				j--;
 			if (i >= j)
 				break;
-			struct index_listed swap = list[i];
+			struct store_listed swap = list[i];
 
 			list[i++] = list[j];
 			list[j--] = swap;
@@ -229,13 +229,13 @@ static void select_smallest(struct index_listed *list, size_t count, size_t most
 
 static int by_chunk(const void *a, const void *b)
 {
-	uint64_t x = ((const struct index_listed *)a)->chunk;
-	uint64_t y = ((const struct index_listed *)b)->chunk;
+	uint64_t x = ((const struct store_listed *)a)->chunk;
+	uint64_t y = ((const struct store_listed *)b)->chunk;
 
 	return (x > y) - (x < y);
 }
 
-static uint64_t highest(const struct index_listed *list, size_t count)
+static uint64_t highest(const struct store_listed *list, size_t count)
 {
 	uint64_t max = 0;
 
@@ -247,10 +247,10 @@ static uint64_t highest(const struct index_listed *list, size_t count)
 
 /* One pass; candidates gather in twice the room asked for and are halved when it is full, so that
  * most ids are dismissed by one comparison. */
-int64_t index_list(const struct chunk_index *index, uint64_t above, struct index_listed *ret,
+int64_t index_list(const struct chunk_index *index, uint64_t above, struct store_listed *ret,
 		   size_t most)
 {
-	struct index_listed *list = most ? malloc(2 * most * sizeof(*list)) : NULL;
+	struct store_listed *list = most ? malloc(2 * most * sizeof(*list)) : NULL;
 	uint64_t limit = UINT64_MAX;
 	size_t count = 0;
 
@@ -262,7 +262,7 @@ int64_t index_list(const struct chunk_index *index, uint64_t above, struct index
 
 		if (!slot->length || slot->length & bad_bit || chunk <= above || chunk > limit)
 			continue;
-		list[count++] = (struct index_listed){ chunk, slot_length(slot) };
+		list[count++] = (struct store_listed){ chunk, slot_length(slot) };
 		if (count < 2 * most)
 			continue;
 		select_smallest(list, count, most);

@@ -5,7 +5,7 @@
 #ifndef MUSTER_STORAGE_CHUNK_INDEX_H
 #define MUSTER_STORAGE_CHUNK_INDEX_H
 
-#include "bytes.h"
+#include "store.h"
 
 struct place {
 	uint32_t segment; /* 0: in a file of its own */
@@ -20,9 +20,9 @@ struct index_slot;
 struct chunk_index {
 	struct index_slot *slots;
 	size_t capacity;
-	size_t count;      /* good and bad */
-	size_t good;       /* those that are served */
-	uint64_t bytes;    /* lengths of the good ones */
+	size_t count;   /* good and bad */
+	size_t good;    /* those that are served */
+	uint64_t bytes; /* lengths of the good ones */
 	uint64_t seed;
 	struct digest sum; /* xor of XXH3-128(id) of the good ones */
 };
@@ -35,15 +35,12 @@ bool index_find(const struct chunk_index *index, uint64_t chunk, struct place *r
 /* Adds or replaces; room must have been reserved. */
 void index_put(struct chunk_index *index, uint64_t chunk, const struct place *place);
 bool index_remove(struct chunk_index *index, uint64_t chunk);
-/* Walks over all; start with *cursor = 0. Any change ends the walk. */
+/* Walks over all; start with *cursor = 0. Of all changes only one is allowed on the way: to remove
+ * the chunk just returned and to lower *cursor by 1, since another may have moved there. */
 bool index_next(const struct chunk_index *index, size_t *cursor, uint64_t *ret_chunk,
 		struct place *ret);
 /* The `most` smallest good ids above `after`, ascending, with lengths. -ERR_NO_MEMORY. */
-struct index_listed {
-	uint64_t chunk;
-	uint32_t length;
-};
-int64_t index_list(const struct chunk_index *index, uint64_t after, struct index_listed *ret,
+int64_t index_list(const struct chunk_index *index, uint64_t after, struct store_listed *ret,
 		   size_t most);
 size_t index_bytes(const struct chunk_index *index);
 

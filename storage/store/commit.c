@@ -218,8 +218,7 @@ static int places_give(struct store *store, struct store_commit *commit)
 	if (rc < 0)
 		return rc;
 	planner.tail = store->active ? store->active->end : 0;
-	STAILQ_FOREACH(write, &commit->writes, link)
-	{
+	STAILQ_FOREACH(write, &commit->writes, link) {
 		if (write->large) {
 			commit->new_big_dir |= !big_dir_known(store, big_dir_of(write->meta.chunk));
 			continue;
@@ -354,8 +353,7 @@ static int contents_write(struct store_commit *commit)
 
 	for (size_t i = 0; i < commit->leg_count && rc == 0; i++)
 		rc = leg_write(commit, &commit->legs[i]);
-	STAILQ_FOREACH(write, &commit->writes, link)
-	{
+	STAILQ_FOREACH(write, &commit->writes, link) {
 		if (rc < 0)
 			break;
 		if (!write->large)
@@ -398,8 +396,7 @@ static int big_dirs_sync(struct store_commit *commit)
 	struct store_write *write;
 	int rc = commit->new_big_dir ? disk_sync_dir(commit->disk, "big") : 0;
 
-	STAILQ_FOREACH(write, &commit->writes, link)
-	{
+	STAILQ_FOREACH(write, &commit->writes, link) {
 		unsigned int dir = big_dir_of(write->meta.chunk);
 		char path[STORE_PATH_MAX];
 

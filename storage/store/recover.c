@@ -7,6 +7,8 @@
 #include "error.h"
 #include "store_impl.h"
 
+enum { REWRITE_STEP = 1024 * 1024 };
+
 struct recovery {
 	struct store *store;
 	struct store_report *report;
@@ -25,8 +27,8 @@ static int number_add(void *context, const char *name, bool directory)
 	uint32_t number;
 	int length = 0;
 
-	if (directory || strlen(name) != 8 || sscanf(name, "%8" SCNx32 "%n", &number, &length) != 1 ||
-	    length != 8 || !number)
+	if (directory || strlen(name) != 8 ||
+	    sscanf(name, "%8" SCNx32 "%n", &number, &length) != 1 || length != 8 || !number)
 		return 0;
 	grown = realloc(recovery->numbers, (recovery->number_count + 1) * sizeof(*grown));
 	if (!grown)
@@ -74,9 +76,30 @@ static int entries_of(struct store *store, uint32_t number, struct footer_entry 
 	return 0;
 }
 
+/* Writes the last group once more, as it is. If a sync of it failed before this start, the kernel
+ * holds pages that it calls clean and the disk does not have: reads show them, a sync passes over
+ * them, a power cut loses them. */
+static int tail_rewrite(struct store *store, const struct segment *segment, uint64_t from)
+{
+	uint8_t *copy = from < segment->end ? malloc(REWRITE_STEP) : NULL;
+	int rc = copy || from >= segment->end ? 0 : -ERR_NO_MEMORY;
+
+	while (from < segment->end && rc == 0) {
+		uint64_t left = segment->end - from;
+		size_t part = left < REWRITE_STEP ? (size_t)left : REWRITE_STEP;
+		int64_t got = disk_read(store->disk, segment->file, copy, part, from);
+
+		rc = got <= 0 ? (int)got
+			      : disk_write(store->disk, segment->file, copy, (size_t)got, from);
+		from += got <= 0 ? left : (uint64_t)got;
+	}
+	free(copy);
+	return rc;
+}
+
 /* Cuts off what is torn and writes the footer. All of it is synced: this process may have been
  * killed before, and what it left is served from now on. */
-static int segment_seal(struct store *store, struct segment *segment)
+static int segment_seal(struct store *store, struct segment *segment, uint64_t mark)
 {
 	struct footer_entry *entries;
 	struct closing closing;
@@ -94,9 +117,12 @@ static int segment_seal(struct store *store, struct segment *segment)
 		return rc;
 	rc = disk_truncate(store->disk, segment->file, segment->end);
 	if (rc == 0)
-		rc = closing_write(store->disk, &closing);
-	if (rc == 0 || rc == -ERR_LOCAL_FULL)
+		rc = tail_rewrite(store, segment, mark);
+	if (rc == 0)
 		rc = disk_sync_file(store->disk, segment->file);
+	/* Not before the records are durable, and it may as well be missing. */
+	if (rc == 0 && closing_write(store->disk, &closing) < 0)
+		(void)disk_truncate(store->disk, segment->file, segment->end);
 	free(closing.footer);
 	return rc;
 }
@@ -145,7 +171,7 @@ static int segment_recover(struct recovery *recovery, struct segment *segment, u
 	if (rc == 0) {
 		segment->end = scan.end;
 		if (!scan.sealed && recovery->generation <= store->identity.generation)
-			rc = scan.end ? segment_seal(store, segment)
+			rc = scan.end ? segment_seal(store, segment, scan.mark)
 				      : segment_remove(store, segment);
 		else if (scan.sealed && segment_open(store, segment) >= 0)
 			rc = disk_sync_file(store->disk, segment->file);
@@ -246,7 +272,8 @@ static int large_enter(struct recovery *recovery, uint64_t chunk, bool bad)
 	}
 	/* A good one beside it makes a bad one superfluous. */
 	if (bad && known && place.seen)
-		return removals_add(&store->removals, &(struct removal){ .chunk = chunk, .bad = true });
+		return removals_add(&store->removals,
+				    &(struct removal){ .chunk = chunk, .bad = true });
 	if (!bad && known && place.seen) {
 		int rc = removals_add(&store->removals,
 				      &(struct removal){ .chunk = chunk, .bad = true });
@@ -264,8 +291,9 @@ static int large_name(void *context, const char *name, bool directory)
 	uint64_t chunk;
 	int length = 0;
 
-	if (directory || strlen(name) < 16 || sscanf(name, "%16" SCNx64 "%n", &chunk, &length) != 1 ||
-	    length != 16 || big_dir_of(chunk) != recovery->dir)
+	if (directory || strlen(name) < 16 ||
+	    sscanf(name, "%16" SCNx64 "%n", &chunk, &length) != 1 || length != 16 ||
+	    big_dir_of(chunk) != recovery->dir)
 		return 0;
 	if (strcmp(name + 16, ".new") == 0) {
 		char path[STORE_PATH_MAX];
@@ -353,8 +381,8 @@ static bool is_there(const struct store *store, const struct place *place)
 	if (!place->segment)
 		return place->seen;
 	segment = segment_find(store, place->segment);
-	return segment && (uint64_t)place->offset8 * RECORD_ALIGN + record_size(place->length) <=
-				  segment->end;
+	return segment &&
+	       (uint64_t)place->offset8 * RECORD_ALIGN + record_size(place->length) <= segment->end;
 }
 
 /* Forgets what the checkpoint names but no file holds any more. */
@@ -368,8 +396,7 @@ static void missing_drop(struct store *store)
 		if (is_there(store, &place))
 			continue;
 		index_remove(&store->index, chunk);
-		/* A follower may have moved up to where the cursor has been. */
-		cursor = 0;
+		cursor--;
 	}
 }
 
@@ -387,8 +414,6 @@ static void space_count(struct store *store)
 		else
 			store->occupied += STORE_BLOCK + align_up(place.length, STORE_BLOCK);
 	}
-	for (size_t i = 0; i < store->removals.count; i++)
-		store->removals.list[i].footprint = 0;
 }
 
 int store_recover(struct store *store, struct store_report *report)

@@ -33,8 +33,7 @@ static const uint8_t *peek(struct walk *walk, uint64_t offset, size_t size, int 
 	*error = 0;
 	if (offset + size > walk->size)
 		return NULL;
-	if (offset >= walk->window_start &&
-	    offset + size <= walk->window_start + walk->window_size)
+	if (offset >= walk->window_start && offset + size <= walk->window_start + walk->window_size)
 		return walk->window + (offset - walk->window_start);
 	if (want > walk->window_capacity) {
 		uint8_t *grown = realloc(walk->window, want);
@@ -258,6 +257,7 @@ static int segment_walk(struct walk *walk, uint64_t from)
 	if (rc == 0)
 		rc = tail_check(walk);
 	voids_drop(walk->scan);
+	walk->scan->mark = walk->mark;
 	return rc;
 }
 

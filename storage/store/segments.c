@@ -74,7 +74,7 @@ static void segment_close(struct store *store, struct segment *segment)
 {
 	if (segment->file < 0)
 		return;
-	TAILQ_REMOVE(&store->open_segments, segment, link);
+	DL_DELETE(store->open_segments, segment);
 	store->open_count--;
 	disk_close(store->disk, segment->file);
 	segment->file = -1;
@@ -102,14 +102,21 @@ void segments_done(struct store *store)
 		free(store->segments[i]);
 	}
 	free(store->segments);
+	/* Unlinked ones that a reader still held. */
+	while (store->open_segments) {
+		struct segment *segment = store->open_segments;
+
+		segment_close(store, segment);
+		free(segment);
+	}
 }
 
 static void handles_trim(struct store *store)
 {
-	struct segment *segment = TAILQ_LAST(&store->open_segments, segment_list);
+	struct segment *segment = store->open_segments ? store->open_segments->prev : NULL;
 
 	while (segment && store->open_count > OPEN_SEGMENTS_MAX) {
-		struct segment *before = TAILQ_PREV(segment, segment_list, link);
+		struct segment *before = segment == store->open_segments ? NULL : segment->prev;
 
 		if (!segment->pins && segment != store->active)
 			segment_close(store, segment);
@@ -120,7 +127,7 @@ static void handles_trim(struct store *store)
 void segment_opened(struct store *store, struct segment *segment, int file)
 {
 	segment->file = file;
-	TAILQ_INSERT_HEAD(&store->open_segments, segment, link);
+	DL_PREPEND(store->open_segments, segment);
 	store->open_count++;
 	segment->pins++;
 	handles_trim(store);
@@ -133,8 +140,8 @@ int segment_open(struct store *store, struct segment *segment)
 	int file;
 
 	if (segment->file >= 0) {
-		TAILQ_REMOVE(&store->open_segments, segment, link);
-		TAILQ_INSERT_HEAD(&store->open_segments, segment, link);
+		DL_DELETE(store->open_segments, segment);
+		DL_PREPEND(store->open_segments, segment);
 		return segment->file;
 	}
 	segment_path(segment->number, path);

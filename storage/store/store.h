@@ -23,7 +23,8 @@ struct store_options {
 	struct id node, disk; /* fresh ids (random), used if the directory is new */
 	uint64_t index_seed;
 	uint64_t segment_size; /* 0: capacity/64, 16 MiB … 256 MiB */
-	uint32_t large_from;   /* chunks from here on get a file of their own; 0: SMALL_CHUNK_MAX + 1 */
+	uint32_t
+		large_from; /* chunks from here on get a file of their own; 0: SMALL_CHUNK_MAX + 1 */
 };
 
 /* What the superblock says. Made durable before store_open returns with generation + 1. */

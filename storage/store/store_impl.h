@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "chunk_index.h"
 #include "record.h"
@@ -12,7 +13,7 @@
 enum {
 	SEGMENT_SIZE_MIN = 16 * 1024 * 1024,
 	SEGMENT_SIZE_MAX = 256 * 1024 * 1024,
-	SEGMENT_PARTS = 64,    /* a segment is this part of the capacity, within those two */
+	SEGMENT_PARTS = 64,     /* a segment is this part of the capacity, within those two */
 	OPEN_SEGMENTS_MAX = 64, /* handles kept; more only while readers hold them */
 	BATCH_UNLINKS = 64,     /* files removed by one chore: tens of milliseconds */
 	BATCH_MOVES = 1024,     /* chunks, and */
@@ -27,17 +28,15 @@ enum {
 struct segment {
 	uint32_t number;
 	uint32_t pins;
-	uint64_t end;       /* of the records that count */
-	uint64_t limit;     /* what is allocated while it is written */
-	uint64_t live;      /* bytes of records that the index points to */
-	int file;           /* -1: not open */
+	uint64_t end;   /* of the records that count */
+	uint64_t limit; /* what is allocated while it is written */
+	uint64_t live;  /* bytes of records that the index points to */
+	int file;       /* -1: not open */
 	bool sealed;
-	bool stuck; /* what is left cannot be moved: damaged, kept aside */
-	bool dead;  /* unlinked; freed with the last pin */
-	TAILQ_ENTRY(segment) link; /* of those open, the one used last in front */
+	bool stuck;                  /* what is left cannot be moved: damaged, kept aside */
+	bool dead;                   /* unlinked; freed with the last pin */
+	struct segment *prev, *next; /* those open, the one used last in front */
 };
-
-TAILQ_HEAD(segment_list, segment);
 
 struct store_write {
 	struct disk *disk;
@@ -45,8 +44,8 @@ struct store_write {
 	struct chunk_meta meta;
 	uint32_t filled;
 	bool large;
-	bool unreadable; /* being moved: what was found is not the chunk */
-	uint8_t *bytes;  /* small: the whole record; large: its first block */
+	bool unreadable;              /* being moved: what was found is not the chunk */
+	uint8_t *bytes;               /* small: the whole record; large: its first block */
 	struct digest_stream *stream; /* large only */
 	int file;                     /* large only; -1 until the first byte */
 	uint32_t flushed;             /* large only: writeback was asked for up to here */
@@ -116,11 +115,11 @@ struct store {
 	struct chunk_index index;
 	struct segment **segments; /* by number, ascending */
 	size_t segment_count, segment_capacity;
-	struct segment *active; /* the one that is appended to; may be NULL */
+	struct segment *active;       /* the one that is appended to; may be NULL */
 	struct footer_entry *entries; /* of the active one, all records */
 	size_t entry_count, entry_capacity;
 	uint32_t next_segment;
-	struct segment_list open_segments;
+	struct segment *open_segments;
 	size_t open_count;
 
 	struct store_write *writes; /* on their way, by chunk */
@@ -137,6 +136,7 @@ struct store {
 	bool upkeep;  /* a segment may have become worth moving */
 	bool clocked;
 	uint64_t checkpoint_ms; /* when the last one was written */
+	uint64_t checked_ms;    /* when chores were last asked for */
 	uint64_t resume_ms;     /* no moving before */
 	struct segment *moving;
 	uint64_t *move_list; /* its chunks, those from move_at on are to be moved */
@@ -212,7 +212,8 @@ struct scanned {
 struct scan {
 	struct scanned *list;
 	size_t count, capacity;
-	uint64_t end; /* where the next group would begin */
+	uint64_t mark; /* what lies before it was durable */
+	uint64_t end;  /* where the next group would begin */
 	uint64_t torn_bytes;
 	uint64_t damaged;
 	uint64_t generation; /* highest met */

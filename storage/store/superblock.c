@@ -63,25 +63,32 @@ static int decode(const uint8_t *from, struct store_identity *ret, uint64_t *ret
 	return 0;
 }
 
+/* The later of the whole copies. *ret_sequence goes one further if both are whole, so that the next
+ * write hits the slot of the later one: if this process's forerunner was killed, that copy may not be
+ * durable yet, while the other is. Where one is torn, the next write hits that one. */
 static int choose(const uint8_t *blocks, struct store_identity *ret, uint64_t *ret_sequence)
 {
-	int rc = -ERR_BAD_FORMAT;
+	uint64_t latest = 0;
+	int whole = 0;
 
 	for (int i = 0; i < COPIES; i++) {
 		struct store_identity identity;
 		uint64_t sequence;
-		int one = decode(blocks + i * STORE_BLOCK, &identity, &sequence);
+		int rc = decode(blocks + i * STORE_BLOCK, &identity, &sequence);
 
 		/* A copy of a later version outweighs an older one that we could read. */
-		if (one == -ERR_WRONG_VERSION)
-			return one;
-		if (one < 0 || (rc == 0 && sequence < *ret_sequence))
+		if (rc == -ERR_WRONG_VERSION)
+			return rc;
+		if (rc < 0)
+			continue;
+		whole++;
+		if (sequence < latest)
 			continue;
 		*ret = identity;
-		*ret_sequence = sequence;
-		rc = 0;
+		latest = sequence;
 	}
-	return rc;
+	*ret_sequence = whole == COPIES ? latest + 1 : latest;
+	return whole ? 0 : -ERR_BAD_FORMAT;
 }
 
 int superblock_read(struct disk *disk, struct store_identity *ret, uint64_t *ret_sequence)
@@ -138,8 +145,7 @@ int superblock_write(struct disk *disk, const struct store_identity *identity, u
 	return rc;
 }
 
-int superblock_create(struct disk *disk, const struct store_identity *identity,
-		      uint64_t *sequence)
+int superblock_create(struct disk *disk, const struct store_identity *identity, uint64_t *sequence)
 {
 	int file = disk_open(disk, "superblock.new", DISK_CREATE);
 	int rc;

@@ -142,7 +142,8 @@ static int file_create(struct store_write *write)
 	write->file = rc;
 	rc = disk_truncate(disk, write->file, 0);
 	if (rc == 0)
-		rc = disk_allocate(disk, write->file, 0, (uint64_t)STORE_BLOCK + write->meta.length);
+		rc = disk_allocate(disk, write->file, 0,
+				   (uint64_t)STORE_BLOCK + write->meta.length);
 	return rc == -ERR_UNSUPPORTED ? 0 : rc;
 }
 

@@ -193,18 +193,29 @@ static bool overlap(const struct sim_change *a, const struct sim_change *b)
 }
 
 /* A rename between directories takes along what happened to the old name before it. */
+static bool follows(const struct sim_change *change)
+{
+	const struct sim_change *later = change;
+
+	while ((later = TAILQ_NEXT(later, link)))
+		if (later->chosen && later->kind == RENAMED && overlap(change, later))
+			return true;
+	return false;
+}
+
 void names_sync(struct disk_names *names, const char *dir)
 {
 	struct sim_change *change;
+	bool again;
 
-	TAILQ_FOREACH_REVERSE(change, &names->pending, sim_changes, link) {
-		struct sim_change *later = change;
-
+	TAILQ_FOREACH(change, &names->pending, link)
 		change->chosen = touches(change, dir);
-		while (!change->chosen && (later = TAILQ_NEXT(later, link)))
-			change->chosen =
-				later->chosen && later->kind == RENAMED && overlap(change, later);
-	}
+	do {
+		again = false;
+		TAILQ_FOREACH(change, &names->pending, link)
+			if (!change->chosen && follows(change))
+				change->chosen = again = true;
+	} while (again);
 	changes_apply(names, false);
 }
 

@@ -1,0 +1,307 @@
+/* The glue between the client core and the system. Only client/lib includes this.
+ *
+ *     session.c   opening, waiting, closing; what the core wants done
+ *     engine.c    epoll, the timer, steps of the core
+ *     channel.c   one connection: what goes out;  incoming.c  what comes in
+ *     beacons.c   the datagrams
+ *     source.c    where puts read from;  sink.c  where gets write to
+ *     ops.c       operations;  blocking.c  the calls that wait;  public.c  shapes of muster.h */
+#ifndef MUSTER_LIB_ENGINE_H
+#define MUSTER_LIB_ENGINE_H
+
+#include <bsd/sys/queue.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "client_core.h"
+#include "hash.h"
+#include "muster.h"
+#include "network.h"
+
+enum engine_limits {
+	INPUT_SIZE = 256 * 1024, /* received at once: stays in the cache until it is delivered */
+	STAGE_SIZE = DATA_PAYLOAD_MAX,
+	COPY_MAX = BLOCK_SIZE, /* payloads up to this are copied into the stream of frames */
+	EVENTS_MAX = 64,
+	OUTPUTS_AT_ONCE = 64,
+	DETAIL_MAX = 256,
+	DEFAULT_TIMEOUT_MS = 10000,
+	PROGRESS_MS = 100,
+};
+
+/* ---- what epoll reports ---- */
+
+enum watch_kind { WATCH_CHANNEL, WATCH_LISTENER, WATCH_BEACONS, WATCH_TIMER, WATCH_WAKE, WATCH_SOURCE };
+struct watch {
+	enum watch_kind kind;
+};
+
+/* ---- connections ---- */
+
+struct payload {
+	struct muster_op *op; /* NULL: none, or given up */
+	uint32_t token;
+	uint64_t offset; /* in the source */
+	uint64_t size;
+	uint64_t sent; /* bytes staged so far */
+};
+
+/* Frames, then perhaps the DATA frames of one transfer. */
+struct output {
+	struct buffer bytes;
+	size_t sent;
+	bool has_payload;
+	struct payload payload;
+	STAILQ_ENTRY(output) entry;
+};
+STAILQ_HEAD(output_list, output);
+
+/* A frame of a payload on its way. */
+struct stage {
+	uint8_t head[FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX];
+	size_t head_size;
+	const uint8_t *data; /* the source's own memory, or `copy` */
+	uint8_t *copy;       /* STAGE_SIZE bytes; NULL until needed */
+	size_t size;
+	size_t sent; /* of head and data */
+};
+
+struct transfer {
+	uint32_t token;
+	struct muster_op *op; /* NULL: nobody wants it; swallow */
+	uint64_t chunk_at;    /* next offset in the chunk */
+	uint64_t at;          /* the same in the file */
+	uint64_t left;
+	uint64_t from;
+	uint64_t to;
+	TAILQ_ENTRY(transfer) entry;
+};
+TAILQ_HEAD(transfer_list, transfer);
+
+/* A DATA frame of which a part is here. */
+struct incoming {
+	bool active;
+	struct data_head head;
+	uint8_t crcs[DATA_CRCS_SIZE_MAX];
+	uint32_t done; /* payload bytes dealt with */
+	struct transfer *transfer;
+};
+
+struct channel {
+	struct watch watch;
+	uint64_t handle;
+	int socket;
+	bool connecting;
+	bool closed; /* to be freed at the end of the turn */
+	bool dirty;  /* has something to send */
+	bool blocked; /* waits for room in the socket */
+	struct muster_op *paused_for; /* its next bytes must wait for others of that op */
+	bool reading;
+	bool resumed; /* no longer paused; `rest` is to be looked at */
+	uint32_t events; /* asked of epoll */
+	struct output_list outputs;
+	struct stage stage;
+	struct buffer rest; /* received, not dealt with */
+	struct incoming incoming;
+	struct transfer_list transfers;
+	TAILQ_ENTRY(channel) dirty_entry;
+	TAILQ_ENTRY(channel) closed_entry;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(channel_list, channel);
+
+/* ---- operations ---- */
+
+enum lib_op_kind { LIB_SIMPLE, LIB_PUT, LIB_GET };
+
+struct filled {
+	uint8_t *data;
+	bool used;
+	uint64_t offset;
+	size_t size;
+};
+
+struct source {
+	struct watch watch; /* of the descriptor, while it is waited for */
+	struct muster_source how;
+	bool file;    /* can be read anywhere */
+	bool watched;
+	bool filling;
+	struct filled *fill; /* being filled */
+	size_t fill_want;
+	struct filled buffers[CLIENT_BUFFERS_MAX];
+	uint64_t taken; /* of a stream, in all */
+};
+
+struct sink {
+	struct muster_sink how;
+	bool file;
+	uint64_t at;   /* bytes delivered */
+	uint64_t base; /* file offset of the first one */
+};
+
+typedef void convert_fn(struct muster_op *op, const void *reply);
+
+struct muster_op {
+	struct muster *session;
+	enum lib_op_kind kind;
+	struct client_op *core; /* NULL: over */
+	struct muster_then then;
+	int result;
+	int cancelled; /* the error with which it is to end; 0: it is not cancelled */
+	unsigned int code; /* of a simple one */
+	convert_fn *convert;
+	void *convert_context;
+	muster_progress_fn *progress;
+	void *progress_context;
+	uint64_t progress_ms;
+	uint64_t total;
+	uint64_t hashed;    /* bytes that are in the digest */
+	bool whole;         /* the digest of all bytes is wanted */
+	struct digest_stream *hash;
+	struct digest digest;
+	struct source source;
+	struct sink sink;
+	struct muster_put_result put;
+	struct muster_get_result get;
+	struct muster_entry entry;
+	struct muster_removed removed;
+	char detail[DETAIL_MAX];
+	TAILQ_ENTRY(muster_op) link;
+};
+TAILQ_HEAD(lib_op_list, muster_op);
+
+/* An event that came up while actions were carried out. */
+struct later {
+	struct client_event event;
+	struct muster_op *op;
+	STAILQ_ENTRY(later) entry;
+};
+STAILQ_HEAD(later_list, later);
+
+/* ---- the session ---- */
+
+struct muster {
+	struct client *core;
+	struct client_config config;
+	struct client_outbox outbox;
+	int epoll;
+	int timer;
+	int wake;
+	struct watch timer_watch;
+	struct watch wake_watch;
+	struct watch listener_watch;
+	struct watch beacons_watch;
+	int listener;      /* -1: none */
+	int beacons;       /* -1: none */
+	int beacon_sender; /* -1: none */
+	uint64_t armed_ms; /* 0: the timer is off */
+	bool inside;       /* muster_process() runs: nothing needs to be woken */
+	bool woken;
+	atomic_bool interrupted;
+	uint64_t next_accepted;
+	bool cancels; /* some op is cancelled */
+
+	char *nameserver; /* as given */
+	char **interfaces;
+	unsigned int interface_count;
+	uint16_t beacon_port;
+
+	struct channel *channels;
+	struct channel_list dirty;
+	struct channel_list closed;
+	struct output_list spare_outputs;
+	struct transfer_list spare_transfers;
+	uint8_t *input; /* INPUT_SIZE, and room before it for a part of a block */
+	struct later_list laters;
+
+	struct lib_op_list ops;
+	struct lib_op_list done;
+	unsigned int running;
+	bool connect_known; /* CLIENT_CONNECTED has come since it was last asked */
+	int connect_error;
+	bool resumed; /* some channel is */
+	bool broken; /* out of memory in the core's outbox */
+	char detail[DETAIL_MAX];
+};
+
+/* engine.c */
+int engine_init(struct muster *session);
+void engine_done(struct muster *session);
+int engine_watch(struct muster *session, int fd, uint32_t events, struct watch *watch);
+void engine_step(struct muster *session, struct client_event *event);
+void engine_act(struct muster *session);   /* carries out what the outbox says */
+void engine_later(struct muster *session, const struct client_event *event);
+void engine_forget(struct muster *session, const struct muster_op *op); /* no later event of it */
+void engine_wake(struct muster *session);
+int engine_turn(struct muster *session, int wait_ms);
+uint64_t engine_now(void);
+
+/* actions.c */
+void actions_carry_out(struct muster *session);
+
+/* channel.c */
+struct channel *channel_new(struct muster *session, uint64_t handle, int socket);
+struct channel *channel_find(struct muster *session, uint64_t handle);
+void channel_free(struct muster *session, struct channel *channel);
+void channel_close(struct muster *session, struct channel *channel); /* freed later */
+void channel_lost(struct muster *session, struct channel *channel, int error);
+int channel_send(struct muster *session, struct channel *channel, const void *data, size_t size);
+int channel_payload(struct muster *session, struct channel *channel, const struct payload *payload);
+void channel_abort(struct muster *session, struct channel *channel, uint32_t token);
+void channel_expect(struct muster *session, struct channel *channel,
+		    const struct client_action *action);
+void channel_flush(struct muster *session, struct channel *channel);
+void channel_ready(struct muster *session, struct channel *channel, uint32_t events);
+void channel_interest(struct muster *session, struct channel *channel);
+void channels_forget(struct muster *session, const struct muster_op *op);
+
+/* incoming.c */
+void channel_receive(struct muster *session, struct channel *channel);
+void channel_resume(struct muster *session, struct channel *channel);
+void channels_resume(struct muster *session, const struct muster_op *op); /* those paused for it */
+void channels_go_on(struct muster *session);
+void transfer_free(struct muster *session, struct channel *channel, struct transfer *transfer);
+
+/* beacons.c */
+void beacons_listen(struct muster *session, bool on);
+void beacons_probe(struct muster *session, const void *datagram);
+void beacons_receive(struct muster *session);
+
+/* source.c */
+int source_open(struct source *source, const struct muster_source *how, uint64_t *ret_size);
+bool source_is_rewindable(const struct source *source);
+/* Bytes that can be sent from where they are; NULL: they must be read into a buffer. */
+const uint8_t *source_peek(const struct muster_op *op, uint64_t offset);
+int source_read(struct muster_op *op, uint64_t offset, uint8_t *ret, size_t size);
+void source_fill(struct muster *session, struct muster_op *op, uint64_t offset, uint64_t size);
+void source_ready(struct muster *session, struct source *source);
+void source_drop(struct muster_op *op, uint64_t offset);
+void source_close(struct muster *session, struct muster_op *op);
+void op_hash(struct muster_op *op, uint64_t offset, const void *data, size_t size);
+struct digest op_digest(struct muster_op *op);
+
+/* sink.c */
+void sink_open(struct sink *sink, const struct muster_sink *how);
+int sink_write(struct sink *sink, const void *data, size_t size);
+
+/* ops.c */
+struct muster_op *op_alloc(struct muster *session, enum lib_op_kind kind, struct muster_then then);
+void op_free(struct muster_op *op);
+void op_complete(struct muster *session, struct muster_op *op, int result);
+void op_ended(struct muster *session, const struct client_action *action);
+void op_progress(struct muster_op *op, uint64_t done, bool end);
+void ops_cancel_due(struct muster *session);
+int ops_deliver(struct muster *session);
+int op_start_simple(struct muster *session, struct muster_op *op, unsigned int code, void *body);
+void op_describe(struct muster *session, struct muster_op *op, const struct id *culprit);
+void session_describe(struct muster *session, int error);
+int path_from(const char *path, struct slice *ret);
+
+/* public.c */
+void entry_convert(const struct entry *entry, struct muster_entry *ret);
+void node_convert(const struct node_info *node, struct muster_node *ret);
+void status_convert(const struct status_reply *status, struct muster_status *ret);
+void text_convert(struct slice text, char *ret, size_t size);
+
+#endif

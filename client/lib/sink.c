@@ -1,0 +1,63 @@
+/* Where gets write to: in order, and only what has been checked. */
+#include "engine.h"
+
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <errno.h>
+
+#include "error.h"
+
+void sink_open(struct sink *sink, const struct muster_sink *how)
+{
+	struct stat status;
+
+	*sink = (struct sink){ .how = *how };
+	if (!how->write && !how->data)
+		sink->file = fstat(how->fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static void wait_writable(int fd)
+{
+	struct pollfd wait = { fd, POLLOUT, 0 };
+
+	poll(&wait, 1, -1);
+}
+
+static int write_fd(struct sink *sink, const uint8_t *data, size_t size)
+{
+	uint64_t at = sink->how.offset + sink->at;
+
+	while (size > 0) {
+		ssize_t put = sink->file ? pwrite(sink->how.fd, data, size, (off_t)at) :
+					   write(sink->how.fd, data, size);
+
+		if (put < 0 && errno == EAGAIN)
+			wait_writable(sink->how.fd);
+		else if (put < 0 && errno != EINTR)
+			return error_from_errno(errno);
+		if (put <= 0)
+			continue;
+		data += put;
+		at += (uint64_t)put;
+		size -= (size_t)put;
+	}
+	return 0;
+}
+
+int sink_write(struct sink *sink, const void *data, size_t size)
+{
+	int rc = 0;
+
+	if (sink->how.write)
+		rc = sink->how.write(sink->how.context, data, size);
+	else if (sink->how.data && sink->at + size <= sink->how.size)
+		memcpy((uint8_t *)sink->how.data + sink->at, data, size);
+	else if (sink->how.data)
+		rc = -ERR_TOO_LARGE;
+	else
+		rc = write_fd(sink, data, size);
+	if (rc == 0)
+		sink->at += size;
+	return rc < 0 ? rc : 0;
+}

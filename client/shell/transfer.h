@@ -1,0 +1,27 @@
+/* What the commands that move bytes share. */
+#ifndef MUSTER_SHELL_TRANSFER_H
+#define MUSTER_SHELL_TRANSFER_H
+
+#include "command.h"
+#include "progress.h"
+
+/* The last component of a local path as a name for the other side; "" where it has none: "/", "."
+ * and "..", which stand for what is in them. */
+void local_name(const char *path, char ret[256]);
+
+/* Options of put, checked once. */
+unsigned int transfer_copies(const struct call *call); /* 0: not given */
+
+/* "stored /a/b: 11 bytes, 3/3 copies", or the same as JSON. */
+int stored_report(struct call *call, const char *path, const struct muster_put_result *result);
+int fetched_report(struct call *call, const char *path, const char *local,
+		   const struct muster_get_result *result);
+
+bool transfer_shows_progress(const struct call *call);
+
+/* A whole tree, many files in flight. They report what failed and a summary. `remote` need not
+ * exist; `local` of a get neither. */
+int tree_put(struct call *call, const char *local, const char *remote);
+int tree_get(struct call *call, const char *remote, const char *local);
+
+#endif

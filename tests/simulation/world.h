@@ -1,0 +1,339 @@
+/* A whole cluster in one process: a name server, storage servers and clients, which are the real
+ * cores, over a simulated network, simulated disks and virtual time. Everything that happens follows
+ * from one number, the seed.
+ *
+ *     world_run(&config)   builds the cluster, lets clients work while faults happen, heals
+ *                          everything, and checks what must be true then
+ *
+ * Time is in microseconds from the start. Things that will happen stand in one queue, ordered by
+ * (time, order of entry). What is meant for a process that has died meanwhile is dropped; what is
+ * meant for one that is paused waits.
+ *
+ * The first broken promise ends the run: world_fail() keeps its text. */
+#ifndef MUSTER_TESTS_WORLD_H
+#define MUSTER_TESTS_WORLD_H
+
+#include "buffer.h"
+#include "disk_sim.h"
+#include "endpoint.h"
+#include "frame.h"
+#include "model.h"
+#include "random.h"
+
+enum {
+	STORAGES_MAX = 5,
+	CLIENTS_SIM_MAX = 3,
+	HOSTS_MAX = 1 + STORAGES_MAX + CLIENTS_SIM_MAX,
+	PORTS_MAX = 4,
+	MS = 1000,
+	SECOND = 1000 * 1000,
+};
+
+struct world;
+struct host;
+struct due;
+struct socket;
+
+/* ---- the queue of what will happen ---- */
+
+typedef void due_fn(struct world *w, const struct due *due);
+
+struct due {
+	due_fn *run;
+	struct host *host; /* whose process it is for; NULL: the world's own */
+	void *context;
+	uint64_t a, b;
+	bool owned; /* the context is freed after the run, or when it is dropped */
+	/* Filled in: */
+	uint64_t at_us, order;
+	uint32_t life;
+};
+
+void world_after(struct world *w, uint64_t delay_us, struct due due);
+
+/* ---- hosts and their processes ---- */
+
+enum host_kind { HOST_NAMESERVER, HOST_STORAGE, HOST_CLIENT };
+
+struct process_ops {
+	/* False: it cannot start now (a failed disk). */
+	bool (*start)(struct host *host);
+	/* `crash`: nothing more is written. */
+	void (*stop)(struct host *host, bool crash);
+	void (*accepted)(struct host *host, const struct socket *socket);
+	void (*dialled)(struct host *host, uint64_t handle, int error);
+	void (*frame)(struct host *host, uint64_t handle, const struct frame_header *header,
+		      const uint8_t *body);
+	void (*malformed)(struct host *host, uint64_t handle, const struct frame_header *header);
+	void (*closed)(struct host *host, uint64_t handle, int error);
+	void (*datagram)(struct host *host, const struct endpoint *source, const uint8_t *data);
+};
+
+struct host {
+	struct world *world;
+	const struct process_ops *ops;
+	enum host_kind kind;
+	unsigned int index;  /* in the world */
+	unsigned int number; /* among its kind */
+	char name[16];
+	uint32_t address;
+	struct id id, disk_id, machine;
+	struct disk_sim *disk; /* NULL: clients */
+	struct endpoint remembered;
+	bool up;
+	bool starting;
+	uint32_t life;     /* how often it has been started */
+	uint64_t clock_ms; /* what its monotonic clock showed at time 0 */
+	uint64_t paused_until_us;
+	uint64_t slow_us;          /* added to each packet's way */
+	uint16_t ports[PORTS_MAX]; /* that it listens on */
+	bool hears;                /* datagrams */
+	void *process;             /* NULL while it is down */
+};
+
+extern const struct process_ops nameserver_process, storage_process, client_process;
+
+uint64_t host_ms(const struct host *host); /* its monotonic clock */
+/* Microseconds from now until its clock shows `at_ms`. */
+uint64_t host_until(const struct host *host, uint64_t at_ms);
+void host_start(struct host *host);
+enum host_stop { HOST_QUIT, HOST_KILL, HOST_POWER };
+void host_stop(struct host *host, enum host_stop how);
+void host_restart_after(struct host *host, uint64_t delay_us);
+bool host_is_paused(const struct host *host);
+void host_listen(struct host *host, uint16_t port);
+void host_unlisten(struct host *host, uint16_t port);
+
+/* ---- the network ---- */
+
+struct segment {
+	struct segment *next;
+	uint64_t leave_us, arrive_us;
+	bool end;
+	size_t size;
+	uint8_t data[];
+};
+
+enum socket_state { SOCKET_DIALLING, SOCKET_PENDING, SOCKET_OPEN };
+
+struct socket {
+	uint64_t id, peer; /* the peer's id; 0: nobody is there any more */
+	uint64_t handle;
+	struct host *host;
+	enum socket_state state;
+	struct endpoint local, remote;
+	bool paused, ended, deaf;
+	struct buffer in;
+	struct segment *first, *last; /* on their way here */
+	uint64_t arrive_us;           /* when the last of them is due */
+	uint64_t busy_us;             /* until then what was sent from here is leaving */
+};
+
+/* `count` addresses, tried in order; the process hears dialled() unless it closes before. */
+struct dial {
+	uint64_t handle;
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	unsigned int count;
+	uint64_t timeout_us;
+};
+void net_dial(struct host *host, const struct dial *dial);
+/* Returns when the last byte will have left; 0: no such connection. */
+uint64_t net_send(struct host *host, uint64_t handle, const void *data, size_t size);
+void net_close(struct host *host, uint64_t handle, bool drop);
+void net_pause(struct host *host, uint64_t handle, bool on);
+void net_broadcast(struct host *host, const uint8_t *data);
+bool net_is_open(const struct host *host, uint64_t handle);
+/* For faults and the end of a process. */
+void net_reset(struct world *w, uint64_t socket);
+void net_host_gone(struct host *host, bool silent);
+void net_resume(struct world *w); /* after cuts were mended */
+void net_done(struct world *w);
+
+/* ---- the world ---- */
+
+/* What removes a safety rule: the run must notice. */
+enum sabotage {
+	SABOTAGE_NONE,
+	SABOTAGE_EARLY_DURABLE,    /* batches count as durable before they are in the journal */
+	SABOTAGE_UNSYNCED,         /* storage servers' disks lie about syncs */
+	SABOTAGE_EARLY_STORED,     /* copies count as stored before their commit has run */
+	SABOTAGE_FORGOTTEN,        /* recorded answers are dropped */
+	SABOTAGE_UNSYNCED_JOURNAL, /* the name server's disk lies about syncs */
+	SABOTAGE_COUNT,
+};
+const char *sabotage_name(unsigned int sabotage);
+
+/* Drawn from the seed: which faults this run has at all. */
+enum fault {
+	FAULT_NS_CRASH = 1 << 0,
+	FAULT_STORAGE_CRASH = 1 << 1,
+	FAULT_CLIENT_CRASH = 1 << 2,
+	FAULT_POWER_ALL = 1 << 3,
+	FAULT_RESET = 1 << 4,
+	FAULT_CUT = 1 << 5,
+	FAULT_ONE_WAY = 1 << 6,
+	FAULT_PAUSE = 1 << 7,
+	FAULT_SLOW = 1 << 8,
+	FAULT_DATAGRAMS = 1 << 9,
+	FAULT_WALL = 1 << 10,
+	FAULT_DISK = 1 << 11,
+	FAULT_FULL = 1 << 12,
+	FAULT_REFUSE = 1 << 13,
+	FAULT_ADDRESS = 1 << 14,
+	FAULT_PORT = 1 << 15,
+	FAULTS_ALL = (1 << 16) - 1,
+};
+
+struct world_config {
+	uint64_t seed;
+	enum sabotage sabotage;
+	bool trace;
+};
+
+struct world_result {
+	bool failed;
+	char message[512];
+	uint64_t hash; /* of all that happened */
+	uint64_t events;
+	uint64_t operations, doubtful;
+	uint64_t virtual_us;
+};
+
+struct number_set {
+	uint64_t *slots;
+	size_t count, capacity;
+};
+bool number_set_add(struct number_set *set, uint64_t number); /* false: it was there */
+
+/* What a put carries. */
+struct content {
+	uint64_t size;
+	struct digest digest;
+};
+
+struct world {
+	struct world_config config;
+	struct world_result result;
+	struct prng prng;
+	uint64_t now_us, wall_base_ms;
+	int64_t wall_jump_ms;
+
+	struct due *queue;
+	size_t queue_count, queue_capacity;
+	uint64_t order;
+
+	struct host hosts[HOSTS_MAX];
+	unsigned int host_count, storage_count, client_count;
+
+	struct socket **sockets; /* by id */
+	uint64_t socket_count, socket_capacity;
+	bool cut[HOSTS_MAX][HOSTS_MAX]; /* from, to */
+
+	unsigned int faults;
+	bool healed;
+	uint32_t loss_percent, twice_percent, late_percent, refuse_percent;
+
+	struct id cluster;
+	struct key key;
+	uint32_t chunk_size, large_from;
+	uint64_t sync_us;         /* what a sync takes at most */
+	uint64_t epoch;           /* the highest that was served */
+	struct number_set chunks; /* ids given out */
+	struct number_set inodes;
+
+	struct model model;
+	struct content *contents; /* by their number */
+	uint64_t content_count, content_capacity;
+	struct workload *workload;
+	unsigned int checks;
+};
+
+bool world_run(const struct world_config *config, struct world_result *ret);
+/* Runs events until then, or until something failed. */
+void world_run_until(struct world *w, uint64_t until_us);
+
+uint64_t world_below(struct world *w, uint64_t bound);
+bool world_chance(struct world *w, unsigned int percent);
+uint64_t world_wall_ms(const struct world *w);
+struct id world_id(struct world *w);
+struct host *world_nameserver(struct world *w);
+struct host *world_storage(struct world *w, unsigned int number);
+struct host *world_client(struct world *w, unsigned int number);
+
+void world_fold(struct world *w, uint64_t what, uint64_t value); /* into the hash */
+void world_fold_bytes(struct world *w, uint64_t what, const void *data, size_t size);
+void world_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void world_trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void world_trace_frames(struct world *w, const struct host *from, const struct socket *socket,
+			const uint8_t *data, size_t size);
+
+/* ---- contents: bytes that say which put they belong to ---- */
+
+void content_fill(uint64_t number, uint8_t *ret, size_t size);
+/* Registers a new content of `size` bytes; 0 bytes are always number 0. */
+uint64_t content_new(struct world *w, uint64_t size);
+/* The number of the content that these bytes are; false: of none. */
+bool content_find(const struct world *w, uint64_t size, const struct digest *digest, uint64_t *ret);
+
+/* ---- parts ---- */
+
+void faults_draw(struct world *w);
+void faults_begin(struct world *w);
+void faults_heal(struct world *w);
+void fault_disk_lies(struct world *w);
+
+/* ns_host.c; kv and figures of the running name server, NULL or zeros if there is none */
+struct kv *ns_host_kv(const struct host *host);
+struct ns_figures {
+	bool serving;
+	unsigned int leases, members;
+	uint64_t epoch;
+};
+struct ns_figures ns_host_figures(const struct host *host);
+
+/* storage_host.c */
+bool storage_host_registered(const struct host *host);
+/* Chunks in the running server's index, ascending, after `after`; returns how many. */
+size_t storage_host_list(const struct host *host, uint64_t after, uint64_t *ret, size_t most);
+unsigned int storage_host_transfers(const struct host *host);
+
+/* oracle.c */
+/* Are all chunks of the content on so many disks that a power cut leaves them? */
+void oracle_put_acknowledged(struct world *w, uint64_t inode, unsigned int copies);
+void oracle_registered(struct world *w);
+void oracle_no_leaks(struct world *w);
+
+/* workload.c */
+struct workload_op;
+void workload_new(struct world *w);
+void workload_free(struct world *w);
+void workload_client_started(struct host *host);
+void workload_client_stopped(struct host *host);
+void workload_quiesce(struct world *w); /* begin nothing more */
+bool workload_is_idle(const struct world *w);
+void workload_read_all(struct world *w); /* by the first client; must succeed */
+
+/* client_host.c: one operation of a client; exactly one workload_done(), unless the client stops. */
+enum op_kind_sim { SIM_PUT, SIM_GET, SIM_STAT, SIM_LIST, SIM_MKDIR, SIM_REMOVE, SIM_CREATE };
+struct op_plan {
+	enum op_kind_sim kind;
+	char path[64];
+	uint64_t content, size; /* puts */
+	bool replace;
+	bool stream;
+	uint8_t copies;
+};
+struct op_seen {
+	int error;
+	bool found_directory;
+	uint64_t size, version, inode;
+	unsigned int copies;
+	bool digest_known;
+	struct digest digest;
+	const struct list_reply *list;
+};
+bool client_host_begin(struct host *host, const struct op_plan *plan, struct workload_op *op);
+void workload_done(struct world *w, struct workload_op *op, const struct op_seen *seen);
+bool client_host_connected(const struct host *host);
+
+#endif
