@@ -206,10 +206,11 @@ $(call library,$(1)): $(call object,$(call parts,$(1))) $(1)
 endef
 $(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
 
-# A program gets its own folder's library, then whatever of the layers it asks for.
+# A program gets its own folder's library and those of the layers that folder sees, and they see.
+seen = $(sort $(1) $(foreach d,$(1),$(SEES.$(d)) $(foreach e,$(SEES.$(d)),$(SEES.$(e)))))
 define program_rule
 $(BUILD)/$(1): $(call object,$(call main_of,$(1))) \
-		$(foreach d,$(filter $(FOLDER.$(1)),$(TEST_PRESENT)),$(call library,$(d))) $(LIBRARIES)
+		$(foreach d,$(filter $(call seen,$(FOLDER.$(1))),$(PRESENT) $(TEST_PRESENT)),$(call library,$(d)))
 	$$(call say,LD,$(1))
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) -pie $$(filter %.o,$$^) $$(call group,$$(filter %.a,$$^)) \
 		$$(PKG_LIBS) -o $$@

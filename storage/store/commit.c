@@ -285,7 +285,7 @@ static void source_check(struct store_write *write)
 
 	write->unreadable =
 		got != (int64_t)record_size(write->meta.length) ||
-		!record_decode(write->bytes, &found) || found.chunk != write->meta.chunk ||
+		!record_header_decode(write->bytes, &found) || found.chunk != write->meta.chunk ||
 		found.length != write->meta.length || found.offset != write->source_offset ||
 		!id_equal(&found.disk, &write->record.disk) ||
 		found.table_crc != crc32c(crcs, table) ||
@@ -304,7 +304,7 @@ static void header_write(struct store_write *write)
 {
 	write->record.table_crc =
 		crc32c(write->bytes + RECORD_HEADER_SIZE, 4 * block_count(write->meta.length));
-	record_encode(&write->record, write->bytes);
+	record_header_encode(&write->record, write->bytes);
 }
 
 static struct store_write *next_small(struct store_write *write)

@@ -96,7 +96,7 @@ int store_reader_check(struct store_reader *reader, struct chunk_meta *ret)
 	got = disk_read(reader->disk, reader->file, reader->bytes, reader->size, reader->start);
 	if (got < 0)
 		return (int)got;
-	if ((size_t)got < reader->size || !record_decode(reader->bytes, &record) ||
+	if ((size_t)got < reader->size || !record_header_decode(reader->bytes, &record) ||
 	    !matches(reader, &record))
 		return -ERR_CORRUPT;
 	reader->checked = true;

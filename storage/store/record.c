@@ -27,7 +27,7 @@ enum {
 	FOOTER_AT_CRC = FOOTER_TRAILER_SIZE - 4,
 };
 
-void record_encode(const struct record *record, uint8_t ret[RECORD_HEADER_SIZE])
+void record_header_encode(const struct record *record, uint8_t ret[RECORD_HEADER_SIZE])
 {
 	memset(ret, 0, RECORD_HEADER_SIZE);
 	put_u32(ret, record_magic());
@@ -47,7 +47,7 @@ void record_encode(const struct record *record, uint8_t ret[RECORD_HEADER_SIZE])
 	put_u32(ret + AT_CRC, crc32c(ret, AT_CRC));
 }
 
-bool record_decode(const uint8_t from[RECORD_HEADER_SIZE], struct record *ret)
+bool record_header_decode(const uint8_t from[RECORD_HEADER_SIZE], struct record *ret)
 {
 	if (get_u32(from) != record_magic() || get_u16(from + AT_VERSION) != VERSION ||
 	    get_u32(from + AT_CRC) != crc32c(from, AT_CRC))

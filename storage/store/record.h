@@ -56,9 +56,9 @@ static inline uint32_t record_magic(void)
 	return 0x6352754d; /* "MuRc" */
 }
 
-void record_encode(const struct record *record, uint8_t ret[RECORD_HEADER_SIZE]);
+void record_header_encode(const struct record *record, uint8_t ret[RECORD_HEADER_SIZE]);
 /* False: no header, a damaged one or one of a version we do not know. */
-bool record_decode(const uint8_t from[RECORD_HEADER_SIZE], struct record *ret);
+bool record_header_decode(const uint8_t from[RECORD_HEADER_SIZE], struct record *ret);
 
 struct footer_entry {
 	uint64_t chunk;

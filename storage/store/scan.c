@@ -61,7 +61,7 @@ static int header_at(struct walk *walk, uint64_t offset, struct record *ret)
 
 	if (!at)
 		return error;
-	if (get_u32(at) != record_magic() || !record_decode(at, ret) ||
+	if (get_u32(at) != record_magic() || !record_header_decode(at, ret) ||
 	    ret->segment != walk->segment->number || ret->offset != offset ||
 	    !id_equal(&ret->disk, &walk->store->identity.disk))
 		return 0;

@@ -235,7 +235,7 @@ static void socket_lost(struct world *w, const struct due *due)
 	}
 	if (socket->state == SOCKET_DIALLING) {
 		socket_free(w, socket);
-		host->ops->dialled(host, handle, -ERR_CONNECTION);
+		host->ops->dialled(host, handle, -ERR_CONNECTION, NULL);
 		return;
 	}
 	socket_free(w, socket);
@@ -340,11 +340,11 @@ static void socket_dialled(struct world *w, const struct due *due)
 	handle = socket->handle;
 	if (due->b) {
 		socket_free(w, socket);
-		host->ops->dialled(host, handle, -(int)due->b);
+		host->ops->dialled(host, handle, -(int)due->b, NULL);
 		return;
 	}
 	socket->state = SOCKET_OPEN;
-	host->ops->dialled(host, handle, 0);
+	host->ops->dialled(host, handle, 0, &socket->remote);
 }
 
 static void dialled_after(struct world *w, struct socket *socket, uint64_t delay_us, int error)

@@ -1,6 +1,7 @@
 /* The glue around the name server's core: journal on a simulated disk, turns, durability. */
 #include <stdlib.h>
 
+#include "beacon.h"
 #include "catalogue.h"
 #include "codec.h"
 #include "journal.h"
@@ -361,8 +362,9 @@ static void ns_accepted(struct host *host, const struct socket *socket)
 				       .local = socket->local });
 }
 
-static void ns_dialled(struct host *host, uint64_t handle, int error)
+static void ns_dialled(struct host *host, uint64_t handle, int error, const struct endpoint *peer)
 {
+	(void)peer;
 	(void)handle;
 	(void)error;
 	world_fail(host->world, "the name server dialled somebody");

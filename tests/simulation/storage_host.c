@@ -24,9 +24,7 @@ struct storage_host {
 	struct store_commit *gathering, *commit;
 	struct store_chore *chore;
 	struct reading *readings[READERS_MAX];
-	uint32_t early[64]; /* sabotage: transfers told of before their commit */
 	uint64_t armed_ms;
-	struct endpoint endpoint;
 };
 
 static struct storage_host *of(const struct host *host)
@@ -575,10 +573,14 @@ static void storage_accepted(struct host *host, const struct socket *socket)
 					    .endpoint_count = 1 });
 }
 
-static void storage_dialled(struct host *host, uint64_t handle, int error)
+static void storage_dialled(struct host *host, uint64_t handle, int error,
+			    const struct endpoint *peer)
 {
-	step(host, &(struct storage_event){
-			   .kind = STORAGE_DIALLED, .connection = handle, .error = error });
+	step(host, &(struct storage_event){ .kind = STORAGE_DIALLED,
+					    .connection = handle,
+					    .error = error,
+					    .endpoints = peer,
+					    .endpoint_count = peer ? 1 : 0 });
 }
 
 static void storage_frame(struct host *host, uint64_t handle, const struct frame_header *header,

@@ -61,7 +61,8 @@ struct process_ops {
 	/* `crash`: nothing more is written. */
 	void (*stop)(struct host *host, bool crash);
 	void (*accepted)(struct host *host, const struct socket *socket);
-	void (*dialled)(struct host *host, uint64_t handle, int error);
+	void (*dialled)(struct host *host, uint64_t handle, int error,
+			const struct endpoint *peer);
 	void (*frame)(struct host *host, uint64_t handle, const struct frame_header *header,
 		      const uint8_t *body);
 	void (*malformed)(struct host *host, uint64_t handle, const struct frame_header *header);
@@ -320,7 +321,7 @@ struct op_plan {
 	char path[64];
 	uint64_t content, size; /* puts */
 	bool replace;
-	bool stream;
+	bool stream, unknown_size;
 	uint8_t copies;
 };
 struct op_seen {
