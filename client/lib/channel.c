@@ -261,6 +261,7 @@ static void stage_next(struct muster *session, struct stage *stage, struct paylo
 		return;
 	}
 	op_hash(payload->op, payload->offset + payload->sent, stage->data, stage->size);
+	op_progress(payload->op, payload->op->hashed, false);
 	stage_head(stage, payload, left == stage->size ? FRAME_LAST : 0);
 	payload->sent += stage->size;
 }

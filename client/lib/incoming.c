@@ -309,7 +309,10 @@ static size_t receive_size(const struct channel *channel)
 
 	if (!incoming->active)
 		return INPUT_SIZE;
-	left = incoming->head.length - incoming->done - channel->rest.size;
+	left = incoming->head.length - incoming->done;
+	if (channel->rest.size >= left)
+		return INPUT_SIZE;
+	left -= channel->rest.size;
 	if (left + FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX <= INPUT_SIZE)
 		return left + FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX;
 	return INPUT_SIZE - channel->rest.size % BLOCK_SIZE;

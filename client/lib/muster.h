@@ -273,8 +273,9 @@ typedef int muster_write_fn(void *context, const void *data, size_t size);
 
 /* Where a put reads from: `read` if set, else `data` if set, else `fd`. */
 struct muster_source {
-	int fd; /* a file is read from `offset` on, leaving its position alone; anything else in order */
-	uint64_t offset;
+	int fd;
+	uint64_t offset; /* a file is read from here on, leaving its position alone; MUSTER_UNKNOWN:
+			  * from its position, in order, as anything else than a file always is */
 	const void *data;
 	muster_read_fn *read;
 	void *context;
@@ -285,8 +286,9 @@ struct muster_source {
 
 /* Where a get writes to: `write` if set, else `data` if set, else `fd`. */
 struct muster_sink {
-	int fd; /* a file is written from `offset` on, leaving its position alone; anything else in order */
-	uint64_t offset;
+	int fd;
+	uint64_t offset; /* a file is written from here on, leaving its position alone;
+			  * MUSTER_UNKNOWN: at its position, as anything else than a file always is */
 	void *data;
 	uint64_t size; /* room in `data`; a file that is longer: -MUSTER_E_TOO_LARGE */
 	muster_write_fn *write;

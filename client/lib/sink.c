@@ -13,7 +13,7 @@ void sink_open(struct sink *sink, const struct muster_sink *how)
 	struct stat status;
 
 	*sink = (struct sink){ .how = *how };
-	if (!how->write && !how->data)
+	if (!how->write && !how->data && how->offset != MUSTER_UNKNOWN)
 		sink->file = fstat(how->fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 

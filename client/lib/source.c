@@ -35,7 +35,7 @@ int source_open(struct source *source, const struct muster_source *how, uint64_t
 	}
 	if (how->fd < 0)
 		return -ERR_USAGE;
-	source->file = is_file(how->fd, how->offset, &left);
+	source->file = how->offset != MUSTER_UNKNOWN && is_file(how->fd, how->offset, &left);
 	if (source->file && how->size == MUSTER_UNKNOWN)
 		*ret_size = left;
 	else if (source->file && how->size > left)

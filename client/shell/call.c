@@ -132,7 +132,9 @@ void call_note(const struct call *call, const char *format, ...)
 
 	if (!call_confirms(call))
 		return;
-	fprintf(stderr, "muster: %s: ", call->command->name);
+	fputs("muster: ", stderr);
+	if (call->command)
+		fprintf(stderr, "%s: ", call->command->name);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);

@@ -233,7 +233,7 @@ void table_print(struct table *table, FILE *out, unsigned int width, bool colour
 	table->used = table->room = 0;
 }
 
-/* Bytes of the well-formed UTF-8 character that starts here, harmless on a terminal or not; else 0. */
+/* Bytes of the well-formed UTF-8 character that starts here, harmless or not; else 0. */
 static size_t character_size(const unsigned char *at, size_t size)
 {
 	size_t printable = text_printable(at, size);

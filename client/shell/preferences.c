@@ -18,9 +18,8 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
 	.program = "muster",
 	.synopsis = "[OPTION …] [COMMAND [ARGUMENT …]]",
-	.about =
-		"The Muster file store. Without COMMAND: an interactive shell, or commands from standard\n"
-		"input, one per line.",
+	.about = "The Muster file store. Without COMMAND: an interactive shell, or commands from\n"
+		 "standard input, one per line.",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 };

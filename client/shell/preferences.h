@@ -1,4 +1,4 @@
-/* What the user set: command line, environment, settings file, and the cluster that `up` started. */
+/* What the user set: command line, environment, settings file, and the running cluster of `up`. */
 #ifndef MUSTER_SHELL_PREFERENCES_H
 #define MUSTER_SHELL_PREFERENCES_H
 

@@ -1,5 +1,5 @@
-/* What `muster` keeps between its runs: small files in $XDG_STATE_HOME/muster (~/.local/state/muster).
- * The last name server and the current directory are kept per cluster. */
+/* What `muster` keeps between its runs: small files in $XDG_STATE_HOME/muster, by default
+ * ~/.local/state/muster. The last name server and the current directory are kept per cluster. */
 #ifndef MUSTER_SHELL_STATE_H
 #define MUSTER_SHELL_STATE_H
 
@@ -13,7 +13,7 @@ int state_path(char ret[STATE_PATH_MAX], const char *name);
 
 /* The value kept under `key` in the file `name`; -ERR_NOT_FOUND. Any bytes but NUL may be kept. */
 int state_get(const char *name, const char *key, char ret[STATE_VALUE_MAX]);
-/* NULL forgets it. The file changes in one step; the newest keys are kept, STATE_KEYS_MAX of them. */
+/* NULL forgets it. The file changes in one step and keeps the newest STATE_KEYS_MAX keys. */
 int state_set(const char *name, const char *key, const char *value);
 
 enum { STATE_KEYS_MAX = 32 };

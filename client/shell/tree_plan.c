@@ -191,7 +191,7 @@ int plan_remote(struct plan *plan, struct muster *session, const char *root)
 	for (uint64_t i = 0; rc == 0 && i < plan->count && !plan->stop(plan->context); i++) {
 		if (plan->items[i].directory)
 			rc = remote_directory(plan, session, root, plan->items[i]);
-		/* Somebody removed it meanwhile: then it is simply not part of the tree any more. */
+		/* Removed meanwhile: not part of the tree any more. */
 		if (rc == -ERR_NOT_FOUND && i > 0)
 			rc = 0;
 	}

@@ -219,7 +219,7 @@ static int server_start(struct call *call, const struct up_cluster *cluster, uns
 static void log_last_line(const struct up_cluster *cluster, unsigned int server, char ret[512])
 {
 	char path[STATE_PATH_MAX];
-	char tail[2048];
+	char tail[512];
 	ssize_t got = -1;
 	char *line;
 	int fd = -1;

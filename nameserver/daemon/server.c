@@ -7,11 +7,9 @@
 #include "server_inside.h"
 #include "text.h"
 
-enum {
-	OVERLAY_MAX =
-		32 * 1024 * 1024, /* changes that the view lacks: beyond it nobody is read … */
-	OVERLAY_LOW = 16 * 1024 * 1024, /* … until it is down to this */
-};
+/* Changes that the view lacks lie in memory: beyond the first nobody is read until they are down to
+ * the second. */
+enum { OVERLAY_MAX = 32 * 1024 * 1024, OVERLAY_LOW = 16 * 1024 * 1024 };
 
 /* ---- acting for the core */
 

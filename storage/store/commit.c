@@ -476,6 +476,7 @@ void index_enter(struct store *store, uint64_t chunk, const struct place *place)
 	if (segment)
 		segment->live += record_size(place->length);
 	store->changed = true;
+	store->version++;
 }
 
 void index_leave(struct store *store, uint64_t chunk, const struct place *place)

@@ -247,6 +247,7 @@ void store_abandon(struct store *store)
 	free(store->entries);
 	free(store->removals.list);
 	free(store->move_list);
+	free(store->listing.list);
 	if (store->lock >= 0)
 		disk_close(store->disk, store->lock);
 	free(store);
@@ -374,11 +375,70 @@ int store_quarantine(struct store *store, uint64_t chunk)
 	return 0;
 }
 
+/* Where the first chunk above `after` stands. */
+static size_t listing_seek(const struct listing *listing, uint64_t after)
+{
+	size_t from = 0, to = listing->count;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (listing->list[middle].chunk <= after)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
+static bool listing_serves(const struct store *store, uint64_t after, size_t most)
+{
+	const struct listing *listing = &store->listing;
+
+	return listing->list && listing->version == store->version && after >= listing->after &&
+	       (!listing->more || listing->count - listing_seek(listing, after) >= most);
+}
+
+static int listing_fill(struct store *store, uint64_t after, size_t most)
+{
+	struct listing *listing = &store->listing;
+	size_t room = most > LIST_AHEAD ? most : LIST_AHEAD;
+	int64_t count;
+
+	free(listing->list);
+	*listing = (struct listing){ .after = after, .version = store->version };
+	if (room > store->index.good)
+		room = store->index.good + 1;
+	listing->list = malloc(room * sizeof(*listing->list));
+	count = listing->list ? index_list(&store->index, after, listing->list, room)
+			      : -ERR_NO_MEMORY;
+	if (count < 0)
+		return (int)count;
+	listing->count = (size_t)count;
+	listing->more = listing->count == room;
+	return 0;
+}
+
 size_t store_list(struct store *store, uint64_t after, struct store_listed *ret, size_t most)
 {
-	int64_t count = index_list(&store->index, after, ret, most);
+	struct listing *listing = &store->listing;
+	size_t count = 0;
 
-	return count < 0 ? 0 : (size_t)count;
+	if (!listing_serves(store, after, most) && listing_fill(store, after, most) < 0)
+		return 0;
+	/* Those that were removed since then are passed over. */
+	for (size_t i = listing_seek(listing, after); i < listing->count && count < most; i++)
+		if (store_has(store, listing->list[i].chunk))
+			ret[count++] = listing->list[i];
+	if (count == most)
+		return count;
+	if (listing->more) {
+		listing->version--;
+		return store_list(store, after, ret, most);
+	}
+	free(listing->list);
+	*listing = (struct listing){ 0 };
+	return count;
 }
 
 struct digest store_inventory_digest(const struct store *store)

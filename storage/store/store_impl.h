@@ -21,6 +21,7 @@ enum {
 	BIG_DIRS = 256,
 	BIG_DIR_SHIFT = 10, /* 1024 chunks in a row share a directory, and so its sync */
 	STORE_PATH_MAX = 48,
+	LIST_AHEAD = 32768, /* chunks sorted at once for store_list: 512 KiB */
 	CHECKPOINT_MS = 10 * 60 * 1000,
 	BACK_OFF_MS = 60 * 1000, /* after a chore that found the disk full */
 };
@@ -104,6 +105,15 @@ struct removals {
 	size_t count, capacity;
 };
 
+/* Sorted ids, so that a listing in small pages does not pass over the whole index for each. */
+struct listing {
+	struct store_listed *list;
+	size_t count;
+	uint64_t after;
+	uint64_t version;
+	bool more; /* there are chunks behind the last one */
+};
+
 struct store {
 	struct disk *disk;
 	struct store_identity identity;
@@ -126,6 +136,8 @@ struct store {
 	size_t write_count;
 	struct removals removals;
 	uint8_t big_dirs[BIG_DIRS / 8]; /* known to be durable */
+	struct listing listing;
+	uint64_t version; /* counts additions to the index */
 
 	uint64_t capacity, reserve;
 	uint64_t occupied; /* records, dead ones too, and large files */

@@ -1,0 +1,390 @@
+/* Operations: started, followed, ended. */
+#include "engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "path.h"
+#include "text.h"
+
+/* ---- lives ---- */
+
+struct muster_op *op_alloc(struct muster *session, enum lib_op_kind kind, struct muster_then then)
+{
+	struct muster_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return NULL;
+	op->session = session;
+	op->kind = kind;
+	op->then = then;
+	op->total = MUSTER_UNKNOWN;
+	TAILQ_INSERT_TAIL(&session->ops, op, link);
+	session->running++;
+	return op;
+}
+
+void op_free(struct muster_op *op)
+{
+	source_close(op->session, op);
+	digest_stream_free(op->hash);
+	free(op);
+}
+
+/* Nothing was started: as if it had never been. */
+static int op_undo(struct muster *session, struct muster_op *op, int error)
+{
+	TAILQ_REMOVE(&session->ops, op, link);
+	session->running--;
+	op_free(op);
+	return error;
+}
+
+void op_complete(struct muster *session, struct muster_op *op, int result)
+{
+	channels_forget(session, op);
+	engine_forget(session, op);
+	source_close(session, op);
+	op->core = NULL;
+	op->result = result;
+	TAILQ_REMOVE(&session->ops, op, link);
+	TAILQ_INSERT_TAIL(&session->done, op, link);
+	engine_wake(session);
+}
+
+void op_describe(struct muster *session, struct muster_op *op, const struct id *culprit)
+{
+	char text[ID_TEXT_MAX];
+
+	if (op->result == -ERR_NO_NAMESERVER || op->result == -ERR_TWO_CLUSTERS) {
+		session_describe(session, op->result);
+		memcpy(op->detail, session->detail, sizeof(op->detail));
+	} else if (!id_is_none(culprit) && op->result != -ERR_CANCELLED) {
+		snprintf(op->detail, sizeof(op->detail), "storage server %.8s",
+			 id_format(culprit, text));
+	}
+}
+
+static void put_ended(struct muster_op *op, const struct client_action *action)
+{
+	const struct client_stored *stored = client_op_stored(action->op);
+
+	if (action->error < 0)
+		return;
+	op->put = (struct muster_put_result){
+		.size = stored->size,
+		.inode = stored->commit.inode,
+		.version = stored->commit.version,
+		.copies = stored->commit.copies,
+		.copies_wanted = stored->commit.copies_wanted,
+	};
+	memcpy(op->put.digest, stored->digest.bytes, sizeof(op->put.digest));
+	op_progress(op, stored->size, true);
+}
+
+static void get_ended(struct muster_op *op, const struct client_action *action)
+{
+	entry_convert(client_op_entry(action->op), &op->get.entry);
+	op->get.bytes = op->sink.at;
+	if (action->error == 0)
+		op_progress(op, op->sink.at, true);
+}
+
+void op_ended(struct muster *session, const struct client_action *action)
+{
+	struct muster_op *op = action->user;
+
+	op->result = action->error;
+	if (op->kind == LIB_PUT)
+		put_ended(op, action);
+	else if (op->kind == LIB_GET)
+		get_ended(op, action);
+	else if (action->error == 0 && op->convert)
+		op->convert(op, action->reply);
+	if (action->error < 0)
+		op_describe(session, op, client_op_culprit(action->op));
+	op_complete(session, op, action->error);
+}
+
+int ops_deliver(struct muster *session)
+{
+	struct muster_op *op;
+	int count = 0;
+
+	while ((op = TAILQ_FIRST(&session->done)) != NULL) {
+		TAILQ_REMOVE(&session->done, op, link);
+		if (op->result < 0)
+			memcpy(session->detail, op->detail, sizeof(session->detail));
+		if (op->then.done)
+			op->then.done(op->then.context, op, op->result);
+		session->running--;
+		op_free(op);
+		count++;
+	}
+	return count;
+}
+
+/* ---- cancelling ---- */
+
+void muster_cancel(struct muster_op *op)
+{
+	op->cancelled = -ERR_CANCELLED;
+	op->session->cancels = true;
+	engine_wake(op->session);
+}
+
+static void op_cancel(struct muster *session, struct muster_op *op)
+{
+	if (op->kind == LIB_GET)
+		op->get.bytes = op->sink.at;
+	client_cancel(session->core, op->core, engine_now(), &session->outbox);
+	op_complete(session, op, op->cancelled);
+	engine_act(session);
+}
+
+static struct muster_op *find_cancelled(struct muster *session)
+{
+	struct muster_op *op;
+
+	TAILQ_FOREACH(op, &session->ops, link)
+	{
+		if (session->broken && !op->cancelled)
+			op->cancelled = -ERR_NO_MEMORY;
+		if (op->cancelled)
+			return op;
+	}
+	return NULL;
+}
+
+void ops_cancel_due(struct muster *session)
+{
+	struct muster_op *op;
+
+	if (!session->cancels && !session->broken)
+		return;
+	session->cancels = false;
+	while ((op = find_cancelled(session)) != NULL)
+		op_cancel(session, op);
+}
+
+void op_progress(struct muster_op *op, uint64_t done, bool end)
+{
+	uint64_t now_ms;
+
+	if (!op->progress || op->cancelled)
+		return;
+	now_ms = engine_now();
+	if (!end && now_ms - op->progress_ms < PROGRESS_MS)
+		return;
+	op->progress_ms = now_ms;
+	if (op->progress(op->progress_context, done, op->total) != 0 && !end)
+		muster_cancel(op);
+}
+
+/* ---- starting ---- */
+
+int path_from(const char *path, struct slice *ret)
+{
+	if (!path)
+		return -ERR_USAGE;
+	*ret = slice_of(path);
+	return path_check(*ret);
+}
+
+static int op_started(struct muster *session, struct muster_op *op, struct client_op *core,
+		      int error)
+{
+	if (!core)
+		return op_undo(session, op, error);
+	op->core = core;
+	engine_act(session);
+	engine_wake(session);
+	return 0;
+}
+
+static struct client_start start_of(struct muster *session, struct muster_op *op)
+{
+	return (struct client_start){ engine_now(), op, &session->outbox };
+}
+
+int op_start_simple(struct muster *session, struct muster_op *op, unsigned int code, void *body)
+{
+	struct client_start start = start_of(session, op);
+	struct client_op *core;
+	int error = 0;
+
+	core = client_request(session->core, &start, code, body, &error);
+	return op_started(session, op, core, error);
+}
+
+static int put_prepare(struct muster_op *op, const struct muster_put_args *args)
+{
+	int rc = source_open(&op->source, &args->source, &op->total);
+
+	if (rc < 0)
+		return rc;
+	op->progress = args->progress;
+	op->progress_context = args->progress_context;
+	if (op->total <= COPY_MAX && op->source.file)
+		return 0;
+	op->hash = digest_stream_new();
+	return op->hash ? 0 : -ERR_NO_MEMORY;
+}
+
+int muster_start_put(struct muster *session, const struct muster_put_args *args,
+		     struct muster_then then, struct muster_op **ret)
+{
+	struct client_put put = { .copies = (uint8_t)args->copies,
+				  .replace = args->flags & MUSTER_REPLACE };
+	struct muster_op *op;
+	struct client_start start;
+	struct client_op *core;
+	int rc = path_from(args->path, &put.path);
+
+	if (rc == 0 && args->copies > COPIES_MAX)
+		rc = -ERR_USAGE;
+	if (rc < 0)
+		return rc;
+	op = op_alloc(session, LIB_PUT, then);
+	if (!op)
+		return -ERR_NO_MEMORY;
+	rc = put_prepare(op, args);
+	if (rc < 0)
+		return op_undo(session, op, rc);
+	put.size = op->total;
+	put.rewindable = source_is_rewindable(&op->source);
+	if (ret)
+		*ret = op;
+	start = start_of(session, op);
+	core = client_put(session->core, &start, &put, &rc);
+	return op_started(session, op, core, rc);
+}
+
+int muster_start_get(struct muster *session, const struct muster_get_args *args,
+		     struct muster_then then, struct muster_op **ret)
+{
+	struct client_get get = { .offset = args->offset, .length = args->length };
+	struct muster_op *op;
+	struct client_start start;
+	struct client_op *core;
+	int rc = path_from(args->path, &get.path);
+
+	if (rc < 0)
+		return rc;
+	op = op_alloc(session, LIB_GET, then);
+	if (!op)
+		return -ERR_NO_MEMORY;
+	sink_open(&op->sink, &args->sink);
+	get.most = args->sink.data && !args->sink.write ? args->sink.size : UINT64_MAX;
+	op->progress = args->progress;
+	op->progress_context = args->progress_context;
+	if (ret)
+		*ret = op;
+	start = start_of(session, op);
+	core = client_get(session->core, &start, &get, &rc);
+	return op_started(session, op, core, rc);
+}
+
+static void convert_stat(struct muster_op *op, const void *reply)
+{
+	entry_convert(&((const struct stat_reply *)reply)->entry, &op->entry);
+}
+
+static void convert_remove(struct muster_op *op, const void *reply)
+{
+	const struct remove_reply *removed = reply;
+
+	op->removed = (struct muster_removed){ removed->removed, removed->bytes };
+}
+
+struct simple {
+	unsigned int code;
+	void *body;
+	convert_fn *convert;
+	struct muster_then then;
+};
+
+static int start_simple(struct muster *session, const struct simple *simple, struct muster_op **ret)
+{
+	struct muster_op *op = op_alloc(session, LIB_SIMPLE, simple->then);
+
+	if (!op)
+		return -ERR_NO_MEMORY;
+	op->code = simple->code;
+	op->convert = simple->convert;
+	if (ret)
+		*ret = op;
+	return op_start_simple(session, op, simple->code, simple->body);
+}
+
+int muster_start_stat(struct muster *session, const char *path, struct muster_then then,
+		      struct muster_op **ret)
+{
+	struct stat_request stat = { 0 };
+	int rc = path_from(path, &stat.path);
+
+	return rc < 0 ? rc :
+			start_simple(session, &(struct simple){ MSG_stat, &stat, convert_stat, then },
+				     ret);
+}
+
+int muster_start_mkdir(struct muster *session, const char *path, unsigned int flags,
+		       struct muster_then then, struct muster_op **ret)
+{
+	struct mkdir_request mkdir = { .flags = flags & MUSTER_PARENTS ? MKDIR_PARENTS : 0 };
+	int rc = path_from(path, &mkdir.path);
+
+	return rc < 0 ? rc :
+			start_simple(session, &(struct simple){ MSG_mkdir, &mkdir, NULL, then }, ret);
+}
+
+int muster_start_remove(struct muster *session, const char *path, unsigned int flags,
+			struct muster_then then, struct muster_op **ret)
+{
+	struct remove_request remove = { .flags = flags & MUSTER_TREE ? REMOVE_TREE : 0 };
+	int rc = path_from(path, &remove.path);
+
+	return rc < 0 ? rc :
+			start_simple(session,
+				     &(struct simple){ MSG_remove, &remove, convert_remove, then },
+				     ret);
+}
+
+int muster_start_create(struct muster *session, const char *path, struct muster_then then,
+			struct muster_op **ret)
+{
+	struct create_request create = { 0 };
+	int rc = path_from(path, &create.path);
+
+	return rc < 0 ? rc :
+			start_simple(session, &(struct simple){ MSG_create, &create, NULL, then },
+				     ret);
+}
+
+/* ---- results ---- */
+
+const struct muster_put_result *muster_op_put(const struct muster_op *op)
+{
+	return op->kind == LIB_PUT ? &op->put : NULL;
+}
+
+const struct muster_get_result *muster_op_get(const struct muster_op *op)
+{
+	return op->kind == LIB_GET ? &op->get : NULL;
+}
+
+const struct muster_entry *muster_op_stat(const struct muster_op *op)
+{
+	return op->code == MSG_stat ? &op->entry : NULL;
+}
+
+const struct muster_removed *muster_op_removed(const struct muster_op *op)
+{
+	return op->code == MSG_remove ? &op->removed : NULL;
+}
+
+const char *muster_op_detail(const struct muster_op *op)
+{
+	return op->detail;
+}
