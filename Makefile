@@ -191,7 +191,7 @@ quoted = '$(subst ','\'',$(1))'
 
 folder_of = $(patsubst %/,%,$(dir $(1)))
 
-# -iquote and not -I: <limits.h> shall never find protocol/limits.h.
+# -iquote and not -I: a header of ours shall never stand in for one of the system.
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -206,11 +206,31 @@ $(call library,$(1)): $(call object,$(call parts,$(1))) $(1)
 endef
 $(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
 
+# Cores know nothing of each other and may use the same names inside. Where all are linked together,
+# each is one object that shows its interface only.
+ALL_CORES := simulation
+SHOWS.nameserver/core := nameserver_* ns_outbox_*
+SHOWS.storage/core    := storage_*
+SHOWS.client/core     := client_*
+CORES := $(filter %/core,$(PRESENT))
+closed = $(BUILD)/lib/$(subst /,-,$(1)).o
+linked = $(if $(filter $(ALL_CORES),$(1)),$(if $(filter $(CORES),$(2)),$(call closed,$(2)),\
+	$(if $(filter %/daemon %/lib %/shell %/transport,$(2)),,$(call library,$(2)))),$(call library,$(2)))
+
+define closed_rule
+$(call closed,$(1)): $(call object,$(call parts,$(1))) $(1)
+	$$(call say,LD,$$(@F))
+	@mkdir -p $$(@D)
+	$$(Q)ld -r $$(filter %.o,$$^) -o $$@.all
+	$$(Q)objcopy -w $(foreach s,$(SHOWS.$(1)),'--keep-global-symbol=$(s)') $$@.all $$@ && rm $$@.all
+endef
+$(foreach d,$(CORES),$(eval $(call closed_rule,$(d))))
+
 # A program gets its own folder's library and those of the layers that folder sees, and they see.
 seen = $(sort $(1) $(foreach d,$(1),$(SEES.$(d)) $(foreach e,$(SEES.$(d)),$(SEES.$(e)))))
 define program_rule
 $(BUILD)/$(1): $(call object,$(call main_of,$(1))) \
-		$(foreach d,$(filter $(call seen,$(FOLDER.$(1))),$(PRESENT) $(TEST_PRESENT)),$(call library,$(d)))
+		$(foreach d,$(filter $(call seen,$(FOLDER.$(1))),$(PRESENT) $(TEST_PRESENT)),$(call linked,$(1),$(d)))
 	$$(call say,LD,$(1))
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) -pie $$(filter %.o,$$^) $$(call group,$$(filter %.a,$$^)) \
 		$$(PKG_LIBS) -o $$@

@@ -2,14 +2,74 @@
 #include "error.h"
 #include "hash.h"
 
-enum { MAGIC_SIZE = 4, COVERED = 8 }; /* the checksum and the hash begin there */
+enum { MAGIC_SIZE = 4, CHECKED_FROM = 8, HASHED_FROM = 16 };
 
-static const char magic[MAGIC_SIZE] = { 'M', 'J', 'B', '1' };
+static const char magic[MAGIC_SIZE] = { 'M', 'J', 'B', '2' };
+
+static struct digest hash_of(const uint8_t *batch, const struct batch_head *head)
+{
+	return digest_of(batch + HASHED_FROM, BATCH_HEADER_SIZE - HASHED_FROM + head->shared.size);
+}
+
+/* ---- sealing ---- */
+
+/* Takes the first change off `rest`, in its encoded form; false at the end. */
+static bool encoded_next(struct slice *rest, struct slice *ret, bool *ret_local)
+{
+	const uint8_t *start = rest->data;
+	struct change change;
+
+	if (change_next(rest, &change) != 1)
+		return false;
+	*ret = (struct slice){ start, (size_t)(rest->data - start) };
+	*ret_local = change.key.data[0] == KEY_LOCAL;
+	return true;
+}
+
+static void sections_measure(struct slice changes, struct batch_head *ret)
+{
+	struct slice change;
+	bool local;
+
+	ret->shared = ret->local = (struct batch_section){ 0 };
+	while (encoded_next(&changes, &change, &local)) {
+		struct batch_section *section = local ? &ret->local : &ret->shared;
+
+		section->count++;
+		section->size += (uint32_t)change.size;
+	}
+}
+
+static void sections_write(struct slice changes, const struct batch_head *head, uint8_t *ret)
+{
+	uint8_t *ends[] = { ret, ret + head->shared.size };
+	struct slice change;
+	bool local;
+
+	while (encoded_next(&changes, &change, &local)) {
+		memcpy(ends[local], change.data, change.size);
+		ends[local] += change.size;
+	}
+}
+
+static void head_write(const struct batch_head *head, uint8_t *ret)
+{
+	memcpy(ret, magic, MAGIC_SIZE);
+	put_u32(ret + 8, head->local.count);
+	put_u32(ret + 12, head->local.size);
+	put_u64(ret + 16, head->epoch);
+	put_u64(ret + 24, head->sequence);
+	memcpy(ret + 32, head->previous.bytes, DIGEST_SIZE);
+	put_u32(ret + 48, head->shared.count);
+	put_u32(ret + 52, head->shared.size);
+}
 
 int batch_seal(struct kv *kv, const struct batch_head *head, struct buffer *ret,
 	       struct digest *ret_hash)
 {
-	size_t size = BATCH_HEADER_SIZE + kv->batch.size;
+	const struct slice changes = { kv->batch.data, kv->batch.size };
+	size_t size = BATCH_HEADER_SIZE + changes.size;
+	struct batch_head sealed = *head;
 	int count = (int)kv->batch_count;
 	uint8_t *at;
 
@@ -18,27 +78,27 @@ int batch_seal(struct kv *kv, const struct batch_head *head, struct buffer *ret,
 	at = buffer_extend(ret, size);
 	if (!at)
 		return ret->error;
-	memcpy(at, magic, MAGIC_SIZE);
-	put_u64(at + 8, head->epoch);
-	put_u64(at + 16, head->sequence);
-	memcpy(at + 24, head->previous.bytes, DIGEST_SIZE);
-	put_u32(at + 40, kv->batch_count);
-	put_u32(at + 44, (uint32_t)kv->batch.size);
-	memcpy(at + BATCH_HEADER_SIZE, kv->batch.data, kv->batch.size);
-	put_u32(at + 4, crc32c(at + COVERED, size - COVERED));
-	*ret_hash = digest_of(at + COVERED, size - COVERED);
+	sections_measure(changes, &sealed);
+	head_write(&sealed, at);
+	sections_write(changes, &sealed, at + BATCH_HEADER_SIZE);
+	put_u32(at + MAGIC_SIZE, crc32c(at + CHECKED_FROM, size - CHECKED_FROM));
+	*ret_hash = hash_of(at, &sealed);
 	buffer_clear(&kv->batch);
 	kv->batch_count = 0;
 	return count;
 }
 
+/* ---- reading ---- */
+
 static void head_read(const uint8_t *at, struct batch_head *ret)
 {
-	ret->epoch = get_u64(at + 8);
-	ret->sequence = get_u64(at + 16);
-	memcpy(ret->previous.bytes, at + 24, DIGEST_SIZE);
-	ret->count = get_u32(at + 40);
-	ret->size = get_u32(at + 44);
+	ret->local.count = get_u32(at + 8);
+	ret->local.size = get_u32(at + 12);
+	ret->epoch = get_u64(at + 16);
+	ret->sequence = get_u64(at + 24);
+	memcpy(ret->previous.bytes, at + 32, DIGEST_SIZE);
+	ret->shared.count = get_u32(at + 48);
+	ret->shared.size = get_u32(at + 52);
 }
 
 int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_changes,
@@ -52,15 +112,16 @@ int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_chan
 	if (data.size < BATCH_HEADER_SIZE)
 		return 0;
 	head_read(data.data, ret);
-	if (ret->size > BATCH_SIZE_MAX - BATCH_HEADER_SIZE)
+	size = (size_t)BATCH_HEADER_SIZE + ret->shared.size + ret->local.size;
+	if (size > BATCH_SIZE_MAX)
 		return -ERR_CORRUPT;
-	size = BATCH_HEADER_SIZE + ret->size;
 	if (data.size < size)
 		return 0;
-	if (get_u32(data.data + MAGIC_SIZE) != crc32c(data.data + COVERED, size - COVERED))
+	if (get_u32(data.data + MAGIC_SIZE) !=
+	    crc32c(data.data + CHECKED_FROM, size - CHECKED_FROM))
 		return -ERR_CORRUPT;
-	*ret_hash = digest_of(data.data + COVERED, size - COVERED);
-	*ret_changes = (struct slice){ data.data + BATCH_HEADER_SIZE, ret->size };
+	*ret_hash = hash_of(data.data, ret);
+	*ret_changes = (struct slice){ data.data + BATCH_HEADER_SIZE, size - BATCH_HEADER_SIZE };
 	*ret_size = size;
 	return 1;
 }

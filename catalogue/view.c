@@ -338,7 +338,7 @@ int view_replay(struct view *view, const struct batch_head *head, struct slice c
 		return rc;
 	}
 	view->replay_sequence = head->sequence;
-	view->replay_changes += head->count;
+	view->replay_changes += head->shared.count + head->local.count;
 	return view->replay_changes < REPLAY_CHANGES ? 0 : replay_commit(view);
 }
 

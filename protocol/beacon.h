@@ -16,7 +16,7 @@
 
 #include "bytes.h"
 #include "hash.h"
-#include "limits.h"
+#include "bounds.h"
 #include "message.h"
 
 enum { BEACON_SIZE = 128 };

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "bytes.h"
-#include "limits.h"
+#include "bounds.h"
 
 enum frame_flags {
 	FRAME_LAST = 1 << 0,     /* DATA: the last of the transfer */

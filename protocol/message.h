@@ -7,7 +7,7 @@
 #define MUSTER_PROTOCOL_MESSAGE_H
 
 #include "bytes.h"
-#include "limits.h"
+#include "bounds.h"
 
 enum message_code {
 #define MESSAGE(code, name, to, flags, text) MSG_##name = (code),

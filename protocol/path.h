@@ -5,7 +5,7 @@
 
 #include "buffer.h"
 #include "bytes.h"
-#include "limits.h"
+#include "bounds.h"
 
 /* What a server accepts: "/" or "/a/b": absolute, no empty, "." or ".." component, within the
  * limits. -ERR_BAD_NAME, -ERR_NAME_TOO_LONG. */

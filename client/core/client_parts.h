@@ -24,6 +24,7 @@ enum parts_limits {
 	LINK_MS = 3000,          /* to get a data connection */
 	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
 	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
+	DOUBT_MS = 5 * 1000,     /* by then the name server knows too */
 	DIAL_AFTER_MS = 20,      /* for the name server to tell a storage server by itself */
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
@@ -153,6 +154,7 @@ struct node {
 	unsigned int endpoint_count;
 	enum way way;
 	uint64_t way_until_ms;
+	uint64_t doubt_until_ms; /* it failed a moment ago: others first */
 	uint8_t told; /* lanes that the name server has ordered by itself, in this session: bits */
 	struct data_link links[2];
 	UT_hash_handle hh;
@@ -169,6 +171,7 @@ struct connection {
 };
 
 struct node *node_learn(struct client *client, const struct node_address *address);
+bool node_is_doubtful(const struct client *client, const struct node *node);
 struct node *node_find(struct client *client, const struct id *id);
 /* The link if it can be used now; else NULL, and the waiter is called when it can. */
 struct data_link *link_use(struct client *client, struct node *node, uint8_t lane,

@@ -201,21 +201,29 @@ void part_link_ready(struct client *client, struct part *part)
 	part_try(client, part);
 }
 
-/* The next holder that has not been tried for this chunk; false: none is left. */
-static bool part_choose(struct part *part)
+/* The next holder that has not been tried for this chunk, those in doubt last; false: none is left. */
+static bool part_choose(const struct client *client, struct part *part)
 {
 	const struct located *located = located_find(&part->op->get, part->chunk);
+	int chosen = -1;
 
 	for (unsigned int i = 0; located && i < located->count; i++) {
 		if (part->tried & 1u << i)
 			continue;
-		part->at = located->holders[i];
-		part->chunk_id = located->chunk;
-		part->chunk_length = located->length;
-		part->tried |= 1u << i;
-		return true;
+		if (chosen < 0)
+			chosen = (int)i;
+		if (node_is_doubtful(client, located->holders[i].node))
+			continue;
+		chosen = (int)i;
+		break;
 	}
-	return false;
+	if (chosen < 0)
+		return false;
+	part->at = located->holders[chosen];
+	part->chunk_id = located->chunk;
+	part->chunk_length = located->length;
+	part->tried |= 1u << chosen;
+	return true;
 }
 
 /* All holders have been tried. The name server may know others by now, and has fresh tickets. */
@@ -235,7 +243,7 @@ static void part_exhausted(struct client *client, struct part *part)
 
 static void part_next(struct client *client, struct part *part)
 {
-	if (part_choose(part))
+	if (part_choose(client, part))
 		part_try(client, part);
 	else
 		part_exhausted(client, part);

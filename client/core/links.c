@@ -49,6 +49,11 @@ struct node *node_learn(struct client *client, const struct node_address *addres
 	return node;
 }
 
+bool node_is_doubtful(const struct client *client, const struct node *node)
+{
+	return client->now_ms < node->doubt_until_ms;
+}
+
 /* ---- connections ---- */
 
 static struct connection *connection_find(struct client *client, uint64_t handle)
@@ -198,6 +203,7 @@ static void link_ready(struct client *client, struct data_link *link, struct con
 	link->moved_ms = client->now_ms;
 	link->node->way = link->passive ? WAY_PASSIVE : WAY_ACTIVE;
 	link->node->way_until_ms = client->now_ms + WAY_MS;
+	link->node->doubt_until_ms = 0;
 	close_dials(client, link);
 	while (link->state == LINK_READY && (waiter = TAILQ_FIRST(&link->waiters)) != NULL) {
 		link_unwait(link, waiter);
@@ -256,6 +262,7 @@ void link_fail(struct client *client, struct data_link *link)
 	link->state = LINK_NONE;
 	link->doomed = false;
 	link->node->way = WAY_UNKNOWN;
+	link->node->doubt_until_ms = client->now_ms + DOUBT_MS;
 	fail_users(client, link);
 	fail_waiters(client, link);
 }

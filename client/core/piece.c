@@ -108,8 +108,23 @@ static void piece_settle(struct client *client, struct piece *piece)
 	put_piece_done(client, piece);
 }
 
+/* Who failed a moment ago goes to the end of the chain: nobody waits behind it. */
+static void hops_order(const struct client *client, struct chunk_place *place)
+{
+	for (unsigned int i = 0; i + 1 < place->count; i++) {
+		struct holder_at first = place->holders[0];
+
+		if (!node_is_doubtful(client, first.node))
+			return;
+		memmove(&place->holders[0], &place->holders[1],
+			(place->count - 1) * sizeof(place->holders[0]));
+		place->holders[place->count - 1] = first;
+	}
+}
+
 void piece_start(struct client *client, struct piece *piece)
 {
+	hops_order(client, &piece->place);
 	piece->waiter.kind = WAITER_PIECE;
 	piece->waiter.queued = false;
 	piece->read = false;

@@ -8,7 +8,10 @@
 
 #include "error.h"
 
-enum { RECEIVE_MOST = 8 * 1024 * 1024 /* then others have their turn */ };
+enum {
+	RECEIVE_MOST = 8 * 1024 * 1024, /* then others have their turn */
+	DATA_REPLY = MSG_data | 0x8000,
+};
 
 /* ---- transfers ---- */
 
@@ -252,6 +255,16 @@ static void forget_refused(struct muster *session, struct channel *channel,
 		transfer_free(session, channel, transfer);
 }
 
+/* The protocol part knows DATA as a request only; as a reply it has the same layout and limits. */
+static int data_header_decode(const uint8_t *data, struct frame_header *ret)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+
+	memcpy(header, data, sizeof(header));
+	put_u16(header, MSG_data);
+	return frame_header_decode(header, ret);
+}
+
 static int64_t frame_take(struct muster *session, struct channel *channel, const uint8_t *data,
 			  size_t size)
 {
@@ -261,11 +274,10 @@ static int64_t frame_take(struct muster *session, struct channel *channel, const
 
 	if (size < FRAME_HEADER_SIZE)
 		return 0;
-	rc = frame_header_decode(data, &header);
-	if (rc < 0)
-		return rc;
-	if (header.type == MSG_data && header.reply)
-		return data_begin(session, channel, &header, data, size);
+	if (get_u16(data) == DATA_REPLY) {
+		rc = data_header_decode(data, &header);
+		return rc < 0 ? rc : data_begin(session, channel, &header, data, size);
+	}
 	rc = frame_next(data, size, &header, &frame_size);
 	if (rc <= 0)
 		return rc;

@@ -423,7 +423,6 @@ static int get_to(struct call *call, const char *path, const char *local, const 
 static int get_one(struct call *call, const char *text, const struct range *range)
 {
 	const char *local = call->arguments[call->count - 1];
-	bool slash = *local && local[strlen(local) - 1] == '/';
 	bool directory = local_is_directory(local);
 	char path[REMOTE_PATH_MAX];
 	char target[4096];
@@ -433,13 +432,24 @@ static int get_one(struct call *call, const char *text, const struct range *rang
 		return status;
 	if (strcmp(local, "-") == 0)
 		return get_stdout(call, path, range);
-	if (!directory && (call->count > 2 || (slash && !call->options[CALL_TREE])))
-		return call_fail(call, local, -ERR_NOT_DIR, NULL);
 	if (!directory || !*remote_name(path))
 		return get_to(call, path, local, range);
 	if (local_join(target, local, remote_name(path)) < 0)
 		return call_fail(call, local, -ERR_NAME_TOO_LONG, NULL);
 	return get_to(call, path, target, range);
+}
+
+/* Several files, or a name that ends in '/', need a directory to go into. */
+static int get_check(const struct call *call)
+{
+	const char *local = call->arguments[call->count - 1];
+	bool slash = *local && local[strlen(local) - 1] == '/';
+
+	if (strcmp(local, "-") == 0 || local_is_directory(local))
+		return STATUS_DONE;
+	if (call->count > 2 || (slash && !call->options[CALL_TREE]))
+		return call_fail(call, local, -ERR_NOT_DIR, NULL);
+	return STATUS_DONE;
 }
 
 int command_get(struct call *call)
@@ -449,6 +459,8 @@ int command_get(struct call *call)
 
 	if (status == STATUS_DONE && call->options[CALL_RANGE] && call->options[CALL_TREE])
 		status = call_usage(call, "--range is for one file, not for trees");
+	if (status == STATUS_DONE)
+		status = get_check(call);
 	if (status == STATUS_DONE)
 		status = call_session(call);
 	if (status != STATUS_DONE)

@@ -105,7 +105,7 @@ int shell_connect(struct shell *shell)
 	}
 	if (rc == 0)
 		rc = muster_connect(shell->session);
-	if (rc == 0)
+	if (rc == 0 && !shell->preferences.nameserver)
 		nameserver_remember(shell, remembered);
 	return rc;
 }

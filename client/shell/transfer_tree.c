@@ -393,7 +393,7 @@ static int summary_print(struct tree *tree, const char *did)
 		return STATUS_DONE;
 	printf("%s ", did);
 	name_print(stdout, tree->remote);
-	printf(": %llu file%s, %s in %.1f s (%s)", (unsigned long long)tree->files,
+	printf(": %llu file%s, %s in %.2f s (%s)", (unsigned long long)tree->files,
 	       plural(tree->files), size_format(tree->bytes, size), (double)elapsed / 1000,
 	       rate_format(tree->bytes, elapsed, rate));
 	if (tree->root < 0 && tree->copies_wanted)

@@ -250,7 +250,7 @@ static int died_report(struct call *call, const struct up_cluster *cluster, unsi
 	log_last_line(cluster, server, line);
 	if (up_path(cluster, server, "log", path) < 0)
 		path[0] = '\0';
-	return call_fail(call, path, -ERR_CONNECTION, *line ? line : "the server ended at once");
+	return call_fail(call, path, -ERR_UNAVAILABLE, *line ? line : "the server ended at once");
 }
 
 /* Reaps what an interactive shell started; says whether all servers still run. */

@@ -11,8 +11,8 @@ int node_list_init(struct nameserver *ns, struct node_list *list, const struct c
 	return list->nodes && list->numbers ? 0 : -ERR_NO_MEMORY;
 }
 
-/* A server on our own machine may have reached us through loopback; a client elsewhere then finds it
- * where it found us. */
+/* A server on our own machine may have reached us through loopback; a client elsewhere then finds
+ * it where it found us. */
 unsigned int client_endpoints(const struct client *client, const struct member *member,
 			      struct endpoint ret[ENDPOINTS_MAX])
 {

@@ -186,6 +186,9 @@ int on_put_commit(struct nameserver *ns, struct session *from,
 		.copies = commit.durable,
 		.copies_wanted = commit.copies,
 	};
+	ns_event(ns, LOG_DEBUG, "put_committed", "inode=%llu size=%llu chunks=%u copies=%u/%u",
+		 (unsigned long long)inode.id, (unsigned long long)inode.size, inode.chunks,
+		 commit.durable, commit.copies);
 	if (commit.durable < commit.copies)
 		sweep_request(ns);
 	ns->garbage = ns->garbage || inode.version > 1;

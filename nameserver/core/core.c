@@ -235,7 +235,7 @@ uint64_t uptime_ms(const struct nameserver *ns)
 
 enum { UPTIME_WITH_BATCH_MS = 10 * 1000, UPTIME_ALONE_MS = 10 * 60 * 1000 };
 
-/* The running time goes into the catalogue now and then, at best with a batch that leaves anyway. */
+/* The running time goes into the catalogue now and then, at best with a batch that leaves. */
 static void uptime_save(struct nameserver *ns)
 {
 	uint64_t age = uptime_ms(ns) - ns->uptime_saved_ms;
@@ -344,9 +344,25 @@ static void on_event(struct nameserver *ns, const struct ns_event *event)
 	}
 }
 
+enum { PAUSE_MS = 1000 };
+
+/* Ticks come when they are due, unless this process stood still: heartbeats then wait unread, and
+ * nobody else is to blame for the silence. */
+static void excuse_pause(struct nameserver *ns, uint64_t now_ms)
+{
+	uint64_t due;
+
+	if (now_ms - ns->now_ms < PAUSE_MS)
+		return;
+	due = nameserver_deadline(ns);
+	if (due < now_ms && now_ms - due >= PAUSE_MS)
+		members_excuse(ns, now_ms - due);
+}
+
 void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox)
 {
 	assert(event->now_ms >= ns->now_ms);
+	excuse_pause(ns, event->now_ms);
 	ns->now_ms = event->now_ms;
 	ns->wall_ms = event->wall_ms;
 	ns->outbox = outbox;
@@ -420,6 +436,7 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	ns->prng.state = config->seed;
 	ns->next_port = ns->config.client_port_first;
 	ns->garbage = true;
+	ns->sweep.again = true;
 	ns->next_beacon_ms = now_ms;
 	ns->results_ms = now_ms + CLIENT_FORGET_MS;
 	TAILQ_INIT(&ns->strangers);

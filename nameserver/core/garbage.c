@@ -1,4 +1,4 @@
-/* What goes: chunks that no file has any more, chunks that nobody ever had, old recorded answers. */
+/* What goes: chunks that no file has any more, chunks that none ever had, old recorded answers. */
 #include "ns_state.h"
 
 enum {

@@ -201,6 +201,14 @@ void members_tick(struct nameserver *ns)
 	}
 }
 
+void members_excuse(struct nameserver *ns, uint64_t ms)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		if (ns->sorted[i]->session)
+			ns->sorted[i]->heard_ms += ms;
+	}
+}
+
 uint64_t members_deadline(const struct nameserver *ns)
 {
 	uint64_t at = UINT64_MAX;

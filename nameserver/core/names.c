@@ -82,7 +82,9 @@ int on_set_copies(struct nameserver *ns, struct session *from,
 		rc = catalogue_set_copies(ns->kv, request->path, request->copies, &inode);
 	if (rc == 0)
 		rc = file_copies(ns, &inode, inode.chunks, &held);
+	if (rc < 0)
+		return rc;
 	reply->copies = held;
 	sweep_request(ns);
-	return rc;
+	return 0;
 }

@@ -9,11 +9,16 @@
  *     at nameserver_deadline(): an event NS_TICK
  *
  * The glue acts on the outbox after *every* call that was given one and before the next, in order,
- * then clears it. Nothing in an event is kept after the step, nothing in the outbox points elsewhere.
+ * then clears it. Nothing in an event is kept after the step; what is in the outbox is copied.
  *
  * Answers are held back by the core itself until all that they may rest on is durable: every reply
  * (also to a pure question, also a refusal) waits for the newest batch sealed up to the end of its
- * turn. So the glue sends what it is told at once and otherwise only reports NS_DURABLE. */
+ * turn. So the glue sends what it is told at once and otherwise only reports NS_DURABLE.
+ *
+ * Figures in answers: `copies` counts the copies on servers that are online or suspect, exactly in
+ * STAT and OPEN, over the first 64 chunks of each file in LIST. STATUS gets its `under_copied` and
+ * `lost` from a walk over all chunks in the background (50 000 a second, at most every half second), which
+ * starts again whenever servers or places change: it lags behind by one such walk. */
 #ifndef MUSTER_NAMESERVER_H
 #define MUSTER_NAMESERVER_H
 
@@ -34,7 +39,7 @@ enum {
 	UNKNOWN_GRACE_MS = 10 * 60 * 1000, /* uptime before unknown chunks are deleted */
 };
 
-/* Zero means the default of protocol/limits.h (or above) for every number but the first block. */
+/* Zero means the default of protocol/bounds.h (or above) for every number but the first block. */
 struct nameserver_config {
 	struct id self;      /* this server's id */
 	struct id machine;   /* see HELLO */
@@ -63,16 +68,16 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 void nameserver_free(struct nameserver *ns); /* NULL-safe */
 
 enum ns_event_kind {
-	NS_OPENED, /* accepted: conn, peer, local */
-	NS_FRAME,  /* a whole frame: conn, header, body */
-	NS_CLOSED, /* conn, by the other side or an error */
-	NS_MALFORMED, /* conn; header: what could be read of it, or NULL. The core answers and closes. */
+	NS_OPENED,    /* accepted: conn, peer, local */
+	NS_FRAME,     /* a whole frame: conn, header, body */
+	NS_CLOSED,    /* conn, by the other side or an error */
+	NS_MALFORMED, /* conn; header: what could be read, or NULL. The core answers and closes. */
 	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
 	NS_DURABLE, /* all batches up to `sequence` are durable */
 	NS_TICK,
 };
 
-/* now_ms: monotonic, any origin, never goes back. conn: chosen by the glue, never 0, never reused. */
+/* now_ms: monotonic, any origin, never goes back. conn: chosen by the glue, not 0, never reused. */
 struct ns_event {
 	enum ns_event_kind kind;
 	uint64_t now_ms;
@@ -88,11 +93,11 @@ struct ns_event {
 enum ns_action_kind {
 	NS_SEND,   /* conn, bytes: whole frames */
 	NS_CLOSE,  /* conn, after what was sent before; no NS_CLOSED follows */
-	NS_COMMIT, /* bytes: one batch (catalogue/batch.h) with number `sequence`: view_sealed() now,
-		    * make it durable, report NS_DURABLE */
+	NS_COMMIT, /* bytes: one batch (catalogue/batch.h) with number `sequence`:
+		    * view_sealed() now, make it durable, report NS_DURABLE */
 	NS_BEACON, /* bytes: one datagram to broadcast */
 	NS_EVENT,  /* level, event, bytes: "key=value …" for the log, not terminated */
-	NS_FAILED, /* the kv or memory failed halfway through a change: commit no more, stop, recover */
+	NS_FAILED, /* the kv or memory failed halfway through a change: stop and recover */
 };
 
 struct ns_action {

@@ -272,6 +272,7 @@ void clients_untell(struct nameserver *ns, const struct member *member);
 int members_load(struct nameserver *ns);
 void members_free(struct nameserver *ns);
 void members_tick(struct nameserver *ns);
+void members_excuse(struct nameserver *ns, uint64_t ms); /* of silence that is our own fault */
 uint64_t members_deadline(const struct nameserver *ns);
 struct member *member_find(const struct nameserver *ns, const struct id *node);
 struct member *member_by_number(const struct nameserver *ns, uint16_t number);

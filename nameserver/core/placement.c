@@ -1,8 +1,9 @@
 /* Which servers get a new chunk. Copies go to different zones, then different machines, then
  * different servers. Within such a class the server with the least *pressure* is next: each choice
  * adds to it what the chunk costs there, its length over the room left. So servers fill evenly in
- * proportion to their room, and a busy one is passed over for a while (stride scheduling, Waldspurger
- * 1995). The head of the chain, which takes the client's bytes, is shared out by the same rule. */
+ * proportion to their room, and a busy one is passed over for a while (stride scheduling,
+ * Waldspurger 1995). The head of the chain, which takes the client's bytes, is shared out by the
+ * same rule. */
 #include "ns_state.h"
 
 /* A small chunk costs as much as this one: it is a write and a place all the same. */

@@ -17,12 +17,16 @@ static void turn_away(struct nameserver *ns, uint64_t conn)
 		action->conn = conn;
 }
 
+/* When all places are taken, the stranger who has waited longest makes room. */
 void session_opened(struct nameserver *ns, const struct ns_event *event)
 {
-	struct session *session = NULL;
+	struct session *session, *oldest = TAILQ_FIRST(&ns->strangers);
 
-	if (HASH_COUNT(ns->sessions) < SESSIONS_MAX)
-		session = calloc(1, sizeof(*session));
+	if (HASH_COUNT(ns->sessions) >= SESSIONS_MAX && oldest) {
+		turn_away(ns, oldest->conn);
+		session_gone(ns, oldest);
+	}
+	session = HASH_COUNT(ns->sessions) < SESSIONS_MAX ? calloc(1, sizeof(*session)) : NULL;
 	if (!session) {
 		turn_away(ns, event->conn);
 		return;

@@ -1,6 +1,6 @@
-/* A walk over all chunks, in small steps, whenever the places or the members have changed. It counts
- * the chunks that have too few copies up, and takes those places away from members whose complete
- * inventory did not name the chunk. What changes while it runs makes it run once more.
+/* A walk over all chunks, in small steps, whenever the places or the members have changed. It
+ * counts the chunks that have too few copies up, and takes those places away from members whose
+ * complete inventory did not name the chunk. What changes while it runs makes it run once more.
  *
  * Chunks of removed files count until the collector has freed them. */
 #include "ns_state.h"

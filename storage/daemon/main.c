@@ -15,8 +15,9 @@ int main(int argc, char *argv[])
 {
 	struct settings settings = { 0 };
 	char message[MESSAGE_SIZE_MAX] = "";
-	int rc = settings_parse(&settings, argv + (argc > 0), message);
+	int rc = settings_parse(&settings, argv, message);
 
+	(void)argc;
 	if (rc == -ERR_END) {
 		if (strcmp(message, "version") == 0)
 			printf("muster-storage %s\n", MUSTER_VERSION);

@@ -92,11 +92,14 @@ static int read_exactly(struct receive *receive, uint8_t *data, size_t size)
 
 static void publish(struct receive *receive)
 {
-	if (receive->result < 0)
-		atomic_store(&receive->source->failed, true);
+	struct source *source = receive->source;
+
+	if (receive->result < 0 ||
+	    (source->file < 0 && source_open_write(source, receive->write) < 0))
+		atomic_store(&source->failed, true);
 	else
-		atomic_store(&receive->source->available, receive->position);
-	flows_kick(receive->daemon, receive->source);
+		atomic_store(&source->available, receive->position);
+	flows_kick(receive->daemon, source);
 }
 
 /* Whole blocks of the chunk, with their CRCs. */

@@ -4,7 +4,7 @@
 
 #include "bytes.h"
 #include "error.h"
-#include "limits.h"
+#include "bounds.h"
 #include "storage_settings.h"
 
 static const struct option_row rows[] = {

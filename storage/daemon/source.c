@@ -1,4 +1,5 @@
 /* Where the bytes of a flow come from. */
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -19,19 +20,22 @@ static struct source *source_new(struct daemon *daemon)
 }
 
 /* The file is held by a descriptor of our own: the write ends with its commit, the flow later. */
+int source_open_write(struct source *source, const struct store_write *write)
+{
+	int file = store_write_descriptor(write, &source->base);
+
+	if (file < 0)
+		return file;
+	source->file = dup(file);
+	return source->file < 0 ? error_from_errno(errno) : 0;
+}
+
 struct source *source_of_write(struct daemon *daemon, struct store_write *write, uint32_t transfer)
 {
 	struct source *source = source_new(daemon);
-	int file;
 
 	if (!source)
 		return NULL;
-	file = store_write_descriptor(write, &source->base);
-	source->file = file < 0 ? file : dup(file);
-	if (source->file < 0) {
-		free(source);
-		return NULL;
-	}
 	source->write = write;
 	source->transfer = transfer;
 	HASH_ADD(hh, daemon->sources, transfer, sizeof(source->transfer), source);

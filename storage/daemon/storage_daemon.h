@@ -12,6 +12,7 @@
 #include <bsd/sys/queue.h>
 #include <uthash.h>
 
+#include "buffer.h"
 #include "disk.h"
 #include "storage.h"
 #include "storage_settings.h"
@@ -53,6 +54,8 @@ struct source {
 };
 
 struct source *source_of_write(struct daemon *daemon, struct store_write *write, uint32_t transfer);
+/* [any] Once the write has a file, which is after its first bytes. */
+int source_open_write(struct source *source, const struct store_write *write);
 int source_of_chunk(struct daemon *daemon, uint64_t chunk, uint32_t end, struct source **ret);
 struct source *source_find(struct daemon *daemon, uint32_t transfer);
 /* No longer found by its transfer, because the store has the chunk now, or never will. */
@@ -136,6 +139,7 @@ struct syncer {
 	struct store_chore *chore;
 	bool finished;
 	int result;
+	struct buffer stored; /* what a commit has brought */
 };
 int syncer_new(struct daemon *daemon);
 void syncer_submit(struct daemon *daemon);   /* at the end of a loop turn */

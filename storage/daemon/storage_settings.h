@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "limits.h"
+#include "bounds.h"
 #include "log.h"
 #include "options.h"
 

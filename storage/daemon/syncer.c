@@ -142,6 +142,12 @@ const struct storage_chunks daemon_chunks = {
 
 /* ---- the sync thread ---- */
 
+struct stored {
+	uint32_t transfer;
+	int result;
+	struct digest digest;
+};
+
 static bool has_job(const struct syncer *syncer)
 {
 	return syncer->commit || syncer->chore;
@@ -181,16 +187,32 @@ static void give(struct syncer *syncer, struct store_commit *commit, struct stor
 	pthread_mutex_unlock(&syncer->lock);
 }
 
+/* The store is in the middle of something: the core hears of it afterwards. */
 static void on_stored(void *context, void *tag, const struct chunk_meta *meta, int result)
 {
+	struct stored stored = { (uint32_t)(uintptr_t)tag, result, meta->digest };
 	struct daemon *daemon = context;
-	struct storage_event event = { .kind = STORAGE_STORED,
-				       .transfer = (uint32_t)(uintptr_t)tag,
-				       .error = result,
-				       .digest = &meta->digest };
 
-	source_retire(daemon, event.transfer);
-	daemon_step(daemon, &event);
+	/* Without memory nothing is said, and nobody believes that it is stored. */
+	buffer_append(&daemon->syncer.stored, &stored, sizeof(stored));
+}
+
+static void commit_finish(struct daemon *daemon, struct store_commit *commit, int result)
+{
+	struct buffer *list = &daemon->syncer.stored;
+	struct stored stored;
+
+	store_commit_finish(daemon->store, commit, result, on_stored, daemon);
+	for (size_t at = 0; at < list->size; at += sizeof(stored)) {
+		struct storage_event event = { .kind = STORAGE_STORED, .digest = &stored.digest };
+
+		memcpy(&stored, list->data + at, sizeof(stored));
+		event.transfer = stored.transfer;
+		event.error = stored.result;
+		source_retire(daemon, stored.transfer);
+		daemon_step(daemon, &event);
+	}
+	buffer_clear(list);
 }
 
 void syncer_submit(struct daemon *daemon)
@@ -204,7 +226,7 @@ void syncer_submit(struct daemon *daemon)
 	syncer->gathering = NULL;
 	rc = store_commit_seal(daemon->store, commit);
 	if (rc < 0)
-		store_commit_finish(daemon->store, commit, rc, on_stored, daemon);
+		commit_finish(daemon, commit, rc);
 	else
 		give(syncer, commit, NULL);
 }
@@ -219,7 +241,7 @@ static void finish(struct daemon *daemon)
 	syncer->chore = NULL;
 	syncer->finished = false;
 	if (commit)
-		store_commit_finish(daemon->store, commit, syncer->result, on_stored, daemon);
+		commit_finish(daemon, commit, syncer->result);
 	else
 		store_chore_finish(daemon->store, chore, syncer->result);
 }
@@ -282,8 +304,9 @@ void syncer_free(struct daemon *daemon)
 		rc = store_commit_seal(daemon->store, commit);
 		if (rc == 0)
 			rc = store_commit_run(commit);
-		store_commit_finish(daemon->store, commit, rc, on_stored, daemon);
+		commit_finish(daemon, commit, rc);
 	}
 	pthread_mutex_destroy(&syncer->lock);
 	pthread_cond_destroy(&syncer->change);
+	buffer_done(&syncer->stored);
 }

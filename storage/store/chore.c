@@ -276,8 +276,10 @@ static void move_settle(struct store *store, struct segment *from, const struct 
 	    place.segment != from->number ||
 	    (uint64_t)place.offset8 * RECORD_ALIGN != write->source_offset)
 		return;
-	if (write->unreadable) {
+	if (write->damaged) {
 		place.bad = true;
+	} else if (write->record.type == RECORD_VOID) {
+		return;
 	} else {
 		place.segment = write->record.segment;
 		place.offset8 = (uint32_t)(write->record.offset / RECORD_ALIGN);

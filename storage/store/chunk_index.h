@@ -1,4 +1,5 @@
-/* Which chunks there are and where: a hash table with open addressing in one array, 20 bytes a slot.
+/* Which chunks there are and where: a hash table with open addressing in one array, 20 bytes a
+ * slot.
  *
  * Linear probing, at most 85 % full, grown by half: 24 … 36 bytes a chunk. Removal moves the
  * followers up (Knuth, TAOCP 3, 6.4, algorithm R), so there are no tombstones. */

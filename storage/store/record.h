@@ -3,9 +3,9 @@
 #ifndef MUSTER_STORAGE_RECORD_H
 #define MUSTER_STORAGE_RECORD_H
 
+#include "bounds.h"
 #include "bytes.h"
 #include "hash.h"
-#include "limits.h"
 
 enum {
 	STORE_BLOCK = 4096, /* groups of records are padded to it, large payloads start behind it */

@@ -327,7 +327,7 @@ static int name_add(void *context, const char *name, bool directory)
 		names->list = grown;
 		names->capacity = capacity;
 	}
-	strcpy(names->list[names->count++], name);
+	memcpy(names->list[names->count++], name, strlen(name) + 1);
 	return 0;
 }
 

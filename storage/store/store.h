@@ -12,9 +12,9 @@
 
 #include <stdbool.h>
 
+#include "bounds.h"
 #include "bytes.h"
 #include "disk.h"
-#include "limits.h"
 
 struct store;
 
@@ -23,8 +23,7 @@ struct store_options {
 	struct id node, disk; /* fresh ids (random), used if the directory is new */
 	uint64_t index_seed;
 	uint64_t segment_size; /* 0: capacity/64, 16 MiB … 256 MiB */
-	uint32_t
-		large_from; /* chunks from here on get a file of their own; 0: SMALL_CHUNK_MAX + 1 */
+	uint32_t large_from;   /* chunks from here on get their own file; 0: SMALL_CHUNK_MAX + 1 */
 };
 
 /* What the superblock says. Made durable before store_open returns with generation + 1. */
@@ -48,7 +47,8 @@ struct store_report {
  * we do not know, or a rolled-back generation; -ERR_LOCAL_FULL; -ERR_NOT_PERMITTED; -ERR_IO. */
 int store_open(struct disk *disk, const struct store_options *options, struct store **ret,
 	       struct store_report *ret_report, char message[256]);
-/* Writes the index checkpoint and frees everything. No job may be outstanding. NULL-safe. */
+/* Seals the segment, writes the index checkpoint, aborts writes that are left and frees everything.
+ * No commit, chore or reader may be outstanding. NULL-safe. */
 void store_close(struct store *store);
 /* Frees without writing a byte: what a crash does. Simulation only. */
 void store_abandon(struct store *store);
@@ -80,11 +80,13 @@ struct chunk_meta {
  * file of their own as they arrive. */
 struct store_write;
 
-/* Reserves the space. -ERR_EXISTS: the chunk is here or on its way; -ERR_NO_SPACE; -ERR_IO: failed
- * disk; -ERR_NO_MEMORY. */
+/* Reserves the space; touches no disk. A digest that is not zero must be the one found at the end.
+ * -ERR_BAD_REQUEST: id or length 0; -ERR_TOO_LARGE; -ERR_EXISTS: the chunk is here or on its way;
+ * -ERR_NO_SPACE; -ERR_IO: failed disk; -ERR_NO_MEMORY. */
 int store_write_new(struct store *store, const struct chunk_meta *meta, struct store_write **ret);
 /* [any] Bytes in order, at most what was announced; `crcs`: one per 64 KiB block of them, as they
- * were verified. All but the last piece are whole blocks. */
+ * were verified. All but the last piece are whole blocks. -ERR_BAD_REQUEST if not; -ERR_NO_SPACE;
+ * others from the disk. After a failure the write can only be aborted. */
 int store_write_add(struct store_write *write, const void *data, size_t size, const uint8_t *crcs);
 /* [any] What has been added so far, for forwarding: pointer for a small chunk, else NULL and a
  * descriptor + offset for sendfile. */
@@ -99,15 +101,21 @@ void store_write_abort(struct store *store, struct store_write *write);
 /* Many chunks and removals made durable by as few syncs as possible. */
 struct store_commit;
 int store_commit_new(struct store *store, struct store_commit **ret);
-/* Takes the write over; -ERR_BAD_REQUEST if bytes are missing (then it stays the caller's). `tag`
- * comes back. Fixes the digest in the chunk's header. */
+/* Takes the write over; -ERR_BAD_REQUEST if bytes are missing, -ERR_CORRUPT if the digest is not
+ * the one announced (then it stays the caller's). `tag` comes back. Fixes the digest in the
+ * header. */
 int store_commit_add(struct store_commit *commit, struct store_write *write, void *tag);
-/* Assigns places in segments; after this the commit may run. One commit runs at a time. */
+/* Assigns places in segments; after this the commit may run. From here to its finish no other
+ * commit is sealed and no chore given out: -ERR_BUSY, and the commit is as before. After any other
+ * failure (-ERR_IO: disk out of service; -ERR_NO_MEMORY) finish it with that result, without a
+ * run. */
 int store_commit_seal(struct store *store, struct store_commit *commit);
-/* [any] Writes and syncs. The one place where chunks become durable. */
+/* [any] Writes and syncs. The one place where chunks become durable. -ERR_LOCAL_FULL and failures
+ * to open a file cost only this commit; any other failure the disk. */
 int store_commit_run(struct store_commit *commit);
-/* Enters the chunks into the index, or, after a failed run, takes the disk out of service. Calls
- * `each` for every write: result 0 or a negative code. Frees the commit and its writes. */
+/* Enters the chunks into the index, or, after a run that cannot be trusted, takes the disk out of
+ * service. Calls `each` (may be NULL) for every write: result 0 or a negative code, -ERR_NO_SPACE
+ * for a full disk. Frees the commit and its writes. */
 typedef void store_done_fn(void *context, void *tag, const struct chunk_meta *meta, int result);
 void store_commit_finish(struct store *store, struct store_commit *commit, int result,
 			 store_done_fn *each, void *context);
@@ -118,8 +126,10 @@ bool store_has(const struct store *store, uint64_t chunk);
 
 /* A chunk held open; it stays readable even if it is deleted meanwhile. */
 struct store_reader;
+/* -ERR_NOT_FOUND; -ERR_CORRUPT: we should have it, but its file is gone. */
 int store_reader_open(struct store *store, uint64_t chunk, struct store_reader **ret);
-/* [any] -ERR_CORRUPT: the header is not this chunk's. Call once before the rest. */
+/* [any] -ERR_CORRUPT: the header is not this chunk's. Call once before the rest. Chunks of one
+ * block in a segment are read whole by this call. */
 int store_reader_check(struct store_reader *reader, struct chunk_meta *ret);
 /* [any] The stored CRCs of `count` blocks from `first` on, 4 bytes each. */
 int store_reader_crcs(struct store_reader *reader, uint32_t first, uint32_t count, uint8_t *ret);
@@ -133,9 +143,11 @@ void store_reader_close(struct store *store, struct store_reader *reader);
 
 /* Gone from the index at once; the bytes go with later commits and compaction. -ERR_NOT_FOUND. */
 int store_remove(struct store *store, uint64_t chunk);
-/* A copy that proved bad: no longer served or listed; its bytes are kept aside. */
+/* A copy that proved bad: no longer served or listed; its bytes are kept aside until the chunk is
+ * written anew or removed. */
 int store_quarantine(struct store *store, uint64_t chunk);
-/* Chunks in ascending order after `after`; returns how many were written to `ret`. */
+/* Chunks in ascending order after `after`; returns how many were written to `ret`: fewer than
+ * `most` only at the end. */
 struct store_listed {
 	uint64_t chunk;
 	uint32_t length;
@@ -145,7 +157,8 @@ size_t store_list(struct store *store, uint64_t after, struct store_listed *ret,
 struct digest store_inventory_digest(const struct store *store);
 
 /* Work that is due: unlinks of removed large chunks, compaction of segments that are less than half
- * alive, the 10-minute checkpoint. Prepares at most one bounded step; NULL when nothing is due. */
+ * alive, the 10-minute checkpoint. Prepares at most one bounded step; NULL when nothing is due, or
+ * while a commit is sealed. */
 struct store_chore;
 struct store_chore *store_chore_next(struct store *store, uint64_t now_ms);
 int store_chore_run(struct store_chore *chore); /* [any], not while a commit runs */

@@ -45,7 +45,7 @@ struct store_write {
 	struct chunk_meta meta;
 	uint32_t filled;
 	bool large;
-	bool unreadable;              /* being moved: what was found is not the chunk */
+	bool damaged;                 /* being moved: what was found is not the chunk */
 	uint8_t *bytes;               /* small: the whole record; large: its first block */
 	struct digest_stream *stream; /* large only */
 	int file;                     /* large only; -1 until the first byte */

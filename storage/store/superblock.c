@@ -64,8 +64,8 @@ static int decode(const uint8_t *from, struct store_identity *ret, uint64_t *ret
 }
 
 /* The later of the whole copies. *ret_sequence goes one further if both are whole, so that the next
- * write hits the slot of the later one: if this process's forerunner was killed, that copy may not be
- * durable yet, while the other is. Where one is torn, the next write hits that one. */
+ * write hits the slot of the later one: if this process's forerunner was killed, that copy may not
+ * be durable yet, while the other is. Where one is torn, the next write hits that one. */
 static int choose(const uint8_t *blocks, struct store_identity *ret, uint64_t *ret_sequence)
 {
 	uint64_t latest = 0;

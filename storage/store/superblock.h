@@ -7,8 +7,8 @@
 #include "store.h"
 
 /* -ERR_NOT_FOUND: there is none; -ERR_BAD_FORMAT: no copy is whole; -ERR_WRONG_VERSION: written by
- * a later version of this program; -ERR_IO … Of two whole copies the later one counts. *ret_sequence
- * is for superblock_write. */
+ * a later version of this program; -ERR_IO … Of two whole copies the later one counts.
+ * *ret_sequence is for superblock_write. */
 int superblock_read(struct disk *disk, struct store_identity *ret, uint64_t *ret_sequence);
 /* Writes both copies; durable when it returns. *sequence goes up. */
 int superblock_write(struct disk *disk, const struct store_identity *identity, uint64_t *sequence);

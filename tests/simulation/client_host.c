@@ -96,9 +96,9 @@ static void listened(struct world *w, const struct due *due)
 	} else {
 		host_listen(due->host, client->port);
 	}
-	client_host_step(due->host, &(struct client_event){ .kind = CLIENT_LISTENED,
-							    .error = taken ? -ERR_ADDRESS_IN_USE
-									   : 0 });
+	client_host_step(due->host,
+			 &(struct client_event){ .kind = CLIENT_LISTENED,
+						 .error = taken ? -ERR_ADDRESS_IN_USE : 0 });
 }
 
 static void port_listen(struct host *host, uint16_t port)
@@ -134,8 +134,9 @@ static void fill(struct host *host, const struct client_action *action)
 
 	op->core = action->op;
 	op->fill_offset = action->offset;
-	world_after(host->world, world_below(host->world, 2 * MS),
-		    (struct due){ .run = filled, .host = host, .a = op->serial, .b = action->size });
+	world_after(
+		host->world, world_below(host->world, 2 * MS),
+		(struct due){ .run = filled, .host = host, .a = op->serial, .b = action->size });
 }
 
 static void dial(struct host *host, const struct client_action *action)
@@ -356,16 +357,16 @@ static void client_dialled(struct host *host, uint64_t handle, int error,
 			   const struct endpoint *peer)
 {
 	(void)peer;
-	client_host_step(host, &(struct client_event){ .kind = error ? CLIENT_CLOSED
-								     : CLIENT_OPENED,
-						       .connection = handle,
-						       .error = error });
+	client_host_step(host,
+			 &(struct client_event){ .kind = error ? CLIENT_CLOSED : CLIENT_OPENED,
+						 .connection = handle,
+						 .error = error });
 }
 
 static void client_frame(struct host *host, uint64_t handle, const struct frame_header *header,
 			 const uint8_t *body)
 {
-	if (header->type == MSG_data && header->reply)
+	if (header->type == MSG_data)
 		client_bytes_data(host, handle, header, body);
 	else
 		client_host_step(host, &(struct client_event){ .kind = CLIENT_FRAME,
@@ -377,8 +378,9 @@ static void client_frame(struct host *host, uint64_t handle, const struct frame_
 static void client_closed(struct host *host, uint64_t handle, int error)
 {
 	client_bytes_closed(of(host), handle);
-	client_host_step(host, &(struct client_event){
-				       .kind = CLIENT_CLOSED, .connection = handle, .error = error });
+	client_host_step(host, &(struct client_event){ .kind = CLIENT_CLOSED,
+						       .connection = handle,
+						       .error = error });
 }
 
 static void client_malformed(struct host *host, uint64_t handle, const struct frame_header *header)

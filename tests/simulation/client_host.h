@@ -39,7 +39,7 @@ struct incoming_data {
 	struct sim_op *op;
 	struct client_op *core;
 	uint32_t token;
-	uint64_t start; /* in the chunk */
+	uint64_t start;                  /* in the chunk */
 	uint64_t offset, size, from, to; /* in the file */
 	uint64_t got;
 	struct buffer ready; /* came, but others stand before it */

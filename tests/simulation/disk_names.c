@@ -66,10 +66,11 @@ static void name_remove(struct sim_name **names, struct sim_name *name)
 static void name_put(struct sim_name **names, const char *path, struct sim_file *file)
 {
 	struct sim_name *old = name_find(*names, path);
-	struct sim_name *name = malloc(sizeof(*name) + strlen(path) + 1);
+	size_t size = strlen(path) + 1;
+	struct sim_name *name = malloc(sizeof(*name) + size);
 
 	assert(name);
-	strcpy(name->path, path);
+	memcpy(name->path, path, size);
 	name->file = file;
 	file->refs++;
 	if (old)

@@ -38,13 +38,13 @@ struct disk *disk_sim_disk(struct disk_sim *sim);
 struct disk_sim *disk_sim_clone(struct disk_sim *sim);
 
 enum disk_sim_crash_mode {
-	DISK_SIM_DROP_ALL, /* only what was synced is left */
-	DISK_SIM_KEEP_ALL, /* every write and name made it */
-	DISK_SIM_RANDOM,   /* each unsynced sector and name: half of them make it */
-	DISK_SIM_TEAR,     /* as RANDOM, and some sectors are half old, half new */
-	DISK_SIM_DROP_DATA, /* all names and sizes made it, no content: what delayed allocation does */
-	DISK_SIM_DROP_ONE, /* all but one sector or name, often: the hardest case for checksums */
-	DISK_SIM_KILL, /* not the power, only the process died: nothing is lost, all is unsynced */
+	DISK_SIM_DROP_ALL,  /* only what was synced is left */
+	DISK_SIM_KEEP_ALL,  /* every write and name made it */
+	DISK_SIM_RANDOM,    /* each unsynced sector and name: half of them make it */
+	DISK_SIM_TEAR,      /* as RANDOM, and some sectors are half old, half new */
+	DISK_SIM_DROP_DATA, /* all names and sizes made it, no content: delayed allocation */
+	DISK_SIM_DROP_ONE,  /* all but one sector or name: hard on checksums */
+	DISK_SIM_KILL,      /* only the process died: nothing is lost, all is unsynced */
 	DISK_SIM_CRASH_MODES
 };
 

@@ -150,8 +150,7 @@ static bool applies(const struct model_op *op, struct state *state)
 
 static bool only_looks(const struct model_op *op)
 {
-	return op->kind == MODEL_READ ||
-	       (op->outcome != MODEL_OK && op->outcome != MODEL_DOUBT);
+	return op->kind == MODEL_READ || (op->outcome != MODEL_OK && op->outcome != MODEL_DOUBT);
 }
 
 /* Answers that change nothing may come as early as they are right. */

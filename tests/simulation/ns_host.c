@@ -151,8 +151,9 @@ static void commit(struct host *host, const struct ns_action *action, struct sli
 	if (!ns->is_appending)
 		append_start(host);
 	if (host->world->config.sabotage == SABOTAGE_EARLY_DURABLE)
-		world_after(host->world, 1,
-			    (struct due){ .run = durable_early, .host = host, .a = action->sequence });
+		world_after(
+			host->world, 1,
+			(struct due){ .run = durable_early, .host = host, .a = action->sequence });
 }
 
 /* ---- steps ---- */

@@ -94,8 +94,8 @@ static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, 
 	size_t count = 0, got;
 
 	do {
-		size_t wanted = most - count < ARRAY_SIZE(listed) ? most - count
-								   : ARRAY_SIZE(listed);
+		size_t wanted =
+			most - count < ARRAY_SIZE(listed) ? most - count : ARRAY_SIZE(listed);
 
 		got = store_list(storage->store, after, listed, wanted);
 		for (size_t i = 0; i < got; i++)
@@ -309,8 +309,6 @@ static int data_send(struct host *host, const struct reading *reading, uint32_t 
 		abort();
 	rc = store_reader_crcs(reading->reader, offset / BLOCK_SIZE, blocks, crcs);
 	used = data_head_encode(&head, crcs, frame);
-	/* A transfer of a READ is a reply. */
-	frame[1] |= 0x80;
 	if (rc >= 0)
 		rc = store_reader_read(reading->reader, frame + used, size, offset);
 	if (rc >= 0)
@@ -586,14 +584,12 @@ static void storage_dialled(struct host *host, uint64_t handle, int error,
 static void storage_frame(struct host *host, uint64_t handle, const struct frame_header *header,
 			  const uint8_t *body)
 {
-	step(host, &(struct storage_event){ .kind = STORAGE_FRAME,
-					    .connection = handle,
-					    .header = header,
-					    .body = body });
+	step(host,
+	     &(struct storage_event){
+		     .kind = STORAGE_FRAME, .connection = handle, .header = header, .body = body });
 }
 
-static void storage_malformed(struct host *host, uint64_t handle,
-			      const struct frame_header *header)
+static void storage_malformed(struct host *host, uint64_t handle, const struct frame_header *header)
 {
 	net_close(host, handle, false);
 	step(host, &(struct storage_event){ .kind = STORAGE_CLOSED,

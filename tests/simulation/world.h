@@ -61,8 +61,7 @@ struct process_ops {
 	/* `crash`: nothing more is written. */
 	void (*stop)(struct host *host, bool crash);
 	void (*accepted)(struct host *host, const struct socket *socket);
-	void (*dialled)(struct host *host, uint64_t handle, int error,
-			const struct endpoint *peer);
+	void (*dialled)(struct host *host, uint64_t handle, int error, const struct endpoint *peer);
 	void (*frame)(struct host *host, uint64_t handle, const struct frame_header *header,
 		      const uint8_t *body);
 	void (*malformed)(struct host *host, uint64_t handle, const struct frame_header *header);
@@ -193,7 +192,7 @@ struct world_config {
 
 struct world_result {
 	bool failed;
-	char message[512];
+	char message[2560];
 	uint64_t hash; /* of all that happened */
 	uint64_t events;
 	uint64_t operations, doubtful;
@@ -234,6 +233,7 @@ struct world {
 	bool healed;
 	uint32_t loss_percent, twice_percent, late_percent, refuse_percent;
 
+	uint32_t addresses; /* given out */
 	struct id cluster;
 	struct key key;
 	uint32_t chunk_size, large_from;

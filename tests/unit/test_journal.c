@@ -210,9 +210,9 @@ static void test_the_last_file_may_be_torn_anywhere(void **state)
 	for (int64_t at = size; at >= 0; at -= at > 2 * BLOCK + 2100 ? 64 : 1) {
 		struct disk_sim *clone = disk_sim_clone(rig->sim);
 		struct disk *disk = disk_sim_disk(clone);
-		uint64_t expected = at >= BLOCK + 8 + 2 * (48 + 7 + 3 + 3000) ? 3
-				    : at >= 8 + 48 + 7 + 3 + 100              ? 1
-									      : 0;
+		uint64_t expected = at >= BLOCK + 8 + 2 * (BATCH_HEADER_SIZE + 7 + 3 + 3000) ? 3
+				    : at >= 8 + BATCH_HEADER_SIZE + 7 + 3 + 100              ? 1
+											     : 0;
 		struct replayed replayed;
 		struct journal *journal;
 
@@ -250,7 +250,7 @@ static void test_writing_goes_on_after_a_torn_tail(void **state)
 static void test_a_flipped_bit_before_the_end_is_damage(void **state)
 {
 	struct rig *rig = *state;
-	const uint64_t used = 8 + 48 + 7 + 3 + 100;
+	const uint64_t used = 8 + BATCH_HEADER_SIZE + 7 + 3 + 100;
 
 	assert_int_equal(append(rig, 1, 100), 0);
 	assert_int_equal(append(rig, 1, 100), 0);

@@ -430,7 +430,7 @@ static void test_a_gap_between_batches_is_refused(void **state)
 static void test_a_long_replay_commits_on_the_way(void **state)
 {
 	struct rig *rig = *state;
-	struct batch_head head = { .count = 40000 };
+	struct batch_head head = { .shared.count = 30000, .local.count = 10000 };
 	uint64_t applied;
 
 	assert_int_equal(kv_put(rig->kv, slice_of("a"), slice_of("1")), 0);

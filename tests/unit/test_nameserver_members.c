@@ -125,6 +125,27 @@ static void test_states(void **state)
 	driver_stop(&d);
 }
 
+/* The name server's machine slept for a minute: the others are not to blame. */
+static void test_own_pause_is_excused(void **state)
+{
+	struct ns_event tick = { .kind = NS_TICK };
+	struct ns_peer *client;
+
+	(void)state;
+	driver_start(&d, NULL);
+	client = driver_client(&d, 1);
+	driver_storage(&d, 1);
+	driver_beat(&d, 10000);
+	d.now_ms += 60000;
+	tick.now_ms = d.now_ms;
+	nameserver_step(d.ns, &tick, &d.outbox);
+	ns_outbox_clear(&d.outbox);
+	assert_int_equal(state_of(client, 1), NODE_ONLINE);
+	driver_clock(&d, 6000);
+	assert_int_equal(state_of(client, 1), NODE_SUSPECT);
+	driver_stop(&d);
+}
+
 static void test_nodes_are_paged(void **state)
 {
 	struct ns_peer *client;
@@ -324,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_register),
 		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_own_pause_is_excused),
 		cmocka_unit_test(test_nodes_are_paged),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_ports),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "kv_memory.h"
 #include "ns_driver.h"
 
 static struct ns_driver d;
@@ -228,6 +229,45 @@ static void test_restart_keeps_everything(void **state)
 	driver_stop(&d);
 }
 
+/* The batches are all there is to know: another catalogue made of them is the same. */
+static void test_batches_rebuild_the_catalogue(void **state)
+{
+	struct create_reply created;
+	struct slice rest;
+	struct stat_reply stat;
+	struct kv *old, *kv;
+
+	setup(state);
+	for (int i = 0; i < 50; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "/f%d", i);
+		assert_int_equal(DO(create, &created, .path = slice_of(path)), 0);
+	}
+	assert_int_equal(kv_memory_new(&kv), 0);
+	rest = (struct slice){ d.journal.data, d.journal.size };
+	while (rest.size) {
+		struct batch_head head;
+		struct slice changes;
+		struct digest hash;
+		size_t size;
+
+		assert_int_equal(batch_read(rest, &head, &changes, &size, &hash), 1);
+		assert_int_equal(kv_memory_apply(kv, changes), 0);
+		rest.data += size;
+		rest.size -= size;
+	}
+	old = d.kv;
+	d.kv = kv;
+	driver_restart(&d);
+	kv_memory_free(old);
+	client = driver_client(&d, 1);
+	assert_int_equal(ASK(client, stat, &stat, .path = slice_of("/f49")), 0);
+	assert_int_equal(stat.entry.inode, created.inode);
+	assert_int_equal(nameserver_info(d.ns).epoch, 2);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_refusals_are_not_recorded),
 		cmocka_unit_test(test_answers_are_forgotten),
 		cmocka_unit_test(test_restart_keeps_everything),
+		cmocka_unit_test(test_batches_rebuild_the_catalogue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

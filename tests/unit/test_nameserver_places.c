@@ -253,11 +253,14 @@ static void test_stored(void **state)
 	late = receipts[2];
 	late.tag.bytes[0] ^= 1;
 	assert_int_equal(ASK(storages[0], stored, &stored, .receipts = &late, .receipts_count = 1),
-			 -ERR_BAD_RECEIPT);
-	/* Of another server; of another content. */
-	assert_int_equal(ASK(storages[0], stored, &stored, .receipts = receipts,
-			     .receipts_count = 1),
-			 -ERR_BAD_RECEIPT);
+			 0);
+	assert_int_equal(stored.accepted, 0);
+	assert_int_equal(copies_of("/a"), 2);
+	/* Of another server, which it passes on; of another content. */
+	assert_int_equal(
+		ASK(storages[0], stored, &stored, .receipts = receipts, .receipts_count = 1), 0);
+	assert_int_equal(stored.accepted, 1);
+	assert_int_equal(copies_of("/a"), 2);
 	late = driver_receipt(storages[0], chunk, 9, digest_of("y", 1));
 	assert_int_equal(ASK(storages[0], stored, &stored, .receipts = &late, .receipts_count = 1),
 			 0);

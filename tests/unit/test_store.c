@@ -62,7 +62,7 @@ static int setup_posix(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	fixture->options = driver_options();
-	strcpy(fixture->root, "/tmp/muster-test-store-XXXXXX");
+	snprintf(fixture->root, sizeof(fixture->root), "/tmp/muster-test-store-XXXXXX");
 	if (!mkdtemp(fixture->root) || disk_posix_new(fixture->root, &fixture->disk) < 0)
 		return -1;
 	fixture->options.capacity = 1 << 30;

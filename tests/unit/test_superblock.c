@@ -139,8 +139,8 @@ static void test_rolled_back_superblock_is_refused(void **state)
 	disk_free(disk_sim_disk(old));
 }
 
-/* Two copies of one directory cannot be told apart on one machine, but the one that is started later
- * never has a higher generation than the other had: the name server sees that. */
+/* Two copies of one directory cannot be told apart on one machine, but the one that is started
+ * later never has a higher generation than the other had: the name server sees that. */
 static void test_clone_shows_a_generation_already_used(void **state)
 {
 	struct disk_sim *clone;

@@ -1,6 +1,6 @@
 /* Every maximum of the protocol, with its reason. Both sides check them. */
-#ifndef MUSTER_PROTOCOL_LIMITS_H
-#define MUSTER_PROTOCOL_LIMITS_H
+#ifndef MUSTER_PROTOCOL_BOUNDS_H
+#define MUSTER_PROTOCOL_BOUNDS_H
 
 enum {
 	NAME_SIZE_MAX = 255,  /* one component; what every file system of the world takes */

@@ -1,0 +1,277 @@
+/* What goes wrong, and when. Each seed has its own selection: a run in which everything happens at
+ * once finds less than many in which little does ("swarm testing"). */
+#include "error.h"
+#include "world.h"
+
+void faults_draw(struct world *w)
+{
+	w->faults =
+		(unsigned int)prng_next(&w->prng) & (unsigned int)prng_next(&w->prng) & FAULTS_ALL;
+	if (world_chance(w, 70))
+		w->faults |= 1u << world_below(w, 4);
+	if (w->config.sabotage != SABOTAGE_NONE)
+		w->faults |= FAULT_NS_CRASH | FAULT_POWER_ALL | FAULT_RESET;
+	if (w->faults & FAULT_DATAGRAMS) {
+		w->loss_percent = (uint32_t)world_below(w, 80);
+		w->twice_percent = (uint32_t)world_below(w, 50);
+		w->late_percent = (uint32_t)world_below(w, 40);
+	}
+	if (w->faults & FAULT_REFUSE)
+		w->refuse_percent = (uint32_t)world_below(w, 40);
+}
+
+static struct host *any_host(struct world *w)
+{
+	return &w->hosts[world_below(w, w->host_count)];
+}
+
+static struct host *any_storage(struct world *w)
+{
+	return world_storage(w, (unsigned int)world_below(w, w->storage_count));
+}
+
+static uint64_t some_time(struct world *w)
+{
+	return world_chance(w, 60) ? 20 * MS + world_below(w, 2 * SECOND)
+				   : SECOND + world_below(w, 18 * SECOND);
+}
+
+/* ---- crashes ---- */
+
+static void crash(struct host *host)
+{
+	struct world *w = host->world;
+	unsigned int dice = (unsigned int)world_below(w, 100);
+
+	if (!host->up)
+		return;
+	if (host->kind == HOST_CLIENT)
+		host_stop(host, dice < 50 ? HOST_KILL : HOST_POWER);
+	else
+		host_stop(host, dice < 15 ? HOST_QUIT : dice < 40 ? HOST_KILL : HOST_POWER);
+	host_restart_after(host, some_time(w));
+}
+
+static void crash_nameserver(struct world *w)
+{
+	crash(world_nameserver(w));
+}
+
+static void crash_storage(struct world *w)
+{
+	crash(any_storage(w));
+}
+
+static void crash_client(struct world *w)
+{
+	crash(world_client(w, (unsigned int)world_below(w, w->client_count)));
+}
+
+static void power_all(struct world *w)
+{
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		struct host *host = &w->hosts[i];
+
+		if (host->kind == HOST_CLIENT || !host->up)
+			continue;
+		host_stop(host, HOST_POWER);
+		host_restart_after(host, 100 * MS + world_below(w, 3 * SECOND));
+	}
+}
+
+/* ---- the network ---- */
+
+static void reset_some(struct world *w)
+{
+	unsigned int percent = world_chance(w, 30) ? 100 : 10 + (unsigned int)world_below(w, 50);
+
+	for (uint64_t i = 1; i <= w->socket_count; i++) {
+		if (w->sockets[i - 1] && world_chance(w, percent))
+			net_reset(w, i);
+	}
+}
+
+static void cut_ends(struct world *w, const struct due *due)
+{
+	w->cut[due->a][due->b] = false;
+	world_trace(w, "%s hears %s again", w->hosts[due->b].name, w->hosts[due->a].name);
+	net_resume(w);
+}
+
+static void cut_one(struct world *w, const struct host *from, const struct host *to,
+		    uint64_t time_us)
+{
+	if (from == to || w->cut[from->index][to->index])
+		return;
+	w->cut[from->index][to->index] = true;
+	world_trace(w, "%s does not hear %s any more", to->name, from->name);
+	world_after(w, time_us, (struct due){ .run = cut_ends, .a = from->index, .b = to->index });
+}
+
+static void cut(struct world *w)
+{
+	struct host *host = any_host(w);
+	struct host *other = world_chance(w, 50) ? any_host(w) : NULL;
+	uint64_t time_us = some_time(w);
+
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		if (other && other != &w->hosts[i])
+			continue;
+		cut_one(w, host, &w->hosts[i], time_us);
+		cut_one(w, &w->hosts[i], host, time_us);
+	}
+}
+
+static void cut_one_way(struct world *w)
+{
+	cut_one(w, any_host(w), any_host(w), some_time(w));
+}
+
+static void slow_ends(struct world *w, const struct due *due)
+{
+	w->hosts[due->a].slow_us = 0;
+}
+
+static void slow(struct world *w)
+{
+	struct host *host = any_host(w);
+
+	host->slow_us = 2 * MS + world_below(w, world_chance(w, 30) ? 800 * MS : 60 * MS);
+	world_trace(w, "%s is slow: %llu us", host->name, (unsigned long long)host->slow_us);
+	world_after(w, some_time(w), (struct due){ .run = slow_ends, .a = host->index });
+}
+
+/* ---- hosts and disks ---- */
+
+static void pause_host(struct world *w)
+{
+	struct host *host = any_host(w);
+
+	host->paused_until_us = w->now_us + some_time(w);
+	world_trace(w, "%s sleeps until %.3f", host->name, (double)host->paused_until_us / SECOND);
+}
+
+static void jump(struct world *w)
+{
+	uint64_t years = UINT64_C(20) * 365 * 24 * 3600 * 1000;
+
+	w->wall_jump_ms = (int64_t)world_below(w, years) - (int64_t)(years / 2);
+}
+
+static void disk_fault_ends(struct world *w, const struct due *due)
+{
+	struct host *host = &w->hosts[due->a];
+
+	if (!host->up || host->life != due->b)
+		return;
+	host_stop(host, HOST_KILL);
+	host_restart_after(host, 100 * MS);
+}
+
+static void disk_fails(struct world *w)
+{
+	struct host *host = world_chance(w, 25) ? world_nameserver(w) : any_storage(w);
+	unsigned int kinds = world_chance(w, 60) ? DISK_SIM_SYNC_FILE : DISK_SIM_CHANGES;
+
+	if (!host->up)
+		return;
+	world_trace(w, "%s: its disk will fail", host->name);
+	disk_sim_fail(host->disk, &(struct disk_sim_fault){ .kinds = kinds,
+							    .nth = 1 + world_below(w, 6),
+							    .error = -ERR_IO,
+							    .sticky = world_chance(w, 30) });
+	world_after(w, some_time(w),
+		    (struct due){ .run = disk_fault_ends, .a = host->index, .b = host->life });
+}
+
+static void full_ends(struct world *w, const struct due *due)
+{
+	struct host *host = &w->hosts[due->a];
+
+	if (host->up && host->life == due->b)
+		disk_sim_fail(host->disk, &(struct disk_sim_fault){ 0 });
+}
+
+static void disk_full(struct world *w)
+{
+	struct host *host = any_storage(w);
+	unsigned int kinds = DISK_SIM_WRITE | DISK_SIM_ALLOCATE | DISK_SIM_MKDIR;
+
+	if (!host->up)
+		return;
+	world_trace(w, "%s: its disk is full", host->name);
+	disk_sim_fail(host->disk,
+		      &(struct disk_sim_fault){
+			      .kinds = kinds, .nth = 1, .error = -ERR_LOCAL_FULL, .sticky = true });
+	world_after(w, some_time(w),
+		    (struct due){ .run = full_ends, .a = host->index, .b = host->life });
+}
+
+void fault_disk_lies(struct world *w)
+{
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		struct host *host = &w->hosts[i];
+		bool lies =
+			(host->kind == HOST_STORAGE && w->config.sabotage == SABOTAGE_UNSYNCED) ||
+			(host->kind == HOST_NAMESERVER &&
+			 w->config.sabotage == SABOTAGE_UNSYNCED_JOURNAL);
+
+		if (lies)
+			disk_sim_fail(host->disk,
+				      &(struct disk_sim_fault){ .kinds = DISK_SIM_SYNC_FILE,
+								.nth = 1,
+								.sticky = true });
+	}
+}
+
+/* ---- one after the other ---- */
+
+static void (*const faults[])(struct world *) = {
+	crash_nameserver, crash_storage, crash_client, power_all, reset_some, cut,
+	cut_one_way,      pause_host,    slow,         NULL,      jump,       disk_fails,
+	disk_full,        NULL,          NULL,         NULL,
+};
+
+static void fault_next(struct world *w, const struct due *due)
+{
+	(void)due;
+	if (w->healed)
+		return;
+	for (unsigned int tries = 0; tries < 64; tries++) {
+		unsigned int which = (unsigned int)world_below(w, ARRAY_SIZE(faults));
+
+		if (faults[which] && w->faults >> which & 1) {
+			faults[which](w);
+			break;
+		}
+	}
+	world_after(w, 200 * MS + world_below(w, 5 * SECOND), (struct due){ .run = fault_next });
+}
+
+void faults_begin(struct world *w)
+{
+	world_after(w, 2 * SECOND + world_below(w, 2 * SECOND), (struct due){ .run = fault_next });
+}
+
+void faults_heal(struct world *w)
+{
+	world_trace(w, "everything heals");
+	w->healed = true;
+	memset(w->cut, 0, sizeof(w->cut));
+	w->loss_percent = w->twice_percent = w->late_percent = w->refuse_percent = 0;
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		struct host *host = &w->hosts[i];
+
+		host->paused_until_us = 0;
+		host->slow_us = 0;
+		/* A disk whose sync failed is out of service until its server starts again. */
+		if (host->disk && host->up && disk_sim_failed(host->disk) &&
+		    w->config.sabotage == SABOTAGE_NONE)
+			host_stop(host, HOST_KILL);
+		else if (host->disk && host->up && w->config.sabotage == SABOTAGE_NONE)
+			disk_sim_fail(host->disk, &(struct disk_sim_fault){ 0 });
+		if (!host->up)
+			host_restart_after(host, 10 * MS);
+	}
+	net_resume(w);
+}

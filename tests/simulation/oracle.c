@@ -1,0 +1,175 @@
+/* What must be true, looked at from outside. */
+#include <stdlib.h>
+
+#include "catalogue.h"
+#include "store.h"
+#include "world.h"
+
+enum { CHECKS_MAX = 30, CHECK_PERCENT = 30, LEAK_PATIENCE_S = 240 };
+
+bool number_set_add(struct number_set *set, uint64_t number)
+{
+	size_t at = set->count;
+
+	while (at > 0 && set->slots[at - 1] > number)
+		at--;
+	if (at > 0 && set->slots[at - 1] == number)
+		return false;
+	if (set->count == set->capacity) {
+		set->capacity = set->capacity ? 2 * set->capacity : 256;
+		set->slots = realloc(set->slots, set->capacity * sizeof(*set->slots));
+		if (!set->slots)
+			abort();
+	}
+	memmove(&set->slots[at + 1], &set->slots[at], (set->count - at) * sizeof(*set->slots));
+	set->slots[at] = number;
+	set->count++;
+	return true;
+}
+
+/* ---- what would be left if the power failed now ---- */
+
+static bool holds(struct store *store, const struct chunk_row *row)
+{
+	struct store_reader *reader;
+	struct chunk_meta meta;
+	int rc;
+
+	if (store_reader_open(store, row->chunk, &reader) < 0)
+		return false;
+	rc = store_reader_check(reader, &meta);
+	store_reader_close(store, reader);
+	return rc == 0 && meta.length == row->length && digest_equal(&meta.digest, &row->digest);
+}
+
+/* Adds 1 to the count of each chunk that this disk would still hold. */
+static void count_durable(struct host *host, const struct chunk_row *rows, unsigned int count,
+			  unsigned int *held)
+{
+	struct disk_sim *clone = disk_sim_clone(host->disk);
+	struct store_options options = { .node = host->id, .disk = host->disk_id };
+	struct store_report report;
+	struct store *store;
+	char message[256];
+
+	if (!clone)
+		abort();
+	disk_sim_crash(clone, DISK_SIM_DROP_ALL, 1);
+	if (store_open(disk_sim_disk(clone), &options, &store, &report, message) == 0) {
+		for (unsigned int i = 0; i < count; i++)
+			held[i] += holds(store, &rows[i]);
+		store_abandon(store);
+	}
+	disk_free(disk_sim_disk(clone));
+}
+
+void oracle_put_acknowledged(struct world *w, uint64_t inode, unsigned int copies)
+{
+	struct kv *kv = ns_host_kv(world_nameserver(w));
+	unsigned int wanted = copies < 2 ? copies : 2, held[64] = { 0 }, count = 0;
+	struct chunk_row rows[64];
+
+	if (copies == 0)
+		world_fail(w, "a put was acknowledged without any copy");
+	if (!kv || w->checks >= CHECKS_MAX || !world_chance(w, CHECK_PERCENT))
+		return;
+	w->checks++;
+	while (count < 64 && catalogue_chunk(kv, inode, count, &rows[count]) == 0)
+		count++;
+	if (count == 0)
+		return;
+	for (unsigned int i = 0; i < w->storage_count; i++)
+		count_durable(world_storage(w, i), rows, count, held);
+	for (unsigned int i = 0; i < count; i++) {
+		if (held[i] < wanted)
+			world_fail(w,
+				   "chunk %llx of an acknowledged put is durable on %u disks, "
+				   "%u were promised",
+				   (unsigned long long)rows[i].chunk, held[i], wanted);
+	}
+}
+
+/* ---- after everything has healed ---- */
+
+static bool all_registered(struct world *w)
+{
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		if (!storage_host_registered(world_storage(w, i)))
+			return false;
+	}
+	return ns_host_figures(world_nameserver(w)).serving;
+}
+
+void oracle_registered(struct world *w)
+{
+	uint64_t end_us = w->now_us + 40 * SECOND;
+
+	while (!all_registered(w) && w->now_us < end_us && !w->result.failed)
+		world_run_until(w, w->now_us + 200 * MS);
+	if (!all_registered(w))
+		world_fail(w, "not all storage servers are back 40 s after everything healed");
+}
+
+/* A chunk of which the catalogue knows nothing; 0: none. */
+static uint64_t unknown_chunk(struct world *w, const struct host *host, struct kv *kv)
+{
+	uint64_t chunks[64], inode, after = 0;
+	uint32_t index;
+	size_t count;
+
+	(void)w;
+	while ((count = storage_host_list(host, after, chunks, 64)) > 0) {
+		for (size_t i = 0; i < count; i++) {
+			if (chunk_owner(kv, chunks[i], &inode, &index) < 0)
+				return chunks[i];
+		}
+		after = chunks[count - 1];
+	}
+	return 0;
+}
+
+static const struct host *leaking(struct world *w, uint64_t *ret)
+{
+	struct kv *kv = ns_host_kv(world_nameserver(w));
+
+	for (unsigned int i = 0; kv && i < w->storage_count; i++) {
+		*ret = unknown_chunk(w, world_storage(w, i), kv);
+		if (*ret)
+			return world_storage(w, i);
+	}
+	return NULL;
+}
+
+static unsigned int transfers(struct world *w)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < w->storage_count; i++)
+		count += storage_host_transfers(world_storage(w, i));
+	return count;
+}
+
+static bool anything_left(struct world *w)
+{
+	uint64_t chunk;
+
+	return leaking(w, &chunk) || transfers(w) ||
+	       ns_host_figures(world_nameserver(w)).leases;
+}
+
+void oracle_no_leaks(struct world *w)
+{
+	uint64_t end_us = w->now_us + LEAK_PATIENCE_S * (uint64_t)SECOND, chunk = 0;
+	const struct host *host;
+
+	while (anything_left(w) && w->now_us < end_us && !w->result.failed)
+		world_run_until(w, w->now_us + SECOND);
+	host = leaking(w, &chunk);
+	if (host)
+		world_fail(w, "%s still keeps chunk %llx, of no file, %d s after the clients went",
+			   host->name, (unsigned long long)chunk, LEAK_PATIENCE_S);
+	if (anything_left(w))
+		world_fail(w, "%u leases and %u transfers are left %d s after the clients went",
+			   ns_host_figures(world_nameserver(w)).leases, transfers(w),
+			   LEAK_PATIENCE_S);
+}

@@ -1,0 +1,433 @@
+/* What clients do, and what they were told: both go into the model. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "hash.h"
+#include "world.h"
+
+enum { TREE_UNMADE, TREE_ASKED, TREE_MADE };
+enum { AT_ONCE_MAX = 5, PATHS = 10 };
+
+static const char *const paths[PATHS] = { "/a", "/b",   "/c",   "/d",   "/e",
+					  "/f", "/t/a", "/t/b", "/t/c", "/t/d" };
+#define TREE "/t"
+
+struct workload_op {
+	struct workload_op *next;
+	struct host *host;
+	struct op_plan plan;
+	bool must_succeed;
+	unsigned int asked; /* positions in the model, one for each path it is about */
+	size_t positions[PATHS];
+	unsigned int paths[PATHS];
+};
+
+struct workload {
+	struct workload_op *ops;
+	unsigned int tree;
+	unsigned int at_once;
+	uint64_t gap_us;
+	unsigned int size_class;
+	bool quiet;
+};
+
+/* ---- contents ---- */
+
+void content_fill(uint64_t number, uint8_t *ret, size_t size)
+{
+	struct prng prng = { number * 0x9e3779b97f4a7c15u };
+
+	for (size_t at = 0; at < size; at += 8) {
+		uint8_t word[8];
+		size_t part = size - at < 8 ? size - at : 8;
+
+		put_u64(word, at == 0 ? number : prng_next(&prng));
+		memcpy(ret + at, word, part);
+	}
+}
+
+uint64_t content_new(struct world *w, uint64_t size)
+{
+	uint64_t number = w->content_count;
+	uint8_t *bytes = malloc(size + 1);
+
+	if (!bytes)
+		abort();
+	if (size == 0 && number > 0) {
+		free(bytes);
+		return 0;
+	}
+	if (number == w->content_capacity) {
+		w->content_capacity = number ? 2 * number : 256;
+		w->contents = realloc(w->contents, w->content_capacity * sizeof(*w->contents));
+		if (!w->contents)
+			abort();
+	}
+	content_fill(number, bytes, size);
+	w->contents[w->content_count++] = (struct content){ size, digest_of(bytes, size) };
+	free(bytes);
+	return number;
+}
+
+bool content_find(const struct world *w, uint64_t size, const struct digest *digest, uint64_t *ret)
+{
+	for (uint64_t i = 0; i < w->content_count; i++) {
+		if (w->contents[i].size == size && digest_equal(&w->contents[i].digest, digest)) {
+			*ret = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- what is asked ---- */
+
+static enum model_kind model_kind_of(const struct op_plan *plan)
+{
+	switch (plan->kind) {
+	case SIM_PUT: return plan->replace ? MODEL_PUT : MODEL_PUT_NEW;
+	case SIM_MKDIR: return MODEL_MKDIR;
+	case SIM_REMOVE: return MODEL_REMOVE;
+	case SIM_CREATE: return MODEL_CREATE;
+	default: return MODEL_READ;
+	}
+}
+
+static void ask_about(struct world *w, struct workload_op *op, const char *path)
+{
+	struct model_op asked = { .path = model_path(&w->model, path),
+				  .kind = model_kind_of(&op->plan),
+				  .content = op->plan.content,
+				  .content_known = true,
+				  .asked_us = w->now_us,
+				  .who = op->host->number };
+
+	op->paths[op->asked] = asked.path;
+	op->positions[op->asked++] = model_ask(&w->model, &asked);
+}
+
+/* A listing is a look at every path of the directory. */
+static void ask(struct world *w, struct workload_op *op)
+{
+	bool tree = strcmp(op->plan.path, TREE) == 0;
+
+	if (op->plan.kind != SIM_LIST) {
+		if (!tree)
+			ask_about(w, op, op->plan.path);
+		return;
+	}
+	for (unsigned int i = 0; i < PATHS; i++) {
+		if (tree == (strncmp(paths[i], TREE "/", 3) == 0))
+			ask_about(w, op, paths[i]);
+	}
+}
+
+static uint64_t draw_size(struct world *w)
+{
+	uint64_t chunk = w->chunk_size;
+
+	switch (world_below(w, 10)) {
+	case 0: return 0;
+	case 1:
+	case 2: return 8 + world_below(w, 200);
+	case 3: return chunk * (1 + world_below(w, 2));
+	case 4:
+	case 5: return 8 + world_below(w, 3 * chunk);
+	case 6:
+		return w->workload->size_class ? 8 + world_below(w, 7 * chunk)
+					       : 8 + world_below(w, 4096);
+	default: return 8 + world_below(w, 60000);
+	}
+}
+
+static void draw_put(struct world *w, struct op_plan *plan)
+{
+	plan->kind = SIM_PUT;
+	plan->size = draw_size(w);
+	plan->content = content_new(w, plan->size);
+	plan->replace = world_chance(w, 80);
+	plan->stream = world_chance(w, 15);
+	plan->unknown_size = plan->stream && world_chance(w, 60);
+	plan->copies = (uint8_t)(world_chance(w, 20) ? 1 + world_below(w, 4) : 0);
+}
+
+static void draw(struct world *w, struct op_plan *plan)
+{
+	unsigned int most = w->workload->tree == TREE_MADE ? PATHS : 6;
+	unsigned int kind = (unsigned int)world_below(w, 100);
+
+	snprintf(plan->path, sizeof(plan->path), "%s", paths[world_below(w, most)]);
+	if (kind < 40) {
+		draw_put(w, plan);
+	} else if (kind < 65) {
+		plan->kind = SIM_GET;
+	} else if (kind < 75) {
+		plan->kind = SIM_STAT;
+	} else if (kind < 80) {
+		plan->kind = SIM_LIST;
+		snprintf(plan->path, sizeof(plan->path), "%s", most == PATHS ? TREE : "/");
+	} else if (kind < 92) {
+		plan->kind = SIM_REMOVE;
+	} else if (kind < 96) {
+		plan->kind = SIM_CREATE;
+	} else {
+		plan->kind = SIM_MKDIR;
+	}
+}
+
+/* ---- beginning ---- */
+
+static unsigned int running(const struct world *w, const struct host *host)
+{
+	unsigned int count = 0;
+
+	for (struct workload_op *op = w->workload->ops; op; op = op->next)
+		count += !host || op->host == host;
+	return count;
+}
+
+static const char *kind_name(enum op_kind_sim kind)
+{
+	static const char *const names[] = { "put",   "get",    "stat",  "list",
+					     "mkdir", "remove", "create" };
+
+	return names[kind];
+}
+
+static void begin(struct host *host, const struct op_plan *plan, bool must_succeed)
+{
+	struct world *w = host->world;
+	struct workload_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		abort();
+	op->host = host;
+	op->plan = *plan;
+	op->must_succeed = must_succeed;
+	op->next = w->workload->ops;
+	w->workload->ops = op;
+	w->result.operations++;
+	world_trace(w, "%s: %s %s content %llu size %llu%s%s", host->name, kind_name(plan->kind),
+		    plan->path, (unsigned long long)plan->content, (unsigned long long)plan->size,
+		    plan->replace ? " replace" : "", plan->stream ? " stream" : "");
+	ask(w, op);
+	client_host_begin(host, plan, op);
+}
+
+static void begin_next(struct world *w, const struct due *due)
+{
+	struct host *host = due->host;
+	struct workload *work = w->workload;
+	struct op_plan plan = { 0 };
+
+	if (work->quiet)
+		return;
+	world_after(w, world_below(w, 2 * work->gap_us),
+		    (struct due){ .run = begin_next, .host = host });
+	if (running(w, host) >= work->at_once)
+		return;
+	if (work->tree == TREE_UNMADE) {
+		work->tree = TREE_ASKED;
+		plan.kind = SIM_MKDIR;
+		snprintf(plan.path, sizeof(plan.path), TREE);
+	} else {
+		draw(w, &plan);
+	}
+	begin(host, &plan, false);
+}
+
+void workload_client_started(struct host *host)
+{
+	world_after(host->world, world_below(host->world, SECOND),
+		    (struct due){ .run = begin_next, .host = host });
+}
+
+/* ---- answers ---- */
+
+static void op_free(struct world *w, struct workload_op *op)
+{
+	struct workload_op **at = &w->workload->ops;
+
+	while (*at != op)
+		at = &(*at)->next;
+	*at = op->next;
+	free(op);
+}
+
+static void tell(struct world *w, const struct workload_op *op, unsigned int which,
+		 struct model_op *told)
+{
+	told->told_us = w->now_us;
+	if (told->outcome == MODEL_DOUBT)
+		w->result.doubtful++;
+	model_answer(&w->model, op->positions[which], told);
+}
+
+/* A file as it was read or described: whose content is it? */
+static void see_file(struct world *w, const struct workload_op *op, const struct op_seen *seen,
+		     struct model_op *told)
+{
+	told->outcome = MODEL_OK;
+	told->version = seen->version;
+	told->content_known = seen->digest_known;
+	if (!seen->digest_known)
+		return;
+	if (!content_find(w, seen->size, &seen->digest, &told->content))
+		world_fail(w, "%s: %s %s gave %llu bytes that nobody ever put", op->host->name,
+			   kind_name(op->plan.kind), op->plan.path, (unsigned long long)seen->size);
+}
+
+static enum model_outcome outcome_of(const struct workload_op *op, int error)
+{
+	bool looks = op->plan.kind == SIM_GET || op->plan.kind == SIM_STAT ||
+		     op->plan.kind == SIM_REMOVE;
+
+	switch (-error) {
+	case 0: return MODEL_OK;
+	case ERR_EXISTS: return op->plan.kind == SIM_REMOVE ? MODEL_DOUBT : MODEL_EXISTS;
+	case ERR_IS_DIR: return MODEL_DIRECTORY;
+	case ERR_NOT_FOUND: return looks ? MODEL_ABSENT : MODEL_DOUBT;
+	default: return MODEL_DOUBT;
+	}
+}
+
+static void see_list(struct world *w, const struct workload_op *op, const struct op_seen *seen)
+{
+	for (unsigned int i = 0; i < op->asked; i++) {
+		const char *name = strrchr(w->model.paths[op->paths[i]], '/') + 1;
+		struct model_op told = { .outcome = seen->error ? MODEL_DOUBT : MODEL_ABSENT };
+
+		for (unsigned int k = 0; seen->list && k < seen->list->entries_count; k++) {
+			const struct entry *entry = &seen->list->entries[k];
+			struct op_seen one = { .size = entry->size,
+					       .version = entry->version,
+					       .digest_known = entry->digest_known,
+					       .digest = entry->digest };
+
+			if (!slice_equal(entry->name, slice_of(name)))
+				continue;
+			if (entry->type == ENTRY_DIRECTORY)
+				told.outcome = MODEL_DIRECTORY;
+			else
+				see_file(w, op, &one, &told);
+		}
+		tell(w, op, i, &told);
+	}
+}
+
+static void see_put(struct world *w, const struct workload_op *op, const struct op_seen *seen)
+{
+	if (!number_set_add(&w->inodes, seen->inode))
+		world_fail(w, "%s: put %s: inode %llx was given out twice", op->host->name,
+			   op->plan.path, (unsigned long long)seen->inode);
+	if (seen->size != op->plan.size)
+		world_fail(w, "%s: put %s: %llu bytes were stored of %llu", op->host->name,
+			   op->plan.path, (unsigned long long)seen->size,
+			   (unsigned long long)op->plan.size);
+	if (op->plan.size)
+		oracle_put_acknowledged(w, seen->inode, seen->copies);
+}
+
+static void see(struct world *w, const struct workload_op *op, const struct op_seen *seen)
+{
+	struct model_op told = { .outcome = outcome_of(op, seen->error), .version = seen->version };
+
+	if (op->plan.kind == SIM_PUT && seen->error == 0)
+		see_put(w, op, seen);
+	if ((op->plan.kind == SIM_GET || op->plan.kind == SIM_STAT) && seen->error == 0) {
+		if (seen->found_directory)
+			told.outcome = MODEL_DIRECTORY;
+		else
+			see_file(w, op, seen, &told);
+	}
+	if (told.outcome == MODEL_DIRECTORY)
+		told.version = MODEL_ANY;
+	if (op->asked)
+		tell(w, op, 0, &told);
+}
+
+void workload_done(struct world *w, struct workload_op *op, const struct op_seen *seen)
+{
+	bool tree = strcmp(op->plan.path, TREE) == 0 && op->plan.kind == SIM_MKDIR;
+
+	world_fold(w, seen->version, (uint64_t)-seen->error);
+	world_trace(w, "%s: %s %s: %s size %llu version %llu copies %u", op->host->name,
+		    kind_name(op->plan.kind), op->plan.path,
+		    seen->error ? error_name(seen->error) : "ok", (unsigned long long)seen->size,
+		    (unsigned long long)seen->version, seen->copies);
+	if (tree)
+		w->workload->tree =
+			seen->error == 0 || seen->error == -ERR_EXISTS ? TREE_MADE : TREE_UNMADE;
+	if (op->plan.kind == SIM_LIST)
+		see_list(w, op, seen);
+	else
+		see(w, op, seen);
+	if (op->must_succeed && outcome_of(op, seen->error) == MODEL_DOUBT)
+		world_fail(w, "%s: %s %s failed although all is well: %s", op->host->name,
+			   kind_name(op->plan.kind), op->plan.path, error_name(seen->error));
+	if (seen->error == -ERR_CORRUPT)
+		world_fail(w, "%s: %s %s: damaged bytes, and nothing damages them here",
+			   op->host->name, kind_name(op->plan.kind), op->plan.path);
+	op_free(w, op);
+}
+
+/* Whoever asked is gone: what it asked for may happen or not. */
+void workload_client_stopped(struct host *host)
+{
+	struct world *w = host->world;
+	struct workload_op *op, *next;
+
+	for (op = w->workload->ops; op; op = next) {
+		next = op->next;
+		if (op->host != host)
+			continue;
+		if (w->workload->tree == TREE_ASKED)
+			w->workload->tree = TREE_UNMADE;
+		w->result.doubtful += op->asked;
+		op_free(w, op);
+	}
+}
+
+/* ---- the whole ---- */
+
+void workload_new(struct world *w)
+{
+	w->workload = calloc(1, sizeof(*w->workload));
+	if (!w->workload)
+		abort();
+	w->workload->at_once = 1 + (unsigned int)world_below(w, AT_ONCE_MAX);
+	w->workload->gap_us = 50 * MS + world_below(w, 400 * MS);
+	w->workload->size_class = world_chance(w, 40);
+	content_new(w, 0);
+}
+
+void workload_free(struct world *w)
+{
+	while (w->workload->ops)
+		op_free(w, w->workload->ops);
+	free(w->workload);
+	free(w->contents);
+}
+
+void workload_quiesce(struct world *w)
+{
+	w->workload->quiet = true;
+}
+
+bool workload_is_idle(const struct world *w)
+{
+	return w->workload->ops == NULL;
+}
+
+void workload_read_all(struct world *w)
+{
+	for (unsigned int i = 0; i < PATHS; i++) {
+		struct op_plan plan = { .kind = SIM_GET };
+
+		if (i >= 6 && w->workload->tree != TREE_MADE)
+			continue;
+		snprintf(plan.path, sizeof(plan.path), "%s", paths[i]);
+		begin(world_client(w, 0), &plan, true);
+	}
+}

@@ -1,0 +1,337 @@
+/* The cluster: who is there, its life from the first start to the last check. */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec.h"
+#include "error.h"
+
+enum { DISK_CAPACITY = 512 * 1024 * 1024 };
+
+static const char *const sabotages[] = {
+	[SABOTAGE_NONE] = "none",
+	[SABOTAGE_EARLY_DURABLE] = "early-durable",
+	[SABOTAGE_UNSYNCED] = "unsynced-chunks",
+	[SABOTAGE_EARLY_STORED] = "early-stored",
+	[SABOTAGE_FORGOTTEN] = "forgotten-answers",
+	[SABOTAGE_UNSYNCED_JOURNAL] = "unsynced-journal",
+};
+
+const char *sabotage_name(unsigned int sabotage)
+{
+	return sabotage < SABOTAGE_COUNT ? sabotages[sabotage] : NULL;
+}
+
+/* ---- hosts ---- */
+
+uint64_t host_ms(const struct host *host)
+{
+	return host->clock_ms + host->world->now_us / MS;
+}
+
+uint64_t host_until(const struct host *host, uint64_t at_ms)
+{
+	uint64_t now_ms = host_ms(host);
+
+	return at_ms > now_ms ? (at_ms - now_ms) * MS : 1;
+}
+
+bool host_is_paused(const struct host *host)
+{
+	return host->paused_until_us > host->world->now_us;
+}
+
+void host_listen(struct host *host, uint16_t port)
+{
+	for (unsigned int i = 0; i < PORTS_MAX; i++) {
+		if (host->ports[i] == 0) {
+			host->ports[i] = port;
+			return;
+		}
+	}
+	abort();
+}
+
+void host_unlisten(struct host *host, uint16_t port)
+{
+	for (unsigned int i = 0; i < PORTS_MAX; i++) {
+		if (host->ports[i] == port)
+			host->ports[i] = 0;
+	}
+}
+
+static uint32_t new_address(struct world *w)
+{
+	return (uint32_t)(0x0a000000 + (++w->addresses));
+}
+
+void host_start(struct host *host)
+{
+	struct world *w = host->world;
+
+	if (host->up)
+		return;
+	if (host->life && w->faults & FAULT_ADDRESS && !w->healed && world_chance(w, 30))
+		host->address = new_address(w);
+	host->up = true;
+	host->life++;
+	host->clock_ms = 1 + world_below(w, 1000 * 1000);
+	host->paused_until_us = 0;
+	fault_disk_lies(w);
+	world_trace(w, "%s: starts", host->name);
+	if (host->ops->start(host))
+		return;
+	host->up = false;
+	host->process = NULL;
+	host_restart_after(host, SECOND);
+}
+
+static void restart(struct world *w, const struct due *due)
+{
+	host_start(&w->hosts[due->a]);
+}
+
+void host_restart_after(struct host *host, uint64_t delay_us)
+{
+	world_after(host->world, delay_us, (struct due){ .run = restart, .a = host->index });
+}
+
+static enum disk_sim_crash_mode crash_mode(struct world *w, enum host_stop how)
+{
+	if (how != HOST_POWER)
+		return DISK_SIM_KILL;
+	if (w->config.sabotage != SABOTAGE_NONE)
+		return DISK_SIM_DROP_ALL;
+	return (enum disk_sim_crash_mode)world_below(w, DISK_SIM_KILL);
+}
+
+void host_stop(struct host *host, enum host_stop how)
+{
+	struct world *w = host->world;
+
+	if (!host->up)
+		return;
+	world_trace(w, "%s: %s", host->name,
+		    how == HOST_QUIT   ? "quits"
+		    : how == HOST_KILL ? "is killed"
+				       : "loses power");
+	host->ops->stop(host, how != HOST_QUIT);
+	host->process = NULL;
+	host->up = false;
+	host->hears = false;
+	memset(host->ports, 0, sizeof(host->ports));
+	net_host_gone(host, how == HOST_POWER);
+	if (host->disk)
+		disk_sim_crash(host->disk, crash_mode(w, how), prng_next(&w->prng));
+}
+
+/* ---- who is there ---- */
+
+struct host *world_nameserver(struct world *w)
+{
+	return &w->hosts[0];
+}
+
+struct host *world_storage(struct world *w, unsigned int number)
+{
+	return &w->hosts[1 + number];
+}
+
+struct host *world_client(struct world *w, unsigned int number)
+{
+	return &w->hosts[1 + w->storage_count + number];
+}
+
+static void host_add(struct world *w, enum host_kind kind, unsigned int number)
+{
+	static const struct process_ops *const ops[] = { &nameserver_process, &storage_process,
+							 &client_process };
+	static const char *const names[] = { "name server", "storage", "client" };
+	struct host *host = &w->hosts[w->host_count];
+
+	*host = (struct host){ .world = w,
+			       .ops = ops[kind],
+			       .kind = kind,
+			       .index = w->host_count++,
+			       .number = number,
+			       .address = new_address(w),
+			       .id = world_id(w),
+			       .disk_id = world_id(w),
+			       .machine = world_id(w) };
+	snprintf(host->name, sizeof(host->name), kind == HOST_NAMESERVER ? "%s" : "%s-%u",
+		 names[kind], number);
+	if (kind == HOST_CLIENT)
+		return;
+	host->disk = disk_sim_new(DISK_CAPACITY);
+	if (!host->disk)
+		abort();
+}
+
+static void build(struct world *w)
+{
+	w->storage_count = 2 + (unsigned int)world_below(w, STORAGES_MAX - 1);
+	if (world_chance(w, 50))
+		w->storage_count = 3;
+	w->client_count = 2 + world_chance(w, 20);
+	host_add(w, HOST_NAMESERVER, 0);
+	for (unsigned int i = 0; i < w->storage_count; i++)
+		host_add(w, HOST_STORAGE, i);
+	for (unsigned int i = 0; i < w->client_count; i++)
+		host_add(w, HOST_CLIENT, i);
+	for (unsigned int i = 0; i < w->host_count; i++)
+		host_restart_after(&w->hosts[i], world_below(w, SECOND));
+}
+
+static void world_draw(struct world *w)
+{
+	w->prng.state = w->config.seed;
+	w->wall_base_ms = UINT64_C(1700000000000);
+	w->cluster = world_id(w);
+	put_u64(w->key.bytes, prng_next(&w->prng));
+	w->chunk_size = (uint32_t)(2 + world_below(w, 3)) * 64 * 1024;
+	w->large_from = world_chance(w, 40) ? 100 * 1024 : 0;
+	w->sync_us = 500 + world_below(w, world_chance(w, 30) ? 60 * MS : 5 * MS);
+	faults_draw(w);
+	workload_new(w);
+	build(w);
+}
+
+/* ---- its life ---- */
+
+static void wait_idle(struct world *w, const char *what)
+{
+	uint64_t end_us = w->now_us + 90 * SECOND;
+
+	while (!workload_is_idle(w) && w->now_us < end_us && !w->result.failed)
+		world_run_until(w, w->now_us + 100 * MS);
+	if (!workload_is_idle(w))
+		world_fail(w, "%s did not come to an end 90 s after everything healed", what);
+}
+
+static void clients_go(struct world *w)
+{
+	for (unsigned int i = 0; i < w->client_count; i++)
+		host_stop(world_client(w, i), HOST_QUIT);
+}
+
+/* A receipt that got lost on its way leaves a copy that nobody knows of, until inventories are
+ * compared: when its server registers again. */
+static void storages_restart(struct world *w)
+{
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		host_stop(world_storage(w, i), world_chance(w, 50) ? HOST_QUIT : HOST_KILL);
+		host_restart_after(world_storage(w, i), world_below(w, SECOND));
+	}
+}
+
+static void live(struct world *w)
+{
+	faults_begin(w);
+	world_run_until(w, 12 * SECOND + world_below(w, 30 * SECOND));
+	if (w->result.failed)
+		return;
+	faults_heal(w);
+	world_run_until(w, w->now_us + 3 * SECOND);
+	workload_quiesce(w);
+	wait_idle(w, "operations");
+	oracle_registered(w);
+	if (w->result.failed)
+		return;
+	workload_read_all(w);
+	wait_idle(w, "reading everything");
+	clients_go(w);
+	storages_restart(w);
+	oracle_registered(w);
+	if (!w->result.failed)
+		oracle_no_leaks(w);
+}
+
+static void check_history(struct world *w)
+{
+	char message[2048];
+
+	if (!model_check(&w->model, message, sizeof(message)))
+		world_fail(w, "%s", message);
+}
+
+static void world_free(struct world *w)
+{
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		host_stop(&w->hosts[i], HOST_QUIT);
+		if (w->hosts[i].disk)
+			disk_free(disk_sim_disk(w->hosts[i].disk));
+	}
+	for (size_t i = 0; i < w->queue_count; i++) {
+		if (w->queue[i].owned)
+			free(w->queue[i].context);
+	}
+	free(w->queue);
+	net_done(w);
+	workload_free(w);
+	model_done(&w->model);
+	free(w->chunks.slots);
+	free(w->inodes.slots);
+	free(w);
+}
+
+bool world_run(const struct world_config *config, struct world_result *ret)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		abort();
+	w->config = *config;
+	world_draw(w);
+	live(w);
+	check_history(w);
+	w->result.virtual_us = w->now_us;
+	*ret = w->result;
+	world_free(w);
+	return !ret->failed;
+}
+
+/* ---- the trace of frames ---- */
+
+static void trace_frame(struct world *w, const char *way, const struct frame_header *header,
+			const uint8_t *body)
+{
+	struct arena arena = { 0 };
+	struct message message;
+	struct buffer text = { 0 };
+
+	if (header->type == MSG_data)
+		world_trace(w, "  %s %sdata id %u offset %llu length %llu flags %u", way,
+			    header->reply ? "reply " : "", header->id,
+			    (unsigned long long)header->arg1, (unsigned long long)header->arg2,
+			    header->flags);
+	else if (message_decode(header, body, &arena, &message) == 0 &&
+		 message_print(&message, &text) == 0)
+		world_trace(w, "  %s %s%.*s id %u", way, header->reply ? "reply " : "",
+			    text.size > 300 ? 300 : (int)text.size, (const char *)text.data,
+			    header->id);
+	buffer_done(&text);
+	arena_done(&arena);
+}
+
+void world_trace_frames(struct world *w, const struct host *from, const struct socket *socket,
+			const uint8_t *data, size_t size)
+{
+	struct frame_header header;
+	struct host *to = NULL;
+	char way[64];
+	size_t step;
+
+	if (!w->config.trace)
+		return;
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		struct endpoint own = endpoint_ipv4(w->hosts[i].address, socket->remote.port);
+
+		if (endpoint_equal(&own, &socket->remote))
+			to = &w->hosts[i];
+	}
+	snprintf(way, sizeof(way), "%s > %s (%llx)", from->name, to ? to->name : "nobody",
+		 (unsigned long long)socket->handle);
+	for (; frame_next(data, size, &header, &step) == 1; data += step, size -= step)
+		trace_frame(w, way, &header, data + FRAME_HEADER_SIZE);
+}
