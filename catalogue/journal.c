@@ -9,11 +9,13 @@
 enum {
 	FILE_SIZE_MAX = 64 * 1024 * 1024, /* then the next file is first */
 	FILE_NAME_MAX = sizeof(DIRECTORY "/00000000"),
+	NUMBER_DIGITS = 8,
 	ALIGNMENT = 4096,
 	GROUP_HEADER_SIZE = 8,
 };
 
-static const uint8_t group_magic[4] = { 'M', 'J', 'G', '1' };
+/* The last byte is the version of all that the journal holds, batches included. */
+static const uint8_t group_magic[4] = { 'M', 'J', 'G', '2' };
 
 struct journal_file {
 	uint32_t number;
@@ -187,6 +189,20 @@ static int tail_check(struct recovery *recovery, uint64_t offset)
 	return 0;
 }
 
+/* What another version wrote must not pass for a torn write and be cut off. */
+static int version_check(struct recovery *recovery, uint64_t offset)
+{
+	struct journal *journal = recovery->journal;
+	uint8_t magic[sizeof(group_magic)];
+	int64_t got = disk_read(journal->disk, journal->file, magic, sizeof(magic), offset);
+
+	if (got < 0)
+		return (int)got;
+	if (got < (int64_t)sizeof(magic) || memcmp(magic, group_magic, sizeof(magic) - 1) != 0)
+		return 0;
+	return magic[sizeof(magic) - 1] == group_magic[sizeof(magic) - 1] ? 0 : -ERR_BAD_FORMAT;
+}
+
 static int tail_cut(struct recovery *recovery, uint64_t offset)
 {
 	struct journal *journal = recovery->journal;
@@ -244,10 +260,11 @@ static int file_replay(struct recovery *recovery, bool last)
 	journal->offset = offset;
 	if (rc < 0)
 		return rc;
+	rc = 0;
 	if (offset < recovery->size)
+		rc = version_check(recovery, offset);
+	if (rc == 0 && offset < recovery->size)
 		rc = last ? tail_cut(recovery, offset) : -ERR_CORRUPT;
-	else
-		rc = 0;
 	return rc == 0 && last ? last_group_secure(recovery) : rc;
 }
 
@@ -265,13 +282,11 @@ static int file_open(struct journal *journal, uint32_t number, int flags)
 static int file_found(void *context, const char *name, bool directory)
 {
 	struct journal *journal = context;
-	unsigned long number;
-	char *end;
 
-	if (directory || strlen(name) != 8)
+	if (directory || strlen(name) != NUMBER_DIGITS ||
+	    strspn(name, "0123456789abcdef") != NUMBER_DIGITS)
 		return 0;
-	number = strtoul(name, &end, 16);
-	return *end ? 0 : file_add(journal, (uint32_t)number);
+	return file_add(journal, (uint32_t)strtoul(name, NULL, 16));
 }
 
 static int by_number(const void *a, const void *b)

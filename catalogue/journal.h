@@ -1,7 +1,7 @@
 /* The journal: the truth of the catalogue, an append-only row of hash-chained batches in files
  * journal/NNNNNNNN (a count, 8 hex digits) of about 64 MiB each, over struct disk.
  *
- * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG1" and u32 the
+ * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG2" and u32 the
  * size of its batches (little-endian), then the batches one after the other, zeros to the next
  * multiple. So a block that holds acknowledged bytes is never written again.
  *
@@ -28,7 +28,8 @@ struct journal_head {
 typedef int journal_batch_fn(void *context, const struct batch_head *head, struct slice changes);
 
 /* Opens or creates; replays batches with sequence > `after` into `each`. -ERR_CORRUPT: damage
- * before the end. -ERR_STALE: batches right after `after` have been trimmed. */
+ * before the end. -ERR_STALE: batches right after `after` have been trimmed. -ERR_BAD_FORMAT:
+ * another version wrote it; nothing has been touched. */
 int journal_open(struct disk *disk, uint64_t after, journal_batch_fn *each, void *context,
 		 struct journal **ret);
 void journal_close(struct journal *journal);

@@ -25,8 +25,7 @@ void view_sealed(struct view *view, uint64_t sequence);
 int view_apply(struct view *view, struct slice batches);
 /* Loop thread, at the start of each turn: drops overlay entries that LMDB has by now. */
 void view_refresh(struct view *view);
-/* Start only: replays one batch of the journal, both sections, straight into LMDB (several per
- * transaction);
+/* Start only: replays one batch of the journal straight into LMDB (several per transaction);
  * view_replay_end commits the rest. In between the kv cannot be read. -ERR_STALE as above. */
 int view_replay(struct view *view, const struct batch_head *head, struct slice changes);
 int view_replay_end(struct view *view);

@@ -60,8 +60,8 @@ static void bulk_ask(struct client *client, uint8_t copies)
 	if (!bulk->places)
 		return;
 	/* As many as are at work now are soon wanted again. */
-	chunks.places = (uint8_t)(client->small_puts * 2 < ASK_MOST ? client->small_puts * 2 :
-								     ASK_MOST);
+	chunks.places =
+		(uint8_t)(client->small_puts * 2 < ASK_MOST ? client->small_puts * 2 : ASK_MOST);
 	if (used + chunks.places > BULK_PLACES_MAX && !TAILQ_EMPTY(&bulk->waiting))
 		chunks.places = 16;
 	else if (used + chunks.places > BULK_PLACES_MAX)

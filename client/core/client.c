@@ -63,7 +63,8 @@ void send_end(struct client *client, uint64_t connection)
 		if (last->kind != CLIENT_SEND && last->kind != CLIENT_PROBE)
 			continue;
 		start = last->start + (size_t)last->size;
-		if (last->kind == CLIENT_SEND && i == out->count && last->connection == connection) {
+		if (last->kind == CLIENT_SEND && i == out->count &&
+		    last->connection == connection) {
 			last->size = out->bytes.size - last->start;
 			return;
 		}
@@ -96,7 +97,8 @@ uint32_t pending_add(struct client *client, enum pending_kind kind, void *owner)
 		return 0;
 	slot = client->free_slots[--client->free_count];
 	pending = &client->pending[slot];
-	pending->id += PENDING_MAX; /* the slot's number in the low bits, its use in the high ones */
+	pending->id +=
+		PENDING_MAX; /* the slot's number in the low bits, its use in the high ones */
 	if (pending->id == slot && slot == 0)
 		pending->id += PENDING_MAX;
 	pending->kind = kind;
@@ -240,8 +242,8 @@ struct client_op *client_request(struct client *client, const struct client_star
 		*ret_error = -ERR_NO_MEMORY;
 		return NULL;
 	}
-	*ret_error = control_ask(
-		client, &(struct asking){ code, body, request_answered, op }, NULL);
+	*ret_error =
+		control_ask(client, &(struct asking){ code, body, request_answered, op }, NULL);
 	if (*ret_error < 0) {
 		TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
 		return NULL;
@@ -324,8 +326,7 @@ static void on_tick(struct client *client)
 	control_tick(client);
 	links_tick(client);
 	bulk_tick(client);
-	TAILQ_FOREACH_SAFE(op, &client->running, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(op, &client->running, entry, next) {
 		if (op->kind == OP_PUT)
 			put_tick(client, op);
 		else if (op->kind == OP_GET)
@@ -509,8 +510,7 @@ static void ops_free(struct op_list *list)
 {
 	struct client_op *op, *next;
 
-	TAILQ_FOREACH_SAFE(op, list, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(op, list, entry, next) {
 		buffer_done(&op->path);
 		if (op->kind == OP_PUT && op->put.receipts != op->put.few)
 			free(op->put.receipts);

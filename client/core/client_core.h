@@ -37,8 +37,8 @@ struct client_config {
 	struct id self;
 	struct id machine;
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* empty: any */
-	bool fixed;                              /* CLIENT_RESOLVE instead of listening to beacons */
-	struct endpoint remembered;              /* family 0: none */
+	bool fixed;                 /* CLIENT_RESOLVE instead of listening to beacons */
+	struct endpoint remembered; /* family 0: none */
 	enum client_transfer transfer;
 	uint64_t timeout_ms; /* without a name server */
 	uint64_t seed;
@@ -50,12 +50,12 @@ enum client_event_kind {
 	CLIENT_RESOLVED, /* endpoints, count; error */
 	CLIENT_LISTENED, /* error, or 0: the leased port is bound */
 	CLIENT_ACCEPTED, /* connection (chosen by the glue, odd) on the leased port; endpoints: peer */
-	CLIENT_OPENED,   /* connection that the core dialled */
-	CLIENT_CLOSED,   /* connection: by the other side, or it could not be made */
-	CLIENT_FRAME,    /* connection, header, body: any but the DATA frames of a transfer */
-	CLIENT_MOVED,    /* connection: bytes of a transfer went out or came in */
-	CLIENT_FILLED,   /* op, size: bytes of the chunk asked for by CLIENT_FILL, last; error */
-	CLIENT_SENT,     /* op, token: a payload has left; digest: of all that was read so far; or error:
+	CLIENT_OPENED, /* connection that the core dialled */
+	CLIENT_CLOSED, /* connection: by the other side, or it could not be made */
+	CLIENT_FRAME,  /* connection, header, body: any but the DATA frames of a transfer */
+	CLIENT_MOVED,  /* connection: bytes of a transfer went out or came in */
+	CLIENT_FILLED, /* op, size: bytes of the chunk asked for by CLIENT_FILL, last; error */
+	CLIENT_SENT, /* op, token: a payload has left; digest: of all that was read so far; or error:
 			  * it could not be read and was voided */
 	CLIENT_RECEIVED, /* op, token, size: file bytes delivered; last: that was all of the transfer;
 			  * error: of the holder, or `local`: of the sink. digest: of all bytes from the
@@ -92,11 +92,11 @@ enum client_action_kind {
 	CLIENT_DROP,    /* op, offset: a filled chunk is no longer needed */
 	CLIENT_REWIND,  /* op: the put begins again; forget the digest */
 	CLIENT_PAYLOAD, /* connection, op, token, offset, size: DATA frames, id = token */
-	CLIENT_ABORT,   /* connection, token: of a PAYLOAD: void it; of a RECEIVE: swallow what comes */
-	CLIENT_EXPECT,  /* op, size: the get will deliver so much; flag: the whole file */
+	CLIENT_ABORT, /* connection, token: of a PAYLOAD: void it; of a RECEIVE: swallow what comes */
+	CLIENT_EXPECT, /* op, size: the get will deliver so much; flag: the whole file */
 	CLIENT_RECEIVE, /* connection, op, token, offset: where in the file the READ starts; size: bytes
 			 * it covers; from, to: part of the file to deliver */
-	CLIENT_DONE,    /* op, error. Request: `reply` is valid until the next step. The op is gone. */
+	CLIENT_DONE, /* op, error. Request: `reply` is valid until the next step. The op is gone. */
 	CLIENT_CONNECTED, /* error 0: the session stands; else no name server: TWO_CLUSTERS … */
 };
 
@@ -130,11 +130,12 @@ void client_outbox_clear(struct client_outbox *outbox);
 void client_outbox_done(struct client_outbox *outbox);
 
 struct client *client_new(const struct client_config *config); /* NULL: no memory */
-void client_free(struct client *client);                       /* NULL-safe; ops go without a word */
+void client_free(struct client *client); /* NULL-safe; ops go without a word */
 
 void client_step(struct client *client, const struct client_event *event,
 		 struct client_outbox *outbox);
-uint64_t client_deadline(const struct client *client); /* of the next CLIENT_TICK; UINT64_MAX: never */
+uint64_t client_deadline(
+	const struct client *client); /* of the next CLIENT_TICK; UINT64_MAX: never */
 
 /* What is needed to start anything. */
 struct client_start {
@@ -150,8 +151,8 @@ struct client_op *client_request(struct client *client, const struct client_star
 
 struct client_put {
 	struct slice path;
-	uint64_t size;    /* SIZE_UNKNOWN: a stream */
-	bool rewindable;  /* any part can be read again; else chunks come through CLIENT_FILL */
+	uint64_t size;   /* SIZE_UNKNOWN: a stream */
+	bool rewindable; /* any part can be read again; else chunks come through CLIENT_FILL */
 	uint8_t copies;
 	bool replace;
 };

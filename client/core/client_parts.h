@@ -17,10 +17,12 @@
 #include "random.h"
 
 enum parts_limits {
-	PENDING_MAX = 4096, /* answers waited for, on all connections: a power of two */
-	DIALS_MAX = 4,      /* attempts at the name server at once */
-	STRANGERS_MAX = 64, /* accepted connections before their HELLO */
-	PIECE_SILENT_MS = 2500,  /* the first hop itself gives up on others after 1 s */
+	PENDING_MAX = 4096,      /* answers waited for, on all connections: a power of two */
+	DIALS_MAX = 4,           /* attempts at the name server at once */
+	STRANGERS_MAX = 64,      /* accepted connections before their HELLO */
+	PIECE_SILENT_MS = 2000,  /* the first hop itself gives up on others after 1 s */
+	PIECE_AGAIN_MS = 1000,   /* the same for one that took the place of a dead one */
+	PIECE_HOPELESS = 3,      /* first hops in a row that were dead, and not one receipt */
 	LINK_MS = 3000,          /* to get a data connection */
 	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
 	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
@@ -56,7 +58,7 @@ typedef void answer_fn(struct client *client, void *owner, int error, const void
 struct request {
 	uint32_t id;
 	uint16_t code;
-	bool sent; /* on the present connection */
+	bool sent;          /* on the present connection */
 	uint64_t operation; /* 0: changes nothing */
 	uint64_t deadline_ms;
 	answer_fn *answer; /* NULL: nobody wants to know any more */
@@ -74,7 +76,8 @@ struct asking {
 	void *owner;
 };
 int control_ask(struct client *client, const struct asking *asking, struct request **ret);
-void control_tell(struct client *client, unsigned int code, const void *body); /* one-way; may be lost */
+void control_tell(struct client *client, unsigned int code,
+		  const void *body); /* one-way; may be lost */
 void control_forget(struct client *client, void *owner);
 void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body);
 void control_connected(struct client *client); /* sends what is unsent, all of it again */
@@ -139,8 +142,8 @@ struct data_link {
 	bool asked;   /* DIAL sent for this attempt */
 	bool doomed;  /* to fail at the end of this tick: its users are being walked over */
 	uint64_t connection;
-	uint64_t since_ms; /* of this attempt */
-	uint64_t moved_ms; /* bytes of a transfer */
+	uint64_t since_ms;             /* of this attempt */
+	uint64_t moved_ms;             /* bytes of a transfer */
 	uint64_t dials[ENDPOINTS_MAX]; /* connections; 0: none */
 	unsigned int dialled;
 	uint64_t dial_ms; /* next one */
@@ -217,10 +220,10 @@ struct piece {
 	uint64_t index;
 	uint32_t length;
 	uint32_t token;
-	bool read;  /* once, from end to end */
-	bool sent;  /* in this try */
-	bool final; /* the last reply of this try is there */
-	int status; /* it refused */
+	bool read;           /* once, from end to end */
+	bool sent;           /* in this try */
+	bool final;          /* the last reply of this try is there */
+	int status;          /* it refused */
 	unsigned int enough; /* receipts, for the file to count as safe */
 	unsigned int replaced;
 	struct data_link *link;
@@ -235,19 +238,19 @@ struct part {
 	struct waiter waiter; /* first */
 	struct client_op *op;
 	bool used;
-	uint64_t chunk; /* index in the file */
+	uint64_t chunk;      /* index in the file */
 	struct holder_at at; /* who is asked now */
 	uint64_t chunk_id;
 	uint32_t chunk_length;
-	uint64_t from;  /* file bytes still to deliver */
+	uint64_t from; /* file bytes still to deliver */
 	uint64_t to;
 	uint32_t token; /* 0: not asked yet */
 	struct data_link *link;
 	unsigned int tried; /* holders, by bits */
 	uint8_t lane;
-	bool corrupt;       /* some holder had a bad copy */
-	bool reopen;        /* nobody left to ask: waits for fresh places */
-	bool moving;        /* bytes have come */
+	bool corrupt; /* some holder had a bad copy */
+	bool reopen;  /* nobody left to ask: waits for fresh places */
+	bool moving;  /* bytes have come */
 	uint64_t moved_ms;
 };
 
@@ -263,9 +266,9 @@ enum op_kind { OP_REQUEST, OP_PUT, OP_GET };
 struct put_state {
 	struct client_put how;
 	bool begun;
-	bool bulk; /* its place was leased ahead */
+	bool bulk;   /* its place was leased ahead */
 	bool asking; /* for places */
-	bool ended; /* a stream's end is known */
+	bool ended;  /* a stream's end is known */
 	bool filling;
 	bool committing;
 	unsigned int restarts;
@@ -302,9 +305,9 @@ struct get_state {
 	uint64_t from; /* next byte to ask for */
 	uint64_t at;   /* next byte to be delivered */
 	uint64_t to;
-	uint64_t asked; /* index of the first chunk that OPEN was asked for */
+	uint64_t asked;     /* index of the first chunk that OPEN was asked for */
 	uint64_t reopen_ms; /* ask again then; 0: no */
-	uint64_t first; /* index of chunks[0] */
+	uint64_t first;     /* index of chunks[0] */
 	unsigned int count;
 	unsigned int capacity;
 	struct located *chunks;
@@ -358,7 +361,7 @@ struct client {
 	/* session */
 	struct seek seek;
 	struct discovery discovery;
-	uint64_t control; /* connection; 0: none */
+	uint64_t control;  /* connection; 0: none */
 	uint64_t heard_ms; /* anything from the name server */
 	uint64_t lost_ms;
 	struct id nameserver;

@@ -96,8 +96,7 @@ void control_forget(struct client *client, void *owner)
 {
 	struct request *request, *next;
 
-	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next) {
 		if (request->owner != owner)
 			continue;
 		request->answer = NULL;
@@ -111,9 +110,9 @@ void control_forget(struct client *client, void *owner)
 static void answer_nobody(struct client *client, unsigned int code, int error, const void *body)
 {
 	if (code == MSG_put_begin && error == 0)
-		control_tell(client, MSG_put_abort,
-			     &(struct put_abort_request){
-				     ((const struct put_begin_reply *)body)->put });
+		control_tell(
+			client, MSG_put_abort,
+			&(struct put_abort_request){ ((const struct put_begin_reply *)body)->put });
 }
 
 static void request_answer(struct client *client, struct request *request, int error,
@@ -174,8 +173,7 @@ void control_connected(struct client *client)
 {
 	struct request *request;
 
-	TAILQ_FOREACH(request, &client->requests, entry)
-	{
+	TAILQ_FOREACH(request, &client->requests, entry) {
 		if (!request->sent)
 			request_send(client, request);
 	}
@@ -185,8 +183,7 @@ void control_lost(struct client *client)
 {
 	struct request *request, *next;
 
-	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next) {
 		request->sent = false;
 		if (!request->answer)
 			request_done(client, request);
@@ -197,8 +194,7 @@ static struct request *find_late(struct client *client)
 {
 	struct request *request;
 
-	TAILQ_FOREACH(request, &client->requests, entry)
-	{
+	TAILQ_FOREACH(request, &client->requests, entry) {
 		if (request->sent && client->now_ms >= request->deadline_ms)
 			return request;
 	}
@@ -223,8 +219,7 @@ static void list_free(struct request_list *list)
 {
 	struct request *request, *next;
 
-	TAILQ_FOREACH_SAFE(request, list, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(request, list, entry, next) {
 		buffer_done(&request->frame);
 		free(request);
 	}

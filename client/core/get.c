@@ -101,7 +101,8 @@ static void open_answered(struct client *client, void *owner, int error, const v
 	uint64_t first = get->asked;
 
 	get->asking = false;
-	op->progress_ms = client->now_ms;
+	if (!get->opened)
+		op->progress_ms = client->now_ms;
 	if (error == 0 && !get->opened)
 		error = get_begin(client, op, reply);
 	if (error == 0)

@@ -288,8 +288,7 @@ void links_tick(struct client *client)
 {
 	struct connection *connection, *next;
 
-	HASH_ITER(hh, client->connections, connection, next)
-	{
+	HASH_ITER(hh, client->connections, connection, next) {
 		if (!connection->link && client->now_ms >= connection->deadline_ms)
 			connection_close(client, connection->handle);
 	}
@@ -315,8 +314,8 @@ void links_accepted(struct client *client, const struct client_event *event)
 {
 	struct connection *connection;
 
-	connection = client->strangers < STRANGERS_MAX ? connection_add(client, event->connection) :
-							 NULL;
+	connection = client->strangers < STRANGERS_MAX ? connection_add(client, event->connection)
+						       : NULL;
 	if (!connection) {
 		act(client, CLIENT_CLOSE)->connection = event->connection;
 		return;
@@ -508,13 +507,11 @@ void links_done(struct client *client)
 	struct connection *connection, *next_connection;
 	struct node *node, *next_node;
 
-	HASH_ITER(hh, client->connections, connection, next_connection)
-	{
+	HASH_ITER(hh, client->connections, connection, next_connection) {
 		HASH_DEL(client->connections, connection);
 		free(connection);
 	}
-	HASH_ITER(hh, client->nodes, node, next_node)
-	{
+	HASH_ITER(hh, client->nodes, node, next_node) {
 		HASH_DEL(client->nodes, node);
 		free(node);
 	}

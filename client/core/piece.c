@@ -161,12 +161,12 @@ static void replace_answered(struct client *client, void *owner, int error, cons
 	struct client_op *op = piece->op;
 	struct chunk_place place;
 
-	op->progress_ms = client->now_ms;
 	if (error == -ERR_EXPIRED || error == -ERR_NOT_FOUND) {
 		put_retry(client, op, -ERR_EXPIRED);
 		return;
 	}
-	if (error == 0 && place_take(client, &place, &reply->place, reply->nodes, reply->nodes_count) &&
+	if (error == 0 &&
+	    place_take(client, &place, &reply->place, reply->nodes, reply->nodes_count) &&
 	    place.chunk == piece->place.chunk && place.count > 0 &&
 	    piece->place.count < COPIES_MAX && !hop_is_in(piece, &place.holders[0].node->id)) {
 		memmove(&piece->place.holders[1], &piece->place.holders[0],
@@ -191,7 +191,11 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 	piece->op->culprit = *dead;
 	hop_remove(piece, dead);
 	piece->link = NULL;
-	if (piece->replaced++ >= COPIES_MAX) {
+	if (++piece->replaced >= PIECE_HOPELESS && piece->receipt_count == 0) {
+		op_finish(client, piece->op, -ERR_UNREACHABLE, NULL);
+		return;
+	}
+	if (piece->replaced > COPIES_MAX) {
 		piece_again(client, piece);
 		return;
 	}
@@ -304,7 +308,9 @@ void piece_sent(struct client *client, struct piece *piece)
 
 	piece->sent = piece->read = true;
 	piece->state = PIECE_WAITING;
-	piece->moved_ms = op->progress_ms = client->now_ms;
+	piece->moved_ms = client->now_ms;
+	if (piece->replaced == 0)
+		op->progress_ms = client->now_ms;
 	if (piece->final)
 		piece_conclude(client, piece);
 	else
@@ -335,6 +341,13 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static bool is_silent(const struct client *client, const struct piece *piece)
+{
+	uint64_t limit_ms = piece->replaced ? PIECE_AGAIN_MS : PIECE_SILENT_MS;
+
+	return client->now_ms - later(piece->moved_ms, piece->link->moved_ms) >= limit_ms;
+}
+
 static void waiting_tick(struct client *client, struct piece *piece)
 {
 	uint64_t silent_ms = client->now_ms - piece->moved_ms;
@@ -342,9 +355,7 @@ static void waiting_tick(struct client *client, struct piece *piece)
 	if (silent_ms >= SLOW_HOP_MS && piece->receipt_count >= piece->enough) {
 		piece_unlink(client, piece);
 		piece_settle(client, piece);
-	} else if (silent_ms >= CLIENT_STUCK_MS ||
-		   client->now_ms - later(piece->moved_ms, piece->link->moved_ms) >=
-			   PIECE_SILENT_MS) {
+	} else if (silent_ms >= CLIENT_STUCK_MS || is_silent(client, piece)) {
 		piece->link->doomed = true;
 	}
 }
@@ -359,7 +370,7 @@ void piece_tick(struct client *client, struct piece *piece)
 			piece_hop_dead(client, piece);
 		break;
 	case PIECE_SENDING:
-		if (now_ms - later(piece->moved_ms, piece->link->moved_ms) >= PIECE_SILENT_MS)
+		if (is_silent(client, piece))
 			piece->link->doomed = true;
 		break;
 	case PIECE_WAITING: waiting_tick(client, piece); break;

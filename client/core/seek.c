@@ -87,10 +87,10 @@ static void attempt_failed(struct client *client, struct attempt *attempt)
 	struct seek *seek = &client->seek;
 
 	attempt->stage = ATTEMPT_FREE;
-	seek->retry_ms = client->now_ms + seek->backoff_ms / 2 +
-			 prng_below(&client->prng, seek->backoff_ms);
-	seek->backoff_ms = seek->backoff_ms * 2 < BACKOFF_MAX_MS ? seek->backoff_ms * 2 :
-								   BACKOFF_MAX_MS;
+	seek->retry_ms =
+		client->now_ms + seek->backoff_ms / 2 + prng_below(&client->prng, seek->backoff_ms);
+	seek->backoff_ms =
+		seek->backoff_ms * 2 < BACKOFF_MAX_MS ? seek->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
 /* ---- seeking ---- */
@@ -167,8 +167,8 @@ static void seek_choose(struct client *client)
 	const struct discovered *found, *other;
 	int rc;
 
-	if (seek->first_ms == 0 || (id_is_none(&client->discovery.cluster) &&
-				    client->now_ms - seek->first_ms < WINDOW_MS))
+	if (seek->first_ms == 0 ||
+	    (id_is_none(&client->discovery.cluster) && client->now_ms - seek->first_ms < WINDOW_MS))
 		return;
 	rc = discovery_choose(&client->discovery, client->now_ms, FRESH_MS, &found, &other);
 	if (rc == -ERR_TWO_CLUSTERS)
@@ -204,8 +204,7 @@ static void ops_time_out(struct client *client, struct op_list *list)
 {
 	struct client_op *op, *next;
 
-	TAILQ_FOREACH_SAFE(op, list, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(op, list, entry, next) {
 		uint64_t since = op->start_ms > client->lost_ms ? op->start_ms : client->lost_ms;
 
 		if (client->now_ms - since >= client->config.timeout_ms)

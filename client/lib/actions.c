@@ -1,9 +1,9 @@
 /* What the core wants done. */
 #include "engine.h"
 
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include <stdlib.h>
 
 #include "error.h"
 

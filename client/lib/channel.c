@@ -1,14 +1,14 @@
 /* One connection: frames and payloads go out in the order in which they were queued. */
 #include "engine.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <errno.h>
-#include <stdlib.h>
 
 #include "error.h"
 
@@ -286,7 +286,8 @@ static ssize_t stage_send(struct channel *channel)
 	sent -= stage->head_size;
 	if (sent < stage->size)
 		parts[message.msg_iovlen++] =
-			(struct iovec){ (void *)(uintptr_t)(stage->data + sent), stage->size - sent };
+			(struct iovec){ (void *)(uintptr_t)(stage->data + sent),
+					stage->size - sent };
 	return sendmsg(channel->socket, &message, MSG_NOSIGNAL);
 }
 
@@ -336,8 +337,8 @@ static ssize_t send_payload(struct muster *session, struct channel *channel, str
 
 static void tell_moved(struct muster *session, const struct channel *channel)
 {
-	engine_later(session, &(struct client_event){ .kind = CLIENT_MOVED,
-						      .connection = channel->handle });
+	engine_later(session,
+		     &(struct client_event){ .kind = CLIENT_MOVED, .connection = channel->handle });
 }
 
 /* Returns what went out, in all; *ret_full: the socket takes no more for now. */
@@ -399,8 +400,8 @@ static void connect_ended(struct muster *session, struct channel *channel)
 		return;
 	}
 	channel_interest(session, channel);
-	engine_step(session, &(struct client_event){ .kind = CLIENT_OPENED,
-						     .connection = channel->handle });
+	engine_step(session,
+		    &(struct client_event){ .kind = CLIENT_OPENED, .connection = channel->handle });
 	if (!STAILQ_EMPTY(&channel->outputs))
 		make_dirty(session, channel);
 }
@@ -452,13 +453,11 @@ void channel_abort(struct muster *session, struct channel *channel, uint32_t tok
 	struct output *output;
 	struct transfer *transfer;
 
-	STAILQ_FOREACH(output, &channel->outputs, entry)
-	{
+	STAILQ_FOREACH(output, &channel->outputs, entry) {
 		if (output->has_payload && output->payload.token == token)
 			payload_detach(channel, output);
 	}
-	TAILQ_FOREACH(transfer, &channel->transfers, entry)
-	{
+	TAILQ_FOREACH(transfer, &channel->transfers, entry) {
 		if (transfer->token != token)
 			continue;
 		if (channel->paused_for == transfer->op)
@@ -474,18 +473,15 @@ void channels_forget(struct muster *session, const struct muster_op *op)
 {
 	struct channel *channel, *next;
 
-	HASH_ITER(hh, session->channels, channel, next)
-	{
+	HASH_ITER(hh, session->channels, channel, next) {
 		struct output *output;
 		struct transfer *transfer;
 
-		STAILQ_FOREACH(output, &channel->outputs, entry)
-		{
+		STAILQ_FOREACH(output, &channel->outputs, entry) {
 			if (output->has_payload && output->payload.op == op)
 				payload_detach(channel, output);
 		}
-		TAILQ_FOREACH(transfer, &channel->transfers, entry)
-		{
+		TAILQ_FOREACH(transfer, &channel->transfers, entry) {
 			if (transfer->op == op)
 				transfer->op = NULL;
 		}

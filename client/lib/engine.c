@@ -1,12 +1,12 @@
 /* The turn of the engine: what epoll reports, steps of the core, completions, output. */
 #include "engine.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-#include <errno.h>
-#include <stdlib.h>
 
 #include "clock.h"
 #include "error.h"
@@ -22,8 +22,8 @@ int engine_watch(struct muster *session, int fd, uint32_t events, struct watch *
 {
 	struct epoll_event event = { .events = events, .data.ptr = watch };
 
-	return epoll_ctl(session->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? error_from_errno(errno) :
-									  0;
+	return epoll_ctl(session->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? error_from_errno(errno)
+									: 0;
 }
 
 static int descriptors_open(struct muster *session)
@@ -55,8 +55,8 @@ int engine_init(struct muster *session)
 	STAILQ_INIT(&session->spare_outputs);
 	STAILQ_INIT(&session->laters);
 	session->next_accepted = 1;
-	session->input = malloc(FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX + DATA_PAYLOAD_MAX +
-				INPUT_SIZE);
+	session->input =
+		malloc(FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX + DATA_PAYLOAD_MAX + INPUT_SIZE);
 	if (!session->input)
 		return -ERR_NO_MEMORY;
 	return descriptors_open(session);
@@ -136,8 +136,7 @@ void engine_forget(struct muster *session, const struct muster_op *op)
 {
 	struct later *later, *next;
 
-	STAILQ_FOREACH_SAFE(later, &session->laters, entry, next)
-	{
+	STAILQ_FOREACH_SAFE(later, &session->laters, entry, next) {
 		if (!later->event.op || later->event.op != op->core)
 			continue;
 		STAILQ_REMOVE(&session->laters, later, later, entry);

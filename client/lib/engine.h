@@ -31,7 +31,14 @@ enum engine_limits {
 
 /* ---- what epoll reports ---- */
 
-enum watch_kind { WATCH_CHANNEL, WATCH_LISTENER, WATCH_BEACONS, WATCH_TIMER, WATCH_WAKE, WATCH_SOURCE };
+enum watch_kind {
+	WATCH_CHANNEL,
+	WATCH_LISTENER,
+	WATCH_BEACONS,
+	WATCH_TIMER,
+	WATCH_WAKE,
+	WATCH_SOURCE
+};
 struct watch {
 	enum watch_kind kind;
 };
@@ -92,12 +99,12 @@ struct channel {
 	uint64_t handle;
 	int socket;
 	bool connecting;
-	bool closed; /* to be freed at the end of the turn */
-	bool dirty;  /* has something to send */
-	bool blocked; /* waits for room in the socket */
+	bool closed;                  /* to be freed at the end of the turn */
+	bool dirty;                   /* has something to send */
+	bool blocked;                 /* waits for room in the socket */
 	struct muster_op *paused_for; /* its next bytes must wait for others of that op */
 	bool reading;
-	bool resumed; /* no longer paused; `rest` is to be looked at */
+	bool resumed;    /* no longer paused; `rest` is to be looked at */
 	uint32_t events; /* asked of epoll */
 	struct output_list outputs;
 	struct stage stage;
@@ -124,7 +131,7 @@ struct filled {
 struct source {
 	struct watch watch; /* of the descriptor, while it is waited for */
 	struct muster_source how;
-	bool file;    /* can be read anywhere */
+	bool file; /* can be read anywhere */
 	bool watched;
 	bool filling;
 	struct filled *fill; /* being filled */
@@ -148,7 +155,7 @@ struct muster_op {
 	struct client_op *core; /* NULL: over */
 	struct muster_then then;
 	int result;
-	int cancelled; /* the error with which it is to end; 0: it is not cancelled */
+	int cancelled;     /* the error with which it is to end; 0: it is not cancelled */
 	unsigned int code; /* of a simple one */
 	convert_fn *convert;
 	void *convert_context;
@@ -156,8 +163,8 @@ struct muster_op {
 	void *progress_context;
 	uint64_t progress_ms;
 	uint64_t total;
-	uint64_t hashed;    /* bytes that are in the digest */
-	bool whole;         /* the digest of all bytes is wanted */
+	uint64_t hashed; /* bytes that are in the digest */
+	bool whole;      /* the digest of all bytes is wanted */
 	struct digest_stream *hash;
 	struct digest digest;
 	struct source source;
@@ -221,7 +228,7 @@ struct muster {
 	bool connect_known; /* CLIENT_CONNECTED has come since it was last asked */
 	int connect_error;
 	bool resumed; /* some channel is */
-	bool broken; /* out of memory in the core's outbox */
+	bool broken;  /* out of memory in the core's outbox */
 	char detail[DETAIL_MAX];
 };
 
@@ -230,7 +237,7 @@ int engine_init(struct muster *session);
 void engine_done(struct muster *session);
 int engine_watch(struct muster *session, int fd, uint32_t events, struct watch *watch);
 void engine_step(struct muster *session, struct client_event *event);
-void engine_act(struct muster *session);   /* carries out what the outbox says */
+void engine_act(struct muster *session); /* carries out what the outbox says */
 void engine_later(struct muster *session, const struct client_event *event);
 void engine_forget(struct muster *session, const struct muster_op *op); /* no later event of it */
 void engine_wake(struct muster *session);

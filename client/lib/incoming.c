@@ -2,9 +2,9 @@
  * checked and delivered as they arrive, in the order of the file. */
 #include "engine.h"
 
-#include <sys/socket.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "error.h"
 
@@ -48,8 +48,7 @@ static struct transfer *transfer_find(struct channel *channel, uint32_t token)
 {
 	struct transfer *transfer;
 
-	TAILQ_FOREACH(transfer, &channel->transfers, entry)
-	{
+	TAILQ_FOREACH(transfer, &channel->transfers, entry) {
 		if (transfer->token == token)
 			return transfer;
 	}
@@ -296,9 +295,9 @@ static size_t parse(struct muster *session, struct channel *channel, const uint8
 	size_t done = 0;
 
 	while (!channel->closed && !channel->paused_for && done < size) {
-		int64_t taken = channel->incoming.active ?
-					data_go_on(session, channel, data + done, size - done) :
-					frame_take(session, channel, data + done, size - done);
+		int64_t taken = channel->incoming.active
+					? data_go_on(session, channel, data + done, size - done)
+					: frame_take(session, channel, data + done, size - done);
 
 		if (taken < 0) {
 			channel_lost(session, channel, (int)taken);
@@ -403,8 +402,7 @@ void channels_resume(struct muster *session, const struct muster_op *op)
 {
 	struct channel *channel, *next;
 
-	HASH_ITER(hh, session->channels, channel, next)
-	{
+	HASH_ITER(hh, session->channels, channel, next) {
 		if (channel->paused_for == op)
 			channel_resume(session, channel);
 	}

@@ -147,8 +147,7 @@ static struct muster_op *find_cancelled(struct muster *session)
 {
 	struct muster_op *op;
 
-	TAILQ_FOREACH(op, &session->ops, link)
-	{
+	TAILQ_FOREACH(op, &session->ops, link) {
 		if (session->broken && !op->cancelled)
 			op->cancelled = -ERR_NO_MEMORY;
 		if (op->cancelled)
@@ -324,9 +323,9 @@ int muster_start_stat(struct muster *session, const char *path, struct muster_th
 	struct stat_request stat = { 0 };
 	int rc = path_from(path, &stat.path);
 
-	return rc < 0 ? rc :
-			start_simple(session, &(struct simple){ MSG_stat, &stat, convert_stat, then },
-				     ret);
+	return rc < 0 ? rc
+		      : start_simple(session,
+				     &(struct simple){ MSG_stat, &stat, convert_stat, then }, ret);
 }
 
 int muster_start_mkdir(struct muster *session, const char *path, unsigned int flags,
@@ -335,8 +334,9 @@ int muster_start_mkdir(struct muster *session, const char *path, unsigned int fl
 	struct mkdir_request mkdir = { .flags = flags & MUSTER_PARENTS ? MKDIR_PARENTS : 0 };
 	int rc = path_from(path, &mkdir.path);
 
-	return rc < 0 ? rc :
-			start_simple(session, &(struct simple){ MSG_mkdir, &mkdir, NULL, then }, ret);
+	return rc < 0 ? rc
+		      : start_simple(session, &(struct simple){ MSG_mkdir, &mkdir, NULL, then },
+				     ret);
 }
 
 int muster_start_remove(struct muster *session, const char *path, unsigned int flags,
@@ -345,8 +345,8 @@ int muster_start_remove(struct muster *session, const char *path, unsigned int f
 	struct remove_request remove = { .flags = flags & MUSTER_TREE ? REMOVE_TREE : 0 };
 	int rc = path_from(path, &remove.path);
 
-	return rc < 0 ? rc :
-			start_simple(session,
+	return rc < 0 ? rc
+		      : start_simple(session,
 				     &(struct simple){ MSG_remove, &remove, convert_remove, then },
 				     ret);
 }
@@ -357,8 +357,8 @@ int muster_start_create(struct muster *session, const char *path, struct muster_
 	struct create_request create = { 0 };
 	int rc = path_from(path, &create.path);
 
-	return rc < 0 ? rc :
-			start_simple(session, &(struct simple){ MSG_create, &create, NULL, then },
+	return rc < 0 ? rc
+		      : start_simple(session, &(struct simple){ MSG_create, &create, NULL, then },
 				     ret);
 }
 

@@ -4,8 +4,9 @@
 #include "error.h"
 
 /* The public numbers are those of base/error.def. */
-#define ERROR(number, name, scope, os, http, text) \
-	_Static_assert((int)MUSTER_E_##name == (int)ERR_##name, "muster.h keeps step with error.def");
+#define ERROR(number, name, scope, os, http, text)              \
+	_Static_assert((int)MUSTER_E_##name == (int)ERR_##name, \
+		       "muster.h keeps step with error.def");
 #include "error.def"
 #undef ERROR
 

@@ -1,10 +1,10 @@
 /* Where gets write to: in order, and only what has been checked. */
 #include "engine.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <errno.h>
 
 #include "error.h"
 
@@ -29,8 +29,8 @@ static int write_fd(struct sink *sink, const uint8_t *data, size_t size)
 	uint64_t at = sink->how.offset + sink->at;
 
 	while (size > 0) {
-		ssize_t put = sink->file ? pwrite(sink->how.fd, data, size, (off_t)at) :
-					   write(sink->how.fd, data, size);
+		ssize_t put = sink->file ? pwrite(sink->how.fd, data, size, (off_t)at)
+					 : write(sink->how.fd, data, size);
 
 		if (put < 0 && errno == EAGAIN)
 			wait_writable(sink->how.fd);

@@ -2,11 +2,11 @@
  * what comes only once is gathered chunk by chunk. */
 #include "engine.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <errno.h>
-#include <stdlib.h>
 
 #include "error.h"
 
@@ -75,8 +75,8 @@ const uint8_t *source_peek(const struct muster_op *op, uint64_t offset)
 static int read_file(const struct source *source, uint64_t offset, uint8_t *ret, size_t size)
 {
 	while (size > 0) {
-		ssize_t got = pread(source->how.fd, ret, size,
-				    (off_t)(source->how.offset + offset));
+		ssize_t got =
+			pread(source->how.fd, ret, size, (off_t)(source->how.offset + offset));
 
 		if (got < 0 && errno == EINTR)
 			continue;

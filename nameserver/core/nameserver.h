@@ -17,8 +17,8 @@
  *
  * Figures in answers: `copies` counts the copies on servers that are online or suspect, exactly in
  * STAT and OPEN, over the first 64 chunks of each file in LIST. STATUS gets its `under_copied` and
- * `lost` from a walk over all chunks in the background (50 000 a second, at most every half second), which
- * starts again whenever servers or places change: it lags behind by one such walk. */
+ * `lost` from a walk over all chunks in the background (50 000 a second, at most every half
+ * second), which starts again whenever servers or places change: it lags behind by one walk. */
 #ifndef MUSTER_NAMESERVER_H
 #define MUSTER_NAMESERVER_H
 

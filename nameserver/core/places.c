@@ -194,8 +194,8 @@ static int stored_copy(struct nameserver *ns, struct member *member, const struc
 	return rc < 0 && rc != -ERR_TOO_LARGE ? rc : 1;
 }
 
-/* Each receipt speaks for itself: servers hand in those of the hops behind them too. One that is void
- * by now is passed over, because those beside it still count. */
+/* Each receipt speaks for itself: servers hand in those of the hops behind them too. One that is
+ * void by now is passed over, because those beside it still count. */
 int on_stored(struct nameserver *ns, struct session *from, const struct stored_request *request,
 	      struct stored_reply *reply)
 {

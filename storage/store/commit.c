@@ -48,23 +48,16 @@ struct planner {
 	struct leg *leg;
 };
 
-int segment_footer(const struct store *store, const struct segment *segment,
-		   const struct footer_entry *entries, size_t count, struct closing *ret)
+struct closing closing_of(const struct store *store, const struct segment *segment,
+			  struct footer_entry *entries, size_t count)
 {
-	struct footer footer = { .disk = store->identity.disk,
-				 .segment = segment->number,
-				 .count = (uint32_t)count,
-				 .start = segment->end,
-				 .generation = store->identity.generation };
-
-	*ret = (struct closing){ .file = segment->file,
-				 .start = segment->end,
-				 .size = footer_size(count) };
-	ret->footer = malloc(ret->size);
-	if (!ret->footer)
-		return -ERR_NO_MEMORY;
-	footer_encode(&footer, entries, ret->footer);
-	return 0;
+	return (struct closing){ .file = segment->file,
+				 .footer = { .disk = store->identity.disk,
+					     .segment = segment->number,
+					     .count = (uint32_t)count,
+					     .start = segment->end,
+					     .generation = store->identity.generation },
+				 .entries = entries };
 }
 
 static void leg_end(struct planner *planner)
@@ -87,21 +80,16 @@ static int segment_finish(struct planner *planner)
 	size_t before = created ? 0 : store->entry_count;
 	struct closing *closing = &commit->closings[commit->closing_count];
 	struct segment after = *planner->segment;
-	struct footer_entry *all;
-	int rc;
+	struct footer_entry *all = malloc((before + commit->entry_count + 1) * sizeof(*all));
 
-	leg_end(planner);
-	after.end = planner->tail;
-	all = malloc((before + commit->entry_count + 1) * sizeof(*all));
 	if (!all)
 		return -ERR_NO_MEMORY;
+	leg_end(planner);
+	after.end = planner->tail;
 	if (before)
 		memcpy(all, store->entries, before * sizeof(*all));
 	memcpy(all + before, commit->entries, commit->entry_count * sizeof(*all));
-	rc = segment_footer(store, &after, all, before + commit->entry_count, closing);
-	free(all);
-	if (rc < 0)
-		return rc;
+	*closing = closing_of(store, &after, all, before + commit->entry_count);
 	/* One that is still to be created has no handle yet. */
 	closing->leg = created ? &commit->legs[commit->leg_count - 1] : NULL;
 	commit->closing_count++;
@@ -329,7 +317,7 @@ void commit_settle(struct store *store, struct store_commit *commit, int result)
 void commit_free(struct store_commit *commit)
 {
 	for (size_t i = 0; i < commit->closing_count; i++)
-		free(commit->closings[i].footer);
+		free(commit->closings[i].entries);
 	free(commit->legs);
 	free(commit->closings);
 	free(commit->entries);

@@ -197,16 +197,49 @@ static int names_sync(struct store_commit *commit)
 	return rc;
 }
 
-int closing_write(struct disk *disk, const struct closing *closing)
+int closing_write(struct disk *disk, struct closing *closing)
 {
-	int rc = disk_write(disk, closing->file, closing->footer, closing->size, closing->start);
+	size_t size = footer_size(closing->footer.count);
+	uint8_t *data = malloc(size);
+	int rc;
 
-	return rc < 0 ? rc : disk_truncate(disk, closing->file, closing->start + closing->size);
+	if (!data)
+		return -ERR_NO_MEMORY;
+	footer_encode(&closing->footer, closing->entries, data);
+	rc = disk_write(disk, closing->file, data, size, closing->footer.start);
+	free(data);
+	return rc < 0 ? rc : disk_truncate(disk, closing->file, closing->footer.start + size);
+}
+
+static void entries_strike(struct footer_entry *entries, size_t count,
+			   const struct store_write *write)
+{
+	for (size_t i = 0; i < count; i++)
+		if (entries[i].chunk == write->meta.chunk &&
+		    (uint64_t)entries[i].offset8 * RECORD_ALIGN == write->record.offset)
+			entries[i].length = 0;
+}
+
+/* A void is no copy of the chunk. */
+static void voids_strike(struct store_commit *commit)
+{
+	const struct store_write *write;
+
+	STAILQ_FOREACH(write, &commit->writes, link) {
+		if (write->record.type != RECORD_VOID)
+			continue;
+		for (size_t i = 0; i < commit->closing_count; i++)
+			if (commit->closings[i].footer.segment == write->record.segment)
+				entries_strike(commit->closings[i].entries,
+					       commit->closings[i].footer.count, write);
+		entries_strike(commit->entries, commit->entry_count, write);
+	}
 }
 
 /* Footers need no sync: a segment without one is walked through at the next start. */
 static void footers_write(struct store_commit *commit)
 {
+	voids_strike(commit);
 	for (size_t i = 0; i < commit->closing_count; i++) {
 		struct closing *closing = &commit->closings[i];
 

@@ -111,10 +111,7 @@ static int segment_seal(struct store *store, struct segment *segment, uint64_t m
 	rc = entries_of(store, segment->number, &entries, &count);
 	if (rc < 0)
 		return rc;
-	rc = segment_footer(store, segment, entries, count, &closing);
-	free(entries);
-	if (rc < 0)
-		return rc;
+	closing = closing_of(store, segment, entries, count);
 	rc = disk_truncate(store->disk, segment->file, segment->end);
 	if (rc == 0)
 		rc = tail_rewrite(store, segment, mark);
@@ -123,7 +120,7 @@ static int segment_seal(struct store *store, struct segment *segment, uint64_t m
 	/* Not before the records are durable, and it may as well be missing. */
 	if (rc == 0 && closing_write(store->disk, &closing) < 0)
 		(void)disk_truncate(store->disk, segment->file, segment->end);
-	free(closing.footer);
+	free(entries);
 	return rc;
 }
 

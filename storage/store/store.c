@@ -200,13 +200,10 @@ static int active_close(struct store *store)
 
 	if (!segment)
 		return 0;
-	rc = segment_footer(store, segment, store->entries, store->entry_count, &closing);
-	if (rc == 0) {
-		rc = closing_write(store->disk, &closing);
-		if (rc == 0)
-			rc = disk_sync_file(store->disk, segment->file);
-		free(closing.footer);
-	}
+	closing = closing_of(store, segment, store->entries, store->entry_count);
+	rc = closing_write(store->disk, &closing);
+	if (rc == 0)
+		rc = disk_sync_file(store->disk, segment->file);
 	segment->sealed = rc == 0;
 	return rc;
 }

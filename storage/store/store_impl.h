@@ -70,13 +70,12 @@ struct leg {
 	size_t count;
 };
 
-/* The footer of a segment that a commit fills up. */
+/* A segment that is full: its footer to be. */
 struct closing {
 	int file;
 	const struct leg *leg; /* whose file it is, if that is still to be created */
-	uint64_t start;
-	uint8_t *footer;
-	size_t size;
+	struct footer footer;
+	struct footer_entry *entries; /* the closing's own; length 0: does not count */
 };
 
 struct store_commit {
@@ -189,9 +188,10 @@ void index_enter(struct store *store, uint64_t chunk, const struct place *place)
 void index_leave(struct store *store, uint64_t chunk, const struct place *place);
 void commit_free(struct store_commit *commit);
 void commit_settle(struct store *store, struct store_commit *commit, int result);
-int segment_footer(const struct store *store, const struct segment *segment,
-		   const struct footer_entry *entries, size_t count, struct closing *ret);
-int closing_write(struct disk *disk, const struct closing *closing);
+/* Takes the entries over. */
+struct closing closing_of(const struct store *store, const struct segment *segment,
+			  struct footer_entry *entries, size_t count);
+int closing_write(struct disk *disk, struct closing *closing);
 
 /* chore.c */
 int removals_add(struct removals *removals, const struct removal *removal);

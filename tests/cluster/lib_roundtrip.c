@@ -75,7 +75,8 @@ static double seconds(void)
 static int report(struct muster *session, const char *what, uint64_t size, int rc)
 {
 	printf("{\"what\":\"%s\",\"size\":%llu,\"error\":\"%s\",\"detail\":\"%s\"}\n", what,
-	       (unsigned long long)size, muster_error_name(rc), rc < 0 ? muster_detail(session) : "");
+	       (unsigned long long)size, muster_error_name(rc),
+	       rc < 0 ? muster_detail(session) : "");
 	fflush(stdout);
 	return rc;
 }
@@ -191,9 +192,9 @@ static int one_size(struct muster *session, uint64_t size)
 
 static int sizes(struct muster *session)
 {
-	const uint64_t all[] = { 0,       1,        2047,     2048,     2049,     65535,    65536,
-				 65537,   1048575,  1048576,  1048577,  16777215, 16777216, 16777217,
-				 67108863, 67108864, 67108865 };
+	const uint64_t all[] = { 0,        1,        2047,     2048,     2049,    65535,
+				 65536,    65537,    1048575,  1048576,  1048577, 16777215,
+				 16777216, 16777217, 67108863, 67108864, 67108865 };
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < sizeof(all) / sizeof(all[0]); i++)
@@ -206,7 +207,9 @@ static int stream(struct muster *session, uint64_t size)
 	struct stream source = { .seed = size, .size = size };
 	struct muster_put_args args = {
 		.path = "/stream",
-		.source = { .fd = -1, .read = stream_read, .context = &source,
+		.source = { .fd = -1,
+			    .read = stream_read,
+			    .context = &source,
 			    .size = MUSTER_UNKNOWN },
 		.flags = MUSTER_REPLACE,
 	};

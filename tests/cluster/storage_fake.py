@@ -86,9 +86,10 @@ class FakeNameServer:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in list(self.connections.values()):
-            connection.socket.close()
+            connection.socket.shutdown(socket.SHUT_RDWR)
 
     def accept(self):
         while True:

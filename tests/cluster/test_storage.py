@@ -161,7 +161,7 @@ def test_tickets():
             assert status in (DENIED, EXPIRED, WRONG_NODE, BAD_REQUEST), (bit, status)
             if status == BAD_REQUEST:
                 client = cluster.client(client=client.id)
-        expect(client.write(1, b"data", client=None, holder=os.urandom(16)).status, WRONG_NODE)
+        expect(client.write(1, b"data", holder=os.urandom(16)).status, WRONG_NODE)
         expect(client.write(1, b"data", epoch=7).status, EXPIRED)
         expect(client.write(1, b"data", expiry=0).status, EXPIRED)
         expect(client.write(1, b"data", length=3).status, DENIED, "longer than allowed")

@@ -224,6 +224,39 @@ void fault_disk_lies(struct world *w)
 	}
 }
 
+/* ---- at the worst moments ---- */
+
+static void crash_now(struct world *w, const struct due *due)
+{
+	if (w->healed)
+		return;
+	if (due->a)
+		power_all(w);
+	else
+		crash_nameserver(w);
+}
+
+void fault_acknowledged(struct world *w)
+{
+	bool all = w->faults & FAULT_POWER_ALL && world_chance(w, 50);
+
+	if (w->healed || !(w->faults & (FAULT_POWER_ALL | FAULT_NS_CRASH)) || !world_chance(w, 4))
+		return;
+	world_after(w, world_below(w, MS), (struct due){ .run = crash_now, .a = all });
+}
+
+static void reset_now(struct world *w, const struct due *due)
+{
+	net_reset(w, due->a);
+}
+
+void fault_answered(struct world *w, uint64_t socket)
+{
+	if (w->healed || !(w->faults & FAULT_RESET) || !world_chance(w, 4))
+		return;
+	world_after(w, world_below(w, 400), (struct due){ .run = reset_now, .a = socket });
+}
+
 /* ---- one after the other ---- */
 
 static void (*const faults[])(struct world *) = {

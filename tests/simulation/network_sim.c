@@ -309,11 +309,11 @@ void net_pause(struct host *host, uint64_t handle, bool on)
 			    (struct due){ .run = pause_ended, .host = host, .a = socket->id });
 }
 
-bool net_is_open(const struct host *host, uint64_t handle)
+uint64_t net_socket(const struct host *host, uint64_t handle)
 {
-	struct socket *socket = socket_find(host, handle);
+	const struct socket *socket = socket_find(host, handle);
 
-	return socket && socket->state == SOCKET_OPEN;
+	return socket ? socket->id : 0;
 }
 
 /* ---- dialling ---- */

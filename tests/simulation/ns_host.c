@@ -166,6 +166,7 @@ static void act(struct host *host, const struct ns_action *action)
 	case NS_SEND:
 		sent_check(host, bytes);
 		net_send(host, action->conn, bytes.data, bytes.size);
+		fault_answered(host->world, net_socket(host, action->conn));
 		break;
 	case NS_CLOSE: net_close(host, action->conn, false); break;
 	case NS_COMMIT: commit(host, action, bytes); break;

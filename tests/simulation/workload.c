@@ -369,6 +369,8 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 	if (seen->error == -ERR_CORRUPT)
 		world_fail(w, "%s: %s %s: damaged bytes, and nothing damages them here",
 			   op->host->name, kind_name(op->plan.kind), op->plan.path);
+	if (seen->error == 0 && model_kind_of(&op->plan) != MODEL_READ)
+		fault_acknowledged(w);
 	op_free(w, op);
 }
 

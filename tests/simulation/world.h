@@ -142,7 +142,7 @@ uint64_t net_send(struct host *host, uint64_t handle, const void *data, size_t s
 void net_close(struct host *host, uint64_t handle, bool drop);
 void net_pause(struct host *host, uint64_t handle, bool on);
 void net_broadcast(struct host *host, const uint8_t *data);
-bool net_is_open(const struct host *host, uint64_t handle);
+uint64_t net_socket(const struct host *host, uint64_t handle); /* its id; 0: none */
 /* For faults and the end of a process. */
 void net_reset(struct world *w, uint64_t socket);
 void net_host_gone(struct host *host, bool silent);
@@ -282,6 +282,9 @@ void faults_draw(struct world *w);
 void faults_begin(struct world *w);
 void faults_heal(struct world *w);
 void fault_disk_lies(struct world *w);
+/* A change has just been acknowledged; an answer has just been sent there. */
+void fault_acknowledged(struct world *w);
+void fault_answered(struct world *w, uint64_t socket);
 
 /* ns_host.c; kv and figures of the running name server, NULL or zeros if there is none */
 struct kv *ns_host_kv(const struct host *host);

@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "error.h"
+#include "hash.h"
 #include "kv_memory.h"
 
 static const struct batch_head first = { .epoch = 7, .sequence = 42 };
@@ -70,7 +71,8 @@ static void test_a_batch_is_read_back(void **state)
 	assert_true(digest_equal(&hash, &sealed->hash));
 	assert_int_equal(head.epoch, 7);
 	assert_int_equal(head.sequence, 42);
-	assert_int_equal(head.count, 3);
+	assert_int_equal(head.shared.count, 3);
+	assert_int_equal(head.local.count, 0);
 	assert_int_equal(change_next(&changes, &change), 1);
 	assert_false(change.removed);
 	assert_true(slice_equal(change.key, slice_of("a")));
@@ -108,6 +110,92 @@ static void test_the_hash_covers_the_history(void **state)
 	buffer_done(&bytes);
 }
 
+static void keys_of(struct slice changes, char ret[16])
+{
+	struct change change;
+
+	memset(ret, 0, 16);
+	while (change_next(&changes, &change) == 1)
+		strncat(ret, (const char *)change.key.data, 1);
+}
+
+/* As whoever ships the journal would: what is local stays here. */
+static void local_cut(struct buffer *batch, size_t shared_size)
+{
+	batch->size = BATCH_HEADER_SIZE + shared_size;
+	memset(batch->data + 8, 0, 8);
+	put_u32(batch->data + 4, crc32c(batch->data + 8, batch->size - 8));
+}
+
+static void test_local_changes_are_not_part_of_the_history(void **state)
+{
+	struct sealed *sealed = *state;
+	struct buffer mixed = { 0 };
+	struct batch_head head;
+	struct slice changes;
+	struct digest hash;
+	char keys[16];
+	size_t size;
+
+	kv_put(sealed->kv, slice_of("~x"), slice_of("here"));
+	kv_put(sealed->kv, slice_of("a"), slice_of("one"));
+	kv_put(sealed->kv, slice_of("b"), slice_of(""));
+	kv_remove(sealed->kv, slice_of("~y"));
+	kv_remove(sealed->kv, slice_of("c"));
+	assert_int_equal(batch_seal(sealed->kv, &first, &mixed, &hash), 5);
+	assert_true(digest_equal(&hash, &sealed->hash));
+	assert_int_equal(batch_read((struct slice){ mixed.data, mixed.size }, &head, &changes,
+				    &size, &hash),
+			 1);
+	assert_true(digest_equal(&hash, &sealed->hash));
+	assert_int_equal(head.shared.count, 3);
+	assert_int_equal(head.local.count, 2);
+	keys_of(changes, keys);
+	assert_string_equal(keys, "abc~~");
+	changes.size = head.shared.size;
+	keys_of(changes, keys);
+	assert_string_equal(keys, "abc");
+	local_cut(&mixed, head.shared.size);
+	assert_int_equal(mixed.size, sealed->bytes.size);
+	assert_memory_equal(mixed.data, sealed->bytes.data, mixed.size);
+	buffer_done(&mixed);
+}
+
+static void test_local_changes_alone_are_a_batch(void **state)
+{
+	struct sealed *sealed = *state;
+	struct buffer bytes = { 0 };
+	struct batch_head next = { 7, 43, sealed->hash, { 0 }, { 0 } };
+	struct batch_head head;
+	struct slice changes;
+	struct digest hash, read;
+	size_t size;
+
+	kv_remove(sealed->kv, slice_of("~y"));
+	assert_int_equal(batch_seal(sealed->kv, &next, &bytes, &hash), 1);
+	assert_false(digest_equal(&hash, &sealed->hash));
+	assert_int_equal(batch_read((struct slice){ bytes.data, bytes.size }, &head, &changes,
+				    &size, &read),
+			 1);
+	assert_true(digest_equal(&hash, &read));
+	assert_int_equal(head.sequence, 43);
+	assert_int_equal(head.shared.count + head.shared.size, 0);
+	local_cut(&bytes, 0);
+	assert_int_equal(read_all((struct slice){ bytes.data, bytes.size }), 1);
+	buffer_done(&bytes);
+}
+
+/* Sizes that do not fit 32 bits together, with a checksum that is right for what is there. */
+static void test_sizes_do_not_overflow(void **state)
+{
+	struct sealed *sealed = *state;
+	uint8_t *at = sealed->bytes.data;
+
+	put_u32(at + 12, UINT32_MAX);
+	put_u32(at + 4, crc32c(at + 8, sealed->bytes.size - 8));
+	assert_int_equal(read_all(bytes_of(sealed)), -ERR_CORRUPT);
+}
+
 static void test_every_cut_is_seen(void **state)
 {
 	struct sealed *sealed = *state;
@@ -120,6 +208,10 @@ static void test_every_flipped_bit_is_seen(void **state)
 {
 	struct sealed *sealed = *state;
 
+	kv_put(sealed->kv, slice_of("d"), slice_of("one"));
+	kv_put(sealed->kv, slice_of("~x"), slice_of("here"));
+	buffer_clear(&sealed->bytes);
+	assert_int_equal(batch_seal(sealed->kv, &first, &sealed->bytes, &sealed->hash), 2);
 	for (size_t bit = 0; bit < sealed->bytes.size * 8; bit++) {
 		uint8_t *at = &sealed->bytes.data[bit / 8];
 
@@ -184,6 +276,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_batch_is_read_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sealing_empties_the_kv, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_hash_covers_the_history, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_local_changes_are_not_part_of_the_history,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_local_changes_alone_are_a_batch, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_sizes_do_not_overflow, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_cut_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_flipped_bit_is_seen, setup, teardown),
 		cmocka_unit_test(test_malformed_changes_are_refused),

@@ -13,7 +13,7 @@
 #include "kv_memory.h"
 #include "temporary.h"
 
-enum { BLOCK = 4096, DISK_SIZE = 512 * 1024 * 1024 };
+enum { BLOCK = 4096, DISK_SIZE = 512 * 1024 * 1024, VERSION_AT = 3 };
 #define FIRST_FILE "journal/00000001"
 
 /* A writer of batches, and what it knows to be durable. */
@@ -261,10 +261,48 @@ static void test_a_flipped_bit_before_the_end_is_damage(void **state)
 		struct journal *journal;
 
 		disk_sim_flip(clone, FIRST_FILE, bit / 8, (uint8_t)(1 << bit % 8));
-		assert_int_equal(open_at(disk, 0, &journal, &replayed), -ERR_CORRUPT);
+		assert_int_equal(open_at(disk, 0, &journal, &replayed),
+				 bit / 8 == VERSION_AT ? -ERR_BAD_FORMAT : -ERR_CORRUPT);
 		assert_int_equal(size_of(disk, FIRST_FILE), 2 * BLOCK);
 		disk_free(disk);
 	}
+}
+
+/* What we cannot read somebody else may: it is no torn tail. */
+static void test_another_version_is_left_alone(void **state)
+{
+	struct rig *rig = *state;
+	struct replayed replayed;
+
+	assert_int_equal(append(rig, 1, 100), 0);
+	assert_int_equal(append(rig, 1, 100), 0);
+	journal_close(rig->journal);
+	rig->journal = NULL;
+	disk_sim_flip(rig->sim, FIRST_FILE, VERSION_AT, 1);
+	disk_sim_flip(rig->sim, FIRST_FILE, BLOCK + VERSION_AT, 1);
+	assert_int_equal(open_at(rig->disk, 0, &rig->journal, &replayed), -ERR_BAD_FORMAT);
+	assert_int_equal(size_of(rig->disk, FIRST_FILE), 2 * BLOCK);
+}
+
+/* Only names that we would write ourselves are ours. */
+static void test_other_files_are_no_journal(void **state)
+{
+	static const char *const names[] = { "journal/0x000002", "journal/0000000A",
+					     "journal/+0000003", "journal/00000001~" };
+	struct rig *rig = *state;
+	struct replayed replayed;
+
+	assert_int_equal(append(rig, 1, 100), 0);
+	journal_close(rig->journal);
+	rig->journal = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int file = disk_open(rig->disk, names[i], DISK_CREATE);
+
+		assert_true(file >= 0);
+		disk_close(rig->disk, file);
+	}
+	assert_int_equal(open_at(rig->disk, 0, &rig->journal, &replayed), 0);
+	assert_int_equal(replayed.count, 1);
 }
 
 /* One append that was torn in its first half is no damage, though its second half is whole. */
@@ -467,6 +505,8 @@ int main(void)
 		TEST(test_the_last_file_may_be_torn_anywhere),
 		TEST(test_writing_goes_on_after_a_torn_tail),
 		TEST(test_a_flipped_bit_before_the_end_is_damage),
+		TEST(test_another_version_is_left_alone),
+		TEST(test_other_files_are_no_journal),
 		TEST(test_a_group_is_torn_as_a_whole),
 		TEST(test_a_failed_sync_poisons),
 		TEST(test_what_recovery_has_read_is_durable),

@@ -162,6 +162,27 @@ static void test_begin_refusals(void **state)
 	driver_stop(&d);
 }
 
+/* 100 chunks, the first and the last with these ids. */
+static void stream_is_whole(uint64_t inode, uint64_t first, uint64_t last)
+{
+	struct open_reply opened;
+	struct stat_reply stat;
+
+	assert_int_equal(ASK(client, stat, &stat, .flags = 1, .path = slice_of("/s")), 0);
+	assert_int_equal(stat.entry.chunks, 100);
+	assert_int_equal(stat.entry.copies, 2);
+	assert_int_equal(stat.holders_count, 2);
+	assert_int_equal(stat.holders[1].chunks, 100);
+	assert_int_equal(ASK(client, open, &opened, .path = slice_of("/s")), 0);
+	assert_int_equal(opened.chunks_count, 64);
+	assert_int_equal(opened.chunks[0].chunk, first);
+	assert_int_equal(
+		ASK(client, open, &opened, .first = 64, .inode = inode, .path = slice_of("/s")), 0);
+	assert_int_equal(opened.chunks_count, 36);
+	assert_int_equal(opened.chunks[35].chunk, last);
+	assert_int_equal(opened.chunks[35].length, 5);
+}
+
 static void test_stream_of_many_chunks(void **state)
 {
 	struct nameserver_config config = { .chunk_size = 1 << 20 };
@@ -170,8 +191,6 @@ static void test_stream_of_many_chunks(void **state)
 	struct put_chunks_reply more;
 	struct put_seal_reply sealed;
 	struct put_commit_reply committed;
-	struct open_reply opened;
-	struct stat_reply stat;
 	uint16_t count = 0;
 
 	(void)state;
@@ -217,20 +236,7 @@ static void test_stream_of_many_chunks(void **state)
 			 0);
 	assert_int_equal(committed.copies, 2);
 	assert_int_equal(committed.copies_wanted, 3);
-	assert_int_equal(ASK(client, stat, &stat, .flags = 1, .path = slice_of("/s")), 0);
-	assert_int_equal(stat.entry.chunks, 100);
-	assert_int_equal(stat.entry.copies, 2);
-	assert_int_equal(stat.holders_count, 2);
-	assert_int_equal(stat.holders[1].chunks, 100);
-	assert_int_equal(ASK(client, open, &opened, .path = slice_of("/s")), 0);
-	assert_int_equal(opened.chunks_count, 64);
-	assert_int_equal(opened.chunks[0].chunk, begun.places[0].chunk);
-	assert_int_equal(ASK(client, open, &opened, .first = 64, .inode = committed.inode,
-			     .path = slice_of("/s")),
-			 0);
-	assert_int_equal(opened.chunks_count, 36);
-	assert_int_equal(opened.chunks[35].chunk, more.places[59].chunk);
-	assert_int_equal(opened.chunks[35].length, 5);
+	stream_is_whole(committed.inode, begun.places[0].chunk, more.places[59].chunk);
 	assert_int_equal(nameserver_info(d.ns).leases, 0);
 	driver_stop(&d);
 }
