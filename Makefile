@@ -53,7 +53,7 @@ PACKAGES := libuv lmdb libisal libcrypto libcjson libedit libbsd
 
 # ---- Flags
 
-WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
+WARNINGS := -std=c11 -fno-strict-aliasing -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
 
 FLAGS.release := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
 		 -fstack-clash-protection

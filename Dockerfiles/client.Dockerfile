@@ -11,7 +11,8 @@ RUN make -j2 all && make install DESTDIR=/out PREFIX=/usr && strip /out/usr/bin/
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libisal2 libssl3 libcjson1 libedit2 \
 	libbsd0 && rm -rf /var/lib/apt/lists/* \
-	&& useradd --system --uid 10001 --home-dir /data --create-home muster
+	&& useradd --system --uid 10001 --home-dir /data --no-create-home muster \
+	&& install -d -o muster -g muster /data
 COPY --from=build /out/usr/bin/muster /usr/bin/
 USER muster
 WORKDIR /data

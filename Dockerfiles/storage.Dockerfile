@@ -11,7 +11,8 @@ RUN make -j2 all && make install DESTDIR=/out PREFIX=/usr && strip /out/usr/bin/
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libuv1 liblmdb0 libisal2 libssl3 \
 	libbsd0 && rm -rf /var/lib/apt/lists/* \
-	&& useradd --system --uid 10001 --home-dir /var/lib/muster --create-home muster
+	&& useradd --system --uid 10001 --home-dir /var/lib/muster --no-create-home muster \
+	&& install -d -o muster -g muster -m 700 /var/lib/muster
 COPY --from=build /out/usr/bin/muster-storage /usr/bin/
 USER muster
 ENV MUSTER_DATA=/var/lib/muster

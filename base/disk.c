@@ -1,7 +1,7 @@
 #include "disk.h"
 #include "error.h"
 
-enum { PARTS_AT_ONCE = 16 };
+enum { PARTS_AT_ONCE = 64 };
 
 void disk_free(struct disk *disk)
 {

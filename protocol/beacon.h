@@ -46,7 +46,7 @@ void beacon_encode(const struct beacon *beacon, struct hmac *key, uint8_t ret[BE
 int beacon_decode(const void *datagram, size_t size, struct hmac *key, struct beacon *ret);
 
 /* What to make of beacons: one per storage server and per client. */
-enum { DISCOVERY_SERVERS_MAX = 16 };
+enum { DISCOVERY_SERVERS_MAX = 16, DISCOVERY_SILENCE_MS = 30000 };
 
 struct discovered {
 	struct beacon beacon;     /* the newest */
@@ -63,7 +63,9 @@ struct discovery {
 };
 
 /* Takes in a valid beacon. Returns true if it is news: not replayed ((epoch, start, counter) grows
- * per server) and of the cluster wanted: by id if one is set, else by name. A beacon heard through
+ * per server, until it has been silent for DISCOVERY_SILENCE_MS: it may have been restored from a
+ * copy, and one forged beacon must not hide it for ever) and of the cluster wanted: by id if one is
+ * set, else by name. A beacon heard through
  * loopback is ignored where the same server was heard through an interface in the last 3 intervals.
  * When the table is full, the server not heard for longest makes room. */
 bool discovery_hear(struct discovery *discovery, const struct beacon *beacon,

@@ -69,7 +69,8 @@ bool discovery_hear(struct discovery *discovery, const struct beacon *beacon,
 		    const struct endpoint *source, uint64_t now_ms)
 {
 	struct discovered *known = find_server(discovery, &beacon->server);
-	int order = known ? beacon_compare(beacon, &known->beacon) : 1;
+	bool silent = known && now_ms - known->heard_ms > DISCOVERY_SILENCE_MS;
+	int order = known && !silent ? beacon_compare(beacon, &known->beacon) : 1;
 
 	if (beacon->kind == BEACON_PROBE)
 		return false;

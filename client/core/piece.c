@@ -323,7 +323,7 @@ void piece_drop(struct client *client, struct piece *piece)
 {
 	if (piece->state == PIECE_FREE)
 		return;
-	if (piece->state == PIECE_SENDING) {
+	if (piece->state == PIECE_SENDING && piece->link) {
 		struct client_action *action = act(client, CLIENT_ABORT);
 
 		action->connection = piece->link->connection;

@@ -510,7 +510,8 @@ static uint64_t last_move(const struct client_op *op)
 	for (unsigned int i = 0; i < CLIENT_PIECES_MAX; i++) {
 		const struct piece *piece = &op->put.pieces[i];
 
-		if (piece->state != PIECE_FREE && piece->link && piece->link->moved_ms > moved_ms)
+		if (piece->state != PIECE_FREE && piece->link && piece->replaced == 0 &&
+		    piece->link->moved_ms > moved_ms)
 			moved_ms = piece->link->moved_ms;
 	}
 	return moved_ms;

@@ -8,6 +8,8 @@
 #include "command.h"
 #include "error.h"
 
+enum { OUTPUT_BUFFER = 64 * 1024 };
+
 /* For the signal handler, which gets nothing else. */
 static struct shell *volatile the_shell;
 
@@ -111,6 +113,9 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	setlocale(LC_ALL, "");
+	/* A listing of some thousand names leaves in one piece. */
+	if (!isatty(STDOUT_FILENO))
+		setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER);
 	signals_take(&shell);
 	words = preferences_load(&shell.preferences, argv, message);
 	if (words < 0) {

@@ -311,42 +311,43 @@ static int member_rekey(struct nameserver *ns, struct member *member, struct key
 
 static void endpoint_add(struct member *member, struct endpoint endpoint)
 {
-	unsigned int last = member->endpoint_count;
-
 	for (unsigned int i = 0; i < member->endpoint_count; i++) {
 		if (endpoint_equal(&member->endpoints[i], &endpoint)) {
 			member->endpoints[i].flags |= endpoint.flags;
 			return;
 		}
 	}
-	if (last == ENDPOINTS_MAX)
-		last = ENDPOINTS_MAX - 1;
-	else
-		member->endpoint_count++;
-	member->endpoints[last] = endpoint;
+	if (member->endpoint_count < ENDPOINTS_MAX)
+		member->endpoints[member->endpoint_count++] = endpoint;
 }
 
-/* What it advertises, and the address that we see, with its data port. */
+/* What it advertises, and the address that we see, with its data port; loopback, which is of use to
+ * its own machine only, comes last. */
 static void endpoints_update(struct member *member, const struct session *from,
 			     const struct register_request *request)
 {
-	struct endpoint seen = from->peer;
+	struct endpoint all[ENDPOINTS_MAX + 1];
+	unsigned int count = 0;
 
-	seen.port = request->endpoints_count ? request->endpoints[0].port : DATA_PORT;
-	seen.flags = ENDPOINT_SEEN;
-	member->endpoint_count = 0;
 	for (unsigned int i = 0; i < request->endpoints_count; i++) {
-		struct endpoint endpoint = request->endpoints[i];
-
-		endpoint.flags = ENDPOINT_ADVERTISED;
-		if (endpoint_is_loopback(&endpoint))
-			endpoint.flags |= ENDPOINT_LOOPBACK;
-		if (endpoint.family && endpoint.port)
-			endpoint_add(member, endpoint);
+		all[count] = request->endpoints[i];
+		all[count].flags = ENDPOINT_ADVERTISED;
+		if (all[count].family && all[count].port)
+			count++;
 	}
-	if (endpoint_is_loopback(&seen))
-		seen.flags |= ENDPOINT_LOOPBACK;
-	endpoint_add(member, seen);
+	all[count] = from->peer;
+	all[count].port = request->endpoints_count ? request->endpoints[0].port : DATA_PORT;
+	all[count++].flags = ENDPOINT_SEEN;
+	member->endpoint_count = 0;
+	for (int loopback = 0; loopback <= 1; loopback++) {
+		for (unsigned int i = 0; i < count; i++) {
+			if (endpoint_is_loopback(&all[i]) != (loopback == 1))
+				continue;
+			if (loopback)
+				all[i].flags |= ENDPOINT_LOOPBACK;
+			endpoint_add(member, all[i]);
+		}
+	}
 }
 
 static void member_up(struct nameserver *ns, struct member *member, struct session *from,

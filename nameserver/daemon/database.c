@@ -56,6 +56,8 @@ static int directory_open(struct opening *opening)
 		return complain(opening, rc, "%s; say with --data where the catalogue may live",
 				error_text(rc));
 	rc = disk_list(database->disk, "", entry_seen, &foreign);
+	if (rc < 0 && rc != -ERR_END)
+		return complain(opening, rc, "cannot be read: %s", error_text(rc));
 	if (rc == 0 && foreign)
 		return complain(opening, -ERR_BAD_FORMAT,
 				"not empty, and no name server's directory; choose another --data");
@@ -156,6 +158,10 @@ static int journal_complain(struct opening *opening, int rc)
 			opening, rc,
 			"view/ is missing or damaged and journal/ no longer goes back to the "
 			"first change; restore the directory from a copy");
+	if (rc == -ERR_BAD_FORMAT)
+		return complain(opening, rc,
+				"journal/ or view/ is in the format of another version of Muster; "
+				"start that version, or restore the directory from a copy");
 	return complain(opening, rc, "%s while reading the catalogue", error_text(rc));
 }
 

@@ -10,9 +10,11 @@ enum { STRANGER_FRAME_MAX = 4096, UNREAD_MAX = 4 * 1024 * 1024 };
 int peer_new(struct peers *peers, int socket, struct peer **ret)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
-	int rc = -ERR_NO_MEMORY;
+	int rc = peer ? 0 : -ERR_NO_MEMORY;
 
-	if (peer)
+	if (rc == 0 && socket >= peers->socket_end)
+		rc = -ERR_UNAVAILABLE;
+	if (rc == 0)
 		rc = link_new(peers->loop, socket, peers->handler, peer, &peer->link);
 	if (rc < 0) {
 		free(peer);
@@ -55,7 +57,7 @@ void peer_asked(struct peer *peer, const struct frame_header *header)
 {
 	const struct message_info *info = message_info(header->type);
 
-	if (!peer->introduced && header->type == MSG_hello) {
+	if (!peer->introduced && header->type == MSG_hello && !header->reply) {
 		peer->introduced = true;
 		link_set_frame_max(peer->link, SIZE_MAX);
 	}

@@ -14,6 +14,9 @@ struct peers {
 	struct peer *by_conn;
 	uint64_t last; /* conn handed out last */
 	bool choked;   /* nobody is read: the catalogue must catch up first */
+	/* Descriptors from here on are not given to peers: whoever opens all the connections there
+	 * can be must not keep the journal from opening its next file. */
+	int socket_end;
 	uv_loop_t *loop;
 	const struct link_handler *handler;
 	void *context;
@@ -31,7 +34,7 @@ struct peer {
 	UT_hash_handle hh;
 };
 
-/* Takes over the socket, also on failure. */
+/* Takes over the socket, also on failure. -ERR_UNAVAILABLE: too many peers. */
 int peer_new(struct peers *peers, int socket, struct peer **ret);
 struct peer *peer_find(const struct peers *peers, uint64_t conn); /* NULL: gone */
 void peer_free(struct peer *peer);                                /* closes the link */

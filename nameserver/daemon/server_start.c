@@ -1,6 +1,8 @@
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 
 #include "clock.h"
 #include "error.h"
@@ -209,6 +211,19 @@ static void loop_start(struct server *server)
 	server_end_turn(server);
 }
 
+enum { DESCRIPTORS_KEPT = 64 };
+
+/* The lowest free number is always the next one, so those above stay free. */
+static int socket_end(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? (int)limit.rlim_cur - DESCRIPTORS_KEPT
+						     : (int)limit.rlim_cur;
+}
+
 static int server_init(struct server *server)
 {
 	uv_loop_t *loop = &server->loop;
@@ -228,8 +243,10 @@ static int server_init(struct server *server)
 		server->signals[i].data = server;
 	}
 	server->deadline_ms = UINT64_MAX;
-	server->peers =
-		(struct peers){ .loop = loop, .handler = &server_link_handler, .context = server };
+	server->peers = (struct peers){ .socket_end = socket_end(),
+					.loop = loop,
+					.handler = &server_link_handler,
+					.context = server };
 	return 0;
 }
 

@@ -46,7 +46,9 @@ static int default_data(struct settings *settings, char *message)
 	}
 	if (!home || !*home)
 		return complain(message, "there is no HOME: say where with --data DIR");
-	snprintf(settings->default_data, size, "%s/.local/share/muster/nameserver", home);
+	if ((size_t)snprintf(settings->default_data, size, "%s/.local/share/muster/nameserver",
+			     home) >= size)
+		return complain(message, "HOME is too long: say where with --data DIR");
 	return 0;
 }
 
@@ -67,7 +69,9 @@ static int settings_check(struct settings *settings, char *message)
 	if (settings->client_ports.first == 0)
 		return complain(message, "--client-ports wants ports from 1 to 65535");
 	if (settings->beacon_interval_ms == 0 || settings->beacon_interval_ms > UINT32_MAX)
-		return complain(message, "--beacon-interval wants more than 0");
+		return complain(message, "--beacon-interval wants more than 0, at most 49 days");
+	if (settings->dead_after_ms > UINT32_MAX)
+		return complain(message, "--dead-after wants at most 49 days");
 	if (settings->suspect_after_ms == 0 || settings->dead_after_ms < settings->suspect_after_ms)
 		return complain(message, "--dead-after must not be shorter than --suspect-after");
 	if (log_level_parse(settings->log_level, &settings->level) < 0)

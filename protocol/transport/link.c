@@ -252,14 +252,16 @@ static void link_deliver(struct link *link)
 		link_keep(link);
 }
 
-/* Bytes of the frame that `input` has begun and still lacks; 0 when its header is not whole. */
+/* Bytes of the frame that `input` has begun and still lacks; 0 when its header is not whole, or
+ * says what link_deliver will refuse. */
 static size_t link_lacks(struct link *link)
 {
 	struct frame_header header;
 	size_t size;
 
 	if (link->input.size < FRAME_HEADER_SIZE ||
-	    frame_next(link->input.data, link->input.size, &header, &size) != 0)
+	    frame_next(link->input.data, link->input.size, &header, &size) != 0 ||
+	    size > link->frame_max)
 		return 0;
 	return size - link->input.size;
 }

@@ -54,7 +54,7 @@ static struct conn *hop_connection(struct storage *s, const struct hop *hop, uin
 	conn = peer_conn(peer, lane);
 	if (conn || peer->count >= HOP_CONNECTIONS_MAX || hop->endpoints_count == 0)
 		return conn;
-	conn = conn_dial(s, USE_HOP, hop->endpoints, hop->endpoints_count);
+	conn = storage_conn_dial(s, USE_HOP, hop->endpoints, hop->endpoints_count);
 	if (!conn)
 		return NULL;
 	conn->peer = peer->node;
@@ -65,7 +65,7 @@ static struct conn *hop_connection(struct storage *s, const struct hop *hop, uin
 	return conn;
 }
 
-void chain_unlink(struct transfer *transfer)
+void storage_chain_unlink(struct transfer *transfer)
 {
 	if (transfer->to)
 		LIST_REMOVE(transfer, in_fed);
@@ -77,10 +77,10 @@ static void hop_over(struct transfer *transfer, bool broken)
 {
 	transfer->hop_pending = transfer->hop_waited = false;
 	transfer->hop_broken |= broken;
-	chain_unlink(transfer);
+	storage_chain_unlink(transfer);
 }
 
-void chain_conn_gone(struct storage *s, struct conn *conn, int error)
+void storage_chain_conn_gone(struct storage *s, struct conn *conn, int error)
 {
 	struct transfer *transfer, *next;
 	struct storage_action *action;
@@ -90,27 +90,27 @@ void chain_conn_gone(struct storage *s, struct conn *conn, int error)
 	if (conn->state != CONN_READY)
 		conn->hop->down_until_ms = s->now_ms + HOP_PAUSE_MS;
 	if (conn->state != CONN_READY || !LIST_EMPTY(&conn->fed)) {
-		action = note(s, NOTE_HOP_DOWN);
+		action = storage_note(s, NOTE_HOP_DOWN);
 		action->who = conn->hop->node;
 		action->error = error;
 	}
 	LIST_FOREACH_SAFE(transfer, &conn->fed, in_fed, next) {
 		hop_over(transfer, true);
-		transfer_settle(s, transfer, NULL, 0);
+		storage_transfer_settle(s, transfer, NULL, 0);
 	}
 }
 
-void chain_drop_closing(struct storage *s)
+void storage_chain_drop_closing(struct storage *s)
 {
 	struct conn *conn, *next;
 
 	HASH_ITER(hh, s->conns, conn, next) {
 		if (conn->use == USE_HOP && conn->closing)
-			conn_drop(s, conn, -ERR_TIMEOUT, true);
+			storage_conn_drop(s, conn, -ERR_TIMEOUT, true);
 	}
 }
 
-void peers_free(struct storage *s)
+void storage_peers_free(struct storage *s)
 {
 	struct peer *peer, *next;
 
@@ -128,7 +128,7 @@ static void pass_on(struct storage *s, struct transfer *transfer, const void *da
 	struct conn *conn = transfer->to;
 
 	if (conn->state == CONN_READY)
-		send_bytes(s, conn, data, size);
+		storage_send_bytes(s, conn, data, size);
 	else if (buffer_append(&conn->backlog, data, size) < 0)
 		conn->closing = true;
 }
@@ -142,7 +142,7 @@ static void forward(struct storage *s, struct transfer *transfer)
 	transfer->forwarding = true;
 	transfer->to->busy = true;
 	transfer->feeding = transfer->to->handle;
-	action = act(s, ACT_FORWARD);
+	action = storage_act(s, ACT_FORWARD);
 	action->transfer = transfer->number;
 	action->connection = transfer->to->handle;
 	action->id = transfer->number;
@@ -155,7 +155,8 @@ static void forward(struct storage *s, struct transfer *transfer)
 	buffer_clear(&transfer->prefix);
 }
 
-void chain_start(struct storage *s, struct transfer *transfer, const struct write_request *request)
+void storage_chain_start(struct storage *s, struct transfer *transfer,
+			 const struct write_request *request)
 {
 	const struct hop *hop = request->hops;
 	struct write_request onward = { .length = request->length, .file = request->file };
@@ -184,8 +185,8 @@ void chain_start(struct storage *s, struct transfer *transfer, const struct writ
 		transfer->to->busy = true;
 }
 
-void chain_data(struct storage *s, struct transfer *transfer, const struct frame_header *header,
-		const uint8_t *body)
+void storage_chain_data(struct storage *s, struct transfer *transfer,
+			const struct frame_header *header, const uint8_t *body)
 {
 	struct frame_header onward = *header;
 	uint8_t bytes[FRAME_HEADER_SIZE];
@@ -201,7 +202,7 @@ void chain_data(struct storage *s, struct transfer *transfer, const struct frame
 	pass_on(s, transfer, body, header->body_size);
 }
 
-void chain_abort(struct storage *s, struct transfer *transfer)
+void storage_chain_abort(struct storage *s, struct transfer *transfer)
 {
 	struct data_head head = { .id = transfer->number,
 				  .flags = FRAME_ABORT,
@@ -224,12 +225,12 @@ void chain_abort(struct storage *s, struct transfer *transfer)
 	}
 }
 
-void chain_conn_ready(struct storage *s, struct conn *conn)
+void storage_chain_conn_ready(struct storage *s, struct conn *conn)
 {
 	struct transfer *transfer;
 
 	if (conn->backlog.size)
-		send_bytes(s, conn, conn->backlog.data, conn->backlog.size);
+		storage_send_bytes(s, conn, conn->backlog.data, conn->backlog.size);
 	buffer_done(&conn->backlog);
 	if (conn->lane == LANE_SMALL)
 		return;
@@ -243,12 +244,12 @@ void chain_conn_ready(struct storage *s, struct conn *conn)
 
 static struct transfer *fed_transfer(struct storage *s, const struct conn *conn, uint32_t number)
 {
-	struct transfer *transfer = transfer_find(s, number);
+	struct transfer *transfer = storage_transfer_find(s, number);
 
 	return transfer && transfer->to == conn ? transfer : NULL;
 }
 
-void chain_reply(struct storage *s, struct conn *conn, const struct incoming *in)
+void storage_chain_reply(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct write_reply *reply = in->message.body;
 	struct transfer *transfer = fed_transfer(s, conn, in->header->id);
@@ -261,7 +262,7 @@ void chain_reply(struct storage *s, struct conn *conn, const struct incoming *in
 	if (in->header->status == 0) {
 		receipts = reply->receipts;
 		count = reply->receipts_count;
-		transfer_see(transfer, receipts, count);
+		storage_transfer_see(transfer, receipts, count);
 	}
 	if (!(in->header->flags & FRAME_MORE)) {
 		/* Names of the dead come from those who tried to reach them. */
@@ -269,29 +270,29 @@ void chain_reply(struct storage *s, struct conn *conn, const struct incoming *in
 			transfer->hop_broken = true;
 		hop_over(transfer, false);
 	}
-	transfer_settle(s, transfer, receipts, count);
+	storage_transfer_settle(s, transfer, receipts, count);
 }
 
-void on_progress(struct storage *s, const struct storage_event *event)
+void storage_on_progress(struct storage *s, const struct storage_event *event)
 {
-	struct transfer *transfer = transfer_find(s, event->transfer);
+	struct transfer *transfer = storage_transfer_find(s, event->transfer);
 
 	if (transfer)
 		transfer->moved_ms = s->now_ms;
 }
 
 /* After an error STORAGE_CLOSED follows for the hop's connection, and ends the wait. */
-void on_forwarded(struct storage *s, const struct storage_event *event)
+void storage_on_forwarded(struct storage *s, const struct storage_event *event)
 {
-	struct transfer *transfer = transfer_find(s, event->transfer);
+	struct transfer *transfer = storage_transfer_find(s, event->transfer);
 	struct conn *conn;
 
 	if (!transfer)
 		return;
 	transfer->forwarding = false;
 	transfer->moved_ms = s->now_ms;
-	conn = conn_find(s, transfer->feeding);
+	conn = storage_conn_find(s, transfer->feeding);
 	if (conn)
 		conn->busy = false;
-	transfer_settle(s, transfer, NULL, 0);
+	storage_transfer_settle(s, transfer, NULL, 0);
 }

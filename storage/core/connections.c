@@ -1,7 +1,7 @@
 /* Connections: greeting and being greeted, and what hangs on each when it goes. */
 #include "storage_inside.h"
 
-struct conn *conn_find(struct storage *s, uint64_t handle)
+struct conn *storage_conn_find(struct storage *s, uint64_t handle)
 {
 	struct conn *conn;
 
@@ -9,7 +9,7 @@ struct conn *conn_find(struct storage *s, uint64_t handle)
 	return conn;
 }
 
-struct conn *conn_add(struct storage *s, uint64_t handle, enum conn_use use)
+struct conn *storage_conn_add(struct storage *s, uint64_t handle, enum conn_use use)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
 
@@ -33,16 +33,16 @@ static const unsigned int dial_timeouts_ms[] = {
 	[USE_HOP] = HOP_DIAL_MS,
 };
 
-struct conn *conn_dial(struct storage *s, enum conn_use use, const struct endpoint *endpoints,
-		       unsigned int count)
+struct conn *storage_conn_dial(struct storage *s, enum conn_use use,
+			       const struct endpoint *endpoints, unsigned int count)
 {
-	struct conn *conn = conn_add(s, ++s->last_handle, use);
+	struct conn *conn = storage_conn_add(s, ++s->last_handle, use);
 	struct storage_action *action;
 
 	if (!conn)
 		return NULL;
 	conn->state = CONN_DIALLING;
-	action = act(s, ACT_DIAL);
+	action = storage_act(s, ACT_DIAL);
 	action->connection = conn->handle;
 	action->timeout_ms = dial_timeouts_ms[use];
 	action->endpoint_count = count < ENDPOINTS_MAX ? count : ENDPOINTS_MAX;
@@ -50,19 +50,19 @@ struct conn *conn_dial(struct storage *s, enum conn_use use, const struct endpoi
 	return conn;
 }
 
-void conn_drop(struct storage *s, struct conn *conn, int error, bool tell)
+void storage_conn_drop(struct storage *s, struct conn *conn, int error, bool tell)
 {
 	struct transfer *transfer, *next;
 
 	if (tell)
-		act(s, ACT_CLOSE)->connection = conn->handle;
+		storage_act(s, ACT_CLOSE)->connection = conn->handle;
 	HASH_DEL(s->conns, conn);
 	LIST_FOREACH_SAFE(transfer, &conn->asked, in_asked, next)
-		write_asker_gone(s, transfer);
+		storage_write_asker_gone(s, transfer);
 	if (conn->use == USE_HOP)
-		chain_conn_gone(s, conn, error);
+		storage_chain_conn_gone(s, conn, error);
 	if (conn == s->seeker.conn)
-		seek_failed(s, error);
+		storage_seek_failed(s, error);
 	buffer_done(&conn->backlog);
 	free(conn);
 }
@@ -88,7 +88,7 @@ static int hello_check(const struct storage *s, const struct hello_request *req)
 	return 0;
 }
 
-int on_hello(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_hello(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct hello_request *req = in->message.body;
 	struct hello_reply reply = { .version = PROTOCOL_VERSION,
@@ -112,37 +112,37 @@ int on_hello(struct storage *s, struct conn *conn, const struct incoming *in)
 	conn->peer = req->self;
 	reply.seen.flags = (uint8_t)(ENDPOINT_SEEN |
 				     (endpoint_is_loopback(&reply.seen) ? ENDPOINT_LOOPBACK : 0));
-	send_reply(s, conn, in, &reply);
+	storage_send_reply(s, conn, in, &reply);
 	return 0;
 }
 
-int on_ping(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_ping(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct ping_request *req = in->message.body;
 	struct ping_reply reply = { .cookie = req->cookie };
 
-	send_reply(s, conn, in, &reply);
+	storage_send_reply(s, conn, in, &reply);
 	return 0;
 }
 
-void on_opened(struct storage *s, const struct storage_event *event)
+void storage_on_opened(struct storage *s, const struct storage_event *event)
 {
-	struct conn *conn = conn_add(s, event->connection, USE_ACCEPTED);
+	struct conn *conn = storage_conn_add(s, event->connection, USE_ACCEPTED);
 
 	assert(event->connection & STORAGE_ACCEPTED);
 	if (conn && event->endpoint_count)
 		conn->endpoint = event->endpoints[0];
 }
 
-void on_closed(struct storage *s, const struct storage_event *event)
+void storage_on_closed(struct storage *s, const struct storage_event *event)
 {
-	struct conn *conn = conn_find(s, event->connection);
+	struct conn *conn = storage_conn_find(s, event->connection);
 
 	if (!conn)
 		return;
 	if (event->header && !event->header->reply && event->header->type != MSG_data)
-		send_refusal(s, conn, event->header, event->error);
-	conn_drop(s, conn, event->error, false);
+		storage_send_refusal(s, conn, event->header, event->error);
+	storage_conn_drop(s, conn, event->error, false);
 }
 
 /* ---- we greet them ---- */
@@ -162,21 +162,21 @@ static void greet(struct storage *s, struct conn *conn)
 
 	conn->state = CONN_GREETING;
 	conn->since_ms = s->now_ms;
-	send_request(s, conn, MSG_hello, 1, &hello);
+	storage_send_request(s, conn, MSG_hello, 1, &hello);
 }
 
-void on_dialled(struct storage *s, const struct storage_event *event)
+void storage_on_dialled(struct storage *s, const struct storage_event *event)
 {
-	struct conn *conn = conn_find(s, event->connection);
+	struct conn *conn = storage_conn_find(s, event->connection);
 
 	if (!conn) {
 		/* Given up meanwhile; the glue may have just made it. */
 		if (event->error == 0)
-			act(s, ACT_CLOSE)->connection = event->connection;
+			storage_act(s, ACT_CLOSE)->connection = event->connection;
 		return;
 	}
 	if (event->error < 0) {
-		conn_drop(s, conn, event->error, false);
+		storage_conn_drop(s, conn, event->error, false);
 		return;
 	}
 	if (event->endpoint_count)
@@ -190,7 +190,7 @@ static const uint8_t expected_roles[] = {
 	[USE_HOP] = ROLE_STORAGE,
 };
 
-void on_hello_reply(struct storage *s, struct conn *conn, const struct incoming *in)
+void storage_on_hello_reply(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct hello_reply *reply = in->message.body;
 	int error = in->header->status ? -(int)in->header->status : 0;
@@ -203,7 +203,7 @@ void on_hello_reply(struct storage *s, struct conn *conn, const struct incoming 
 		error = -ERR_WRONG_NODE;
 	if (error) {
 		if (conn->use == USE_NAMESERVER)
-			seek_refused(s, error);
+			storage_seek_refused(s, error);
 		conn->closing = true;
 		return;
 	}
@@ -212,9 +212,9 @@ void on_hello_reply(struct storage *s, struct conn *conn, const struct incoming 
 	conn->state = CONN_READY;
 	conn->since_ms = s->now_ms;
 	if (conn->use == USE_NAMESERVER)
-		seek_greeted(s, reply);
+		storage_seek_greeted(s, reply);
 	else if (conn->use == USE_HOP)
-		chain_conn_ready(s, conn);
+		storage_chain_conn_ready(s, conn);
 }
 
 /* ---- dialling a client ---- */
@@ -229,7 +229,7 @@ static bool is_dialling(const struct storage *s, const struct id *client, uint8_
 	return false;
 }
 
-int on_connect(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_connect(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct connect_request *req = in->message.body;
 	struct connect_reply reply = { 0 };
@@ -238,14 +238,14 @@ int on_connect(struct storage *s, struct conn *conn, const struct incoming *in)
 	if (req->lane > LANE_LARGE || id_is_none(&req->client))
 		return -ERR_BAD_REQUEST;
 	if (!is_dialling(s, &req->client, (uint8_t)req->lane)) {
-		dialled = conn_dial(s, USE_CLIENT, &req->endpoint, 1);
+		dialled = storage_conn_dial(s, USE_CLIENT, &req->endpoint, 1);
 		if (!dialled)
 			return -ERR_NO_MEMORY;
 		dialled->peer = req->client;
 		dialled->proof = req->proof;
 		dialled->lane = (uint8_t)req->lane;
 	}
-	send_reply(s, conn, in, &reply);
+	storage_send_reply(s, conn, in, &reply);
 	return 0;
 }
 
@@ -262,17 +262,17 @@ static uint64_t conn_due(const struct conn *conn)
 	return UINT64_MAX;
 }
 
-void conn_tick(struct storage *s)
+void storage_conn_tick(struct storage *s)
 {
 	struct conn *conn, *next;
 
 	HASH_ITER(hh, s->conns, conn, next) {
 		if (conn_due(conn) <= s->now_ms)
-			conn_drop(s, conn, -ERR_TIMEOUT, true);
+			storage_conn_drop(s, conn, -ERR_TIMEOUT, true);
 	}
 }
 
-uint64_t conn_deadline(const struct storage *s)
+uint64_t storage_conn_deadline(const struct storage *s)
 {
 	uint64_t due = UINT64_MAX;
 

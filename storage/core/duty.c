@@ -1,14 +1,14 @@
 /* What a registered server owes the name server: reports, and obedience to its orders. */
 #include "storage_inside.h"
 
-bool is_registered(const struct storage *s)
+bool storage_is_registered(const struct storage *s)
 {
 	return s->seeker.state == SEEK_REGISTERED;
 }
 
 static void ask(struct storage *s, unsigned int code, const void *body)
 {
-	send_request(s, s->seeker.conn, code, ++s->seeker.request, body);
+	storage_send_request(s, s->seeker.conn, code, ++s->seeker.request, body);
 }
 
 static void usage_get(const struct storage *s, struct storage_usage *ret)
@@ -18,7 +18,7 @@ static void usage_get(const struct storage *s, struct storage_usage *ret)
 
 /* ---- REGISTER ---- */
 
-void register_send(struct storage *s)
+void storage_register_send(struct storage *s)
 {
 	const struct storage_config *config = &s->config;
 	struct storage_usage usage;
@@ -60,7 +60,7 @@ static int join_cluster(struct storage *s)
 	config->cluster = s->seeker.offered;
 	memcpy(config->cluster_name, s->seeker.offered_name, sizeof(config->cluster_name));
 	s->seeker.discovery.cluster = config->cluster;
-	action = note(s, NOTE_JOINED);
+	action = storage_note(s, NOTE_JOINED);
 	action->who = config->cluster;
 	action->name = config->cluster_name;
 	return 0;
@@ -82,7 +82,7 @@ static int take_key(struct storage *s, const struct register_reply *reply)
 static void say_registered(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
-	struct storage_action *action = note(s, NOTE_REGISTERED);
+	struct storage_action *action = storage_note(s, NOTE_REGISTERED);
 
 	action->who = seeker->conn->peer;
 	action->number = s->epoch;
@@ -91,12 +91,12 @@ static void say_registered(struct storage *s)
 	if (endpoint_equal(&seeker->known, &seeker->conn->endpoint))
 		return;
 	seeker->known = seeker->conn->endpoint;
-	action = act(s, ACT_REMEMBER);
+	action = storage_act(s, ACT_REMEMBER);
 	action->endpoints[0] = seeker->known;
 	action->endpoint_count = 1;
 }
 
-void register_reply(struct storage *s, const struct incoming *in)
+void storage_register_reply(struct storage *s, const struct incoming *in)
 {
 	const struct register_reply *reply = in->message.body;
 	struct seeker *seeker = &s->seeker;
@@ -105,7 +105,7 @@ void register_reply(struct storage *s, const struct incoming *in)
 	if (rc == 0)
 		rc = take_key(s, reply);
 	if (rc < 0) {
-		seek_refused(s, rc);
+		storage_seek_refused(s, rc);
 		seeker->conn->closing = true;
 		return;
 	}
@@ -121,12 +121,12 @@ void register_reply(struct storage *s, const struct incoming *in)
 	seeker->inventory = reply->want_inventory;
 	seeker->inventory_after = seeker->inventory_position = 0;
 	if (seeker->inventory)
-		inventory_send(s);
+		storage_inventory_send(s);
 }
 
 /* ---- reports ---- */
 
-void inventory_send(struct storage *s)
+void storage_inventory_send(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
 	struct chunk_ref *refs = arena_alloc(&s->arena, INVENTORY_MAX * sizeof(*refs));
@@ -149,14 +149,14 @@ void inventory_send(struct storage *s)
 		seeker->inventory_after = refs[count - 1].chunk;
 }
 
-void heartbeat_send(struct storage *s)
+void storage_heartbeat_send(struct storage *s)
 {
 	struct storage_usage usage;
 	struct heartbeat_request req;
 
 	s->seeker.next_heartbeat_ms = s->now_ms + s->seeker.heartbeat_ms;
 	if (s->seeker.register_again) {
-		register_send(s);
+		storage_register_send(s);
 		return;
 	}
 	usage_get(s, &usage);
@@ -171,41 +171,41 @@ void heartbeat_send(struct storage *s)
 }
 
 /* Receipts that nobody waits for any more. They are sent with the next tick, some together. */
-void late_add(struct storage *s, const struct receipt *receipts, unsigned int count)
+void storage_late_add(struct storage *s, const struct receipt *receipts, unsigned int count)
 {
 	struct seeker *seeker = &s->seeker;
 
-	if (!is_registered(s))
+	if (!storage_is_registered(s))
 		return;
 	for (unsigned int i = 0; i < count; i++) {
 		if (seeker->late_count == RECEIPTS_MAX)
-			late_send(s);
+			storage_late_send(s);
 		if (seeker->late_count == 0)
 			s->next_watch_ms = s->now_ms + WATCH_MS;
 		seeker->late[seeker->late_count++] = receipts[i];
 	}
 }
 
-void late_send(struct storage *s)
+void storage_late_send(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
 	struct stored_request req = { .receipts = seeker->late,
 				      .receipts_count = (uint16_t)seeker->late_count };
 
-	if (seeker->late_count && is_registered(s))
+	if (seeker->late_count && storage_is_registered(s))
 		ask(s, MSG_stored, &req);
 	seeker->late_count = 0;
 }
 
-void corrupt_send(struct storage *s, uint64_t chunk, int error)
+void storage_corrupt_send(struct storage *s, uint64_t chunk, int error)
 {
 	struct chunk_id id = { .chunk = chunk };
 	struct corrupt_request req = { .node = s->config.self, .chunks = &id, .chunks_count = 1 };
-	struct storage_action *action = note(s, NOTE_CORRUPT);
+	struct storage_action *action = storage_note(s, NOTE_CORRUPT);
 
 	action->chunk = chunk;
 	action->error = error;
-	if (is_registered(s))
+	if (storage_is_registered(s))
 		ask(s, MSG_corrupt, &req);
 }
 
@@ -214,7 +214,7 @@ void corrupt_send(struct storage *s, uint64_t chunk, int error)
 /* True if it was here. A chunk on its way in goes as soon as it has arrived. */
 static bool delete_one(struct storage *s, uint64_t chunk)
 {
-	struct transfer *transfer = transfer_of_chunk(s, chunk);
+	struct transfer *transfer = storage_transfer_of_chunk(s, chunk);
 
 	if (transfer) {
 		transfer->doomed = true;
@@ -223,19 +223,19 @@ static bool delete_one(struct storage *s, uint64_t chunk)
 	return s->config.chunks->remove(s->config.chunks_context, chunk) == 0;
 }
 
-int on_delete(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_delete(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct delete_request *req = in->message.body;
 	struct delete_reply reply = { 0 };
 	struct storage_usage usage;
 
-	if (!is_registered(s) || req->epoch != s->epoch)
+	if (!storage_is_registered(s) || req->epoch != s->epoch)
 		return -ERR_STALE;
 	for (unsigned int i = 0; i < req->chunks_count; i++)
 		reply.deleted += delete_one(s, req->chunks[i].chunk);
 	usage_get(s, &usage);
 	reply.free = usage.free;
-	note(s, NOTE_DELETED)->number = reply.deleted;
-	send_reply(s, conn, in, &reply);
+	storage_note(s, NOTE_DELETED)->number = reply.deleted;
+	storage_send_reply(s, conn, in, &reply);
 	return 0;
 }

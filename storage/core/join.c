@@ -14,12 +14,12 @@ static void back_off(struct storage *s)
 		seeker->backoff_ms = BACKOFF_MAX_MS;
 }
 
-void seek_failed(struct storage *s, int error)
+void storage_seek_failed(struct storage *s, int error)
 {
 	struct seeker *seeker = &s->seeker;
 
 	if (seeker->state == SEEK_REGISTERED)
-		note(s, NOTE_LOST_NAMESERVER)->error = error;
+		storage_note(s, NOTE_LOST_NAMESERVER)->error = error;
 	seeker->state = SEEK_IDLE;
 	seeker->conn = NULL;
 	seeker->inventory = false;
@@ -34,7 +34,7 @@ static void dial_nameserver(struct storage *s, const struct endpoint *endpoints,
 	struct seeker *seeker = &s->seeker;
 
 	seeker->last_try_ms = s->now_ms;
-	seeker->conn = conn_dial(s, USE_NAMESERVER, endpoints, count);
+	seeker->conn = storage_conn_dial(s, USE_NAMESERVER, endpoints, count);
 	if (!seeker->conn)
 		return;
 	seeker->state = SEEK_CONNECTING;
@@ -44,7 +44,7 @@ static void dial_nameserver(struct storage *s, const struct endpoint *endpoints,
 
 /* ---- listening ---- */
 
-void on_beacon(struct storage *s, const struct storage_event *event)
+void storage_on_beacon(struct storage *s, const struct storage_event *event)
 {
 	struct seeker *seeker = &s->seeker;
 	struct beacon beacon;
@@ -76,7 +76,7 @@ static void probe(struct storage *s)
 		return;
 	memcpy(beacon.cluster_name, s->config.cluster_name, sizeof(beacon.cluster_name));
 	beacon_encode(&beacon, NULL, datagram);
-	action = act(s, ACT_PROBE);
+	action = storage_act(s, ACT_PROBE);
 	action->size = sizeof(datagram);
 	buffer_append(&s->out->bytes, datagram, sizeof(datagram));
 	seeker->next_probe_ms = s->now_ms + PROBE_MS;
@@ -89,7 +89,7 @@ static void say_two_clusters(struct storage *s, const struct discovered *one)
 	if (s->seeker.said_two)
 		return;
 	s->seeker.said_two = true;
-	action = note(s, NOTE_TWO_CLUSTERS);
+	action = storage_note(s, NOTE_TWO_CLUSTERS);
 	action->who = one->beacon.cluster;
 	action->name = one->beacon.cluster_name;
 }
@@ -110,7 +110,7 @@ static void seek_by_beacon(struct storage *s)
 		return;
 	}
 	if (!seeker->said_none)
-		note(s, NOTE_NO_NAMESERVER);
+		storage_note(s, NOTE_NO_NAMESERVER);
 	seeker->said_none = true;
 	probe(s);
 	if (seeker->known.family)
@@ -135,7 +135,7 @@ static void seek(struct storage *s)
 
 	if (count) {
 		seeker->state = SEEK_RESOLVING;
-		act(s, ACT_RESOLVE)->name = s->config.nameservers[seeker->tries++ % count];
+		storage_act(s, ACT_RESOLVE)->name = s->config.nameservers[seeker->tries++ % count];
 		return;
 	}
 	/* Where it was last comes first and then every other time. */
@@ -147,7 +147,7 @@ static void seek(struct storage *s)
 		seek_by_beacon(s);
 }
 
-void on_resolved(struct storage *s, const struct storage_event *event)
+void storage_on_resolved(struct storage *s, const struct storage_event *event)
 {
 	struct seeker *seeker = &s->seeker;
 
@@ -159,23 +159,23 @@ void on_resolved(struct storage *s, const struct storage_event *event)
 		return;
 	}
 	if (!seeker->said_none)
-		note(s, NOTE_NO_NAMESERVER)->error = event->error;
+		storage_note(s, NOTE_NO_NAMESERVER)->error = event->error;
 	seeker->said_none = true;
 	back_off(s);
 }
 
 /* ---- talking to it ---- */
 
-void seek_refused(struct storage *s, int error)
+void storage_seek_refused(struct storage *s, int error)
 {
-	struct storage_action *action = note(s, NOTE_REFUSED);
+	struct storage_action *action = storage_note(s, NOTE_REFUSED);
 
 	action->error = error;
 	action->endpoints[0] = s->seeker.conn->endpoint;
 	action->endpoint_count = 1;
 }
 
-void seek_greeted(struct storage *s, const struct hello_reply *reply)
+void storage_seek_greeted(struct storage *s, const struct hello_reply *reply)
 {
 	const struct storage_config *config = &s->config;
 	struct slice name = slice_of(config->cluster_name);
@@ -186,7 +186,7 @@ void seek_greeted(struct storage *s, const struct hello_reply *reply)
 	else if (name.size)
 		wrong = wrong || !slice_equal(name, reply->cluster_name);
 	if (wrong) {
-		seek_refused(s, -ERR_WRONG_CLUSTER);
+		storage_seek_refused(s, -ERR_WRONG_CLUSTER);
 		s->seeker.conn->closing = true;
 		return;
 	}
@@ -196,26 +196,26 @@ void seek_greeted(struct storage *s, const struct hello_reply *reply)
 		memcpy(s->seeker.offered_name, reply->cluster_name.data, reply->cluster_name.size);
 	}
 	s->seeker.state = SEEK_REGISTERING;
-	register_send(s);
+	storage_register_send(s);
 }
 
-void seek_reply(struct storage *s, const struct incoming *in)
+void storage_seek_reply(struct storage *s, const struct incoming *in)
 {
 	struct seeker *seeker = &s->seeker;
 
 	if (in->header->type == MSG_register) {
-		register_reply(s, in);
+		storage_register_reply(s, in);
 	} else if (in->header->status && in->header->type != MSG_corrupt) {
 		/* It does not know us any more: begin again. */
 		seeker->conn->closing = true;
 	} else if (in->header->type == MSG_inventory && seeker->inventory) {
-		inventory_send(s);
+		storage_inventory_send(s);
 	}
 }
 
 /* ---- time ---- */
 
-void seek_tick(struct storage *s)
+void storage_seek_tick(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
 
@@ -223,17 +223,17 @@ void seek_tick(struct storage *s)
 		seek(s);
 	} else if (seeker->state == SEEK_REGISTERING &&
 		   s->now_ms >= seeker->conn->since_ms + NAMESERVER_SILENCE_MS) {
-		conn_drop(s, seeker->conn, -ERR_TIMEOUT, true);
+		storage_conn_drop(s, seeker->conn, -ERR_TIMEOUT, true);
 	} else if (seeker->state == SEEK_REGISTERED) {
 		if (s->now_ms >= seeker->conn->heard_ms + NAMESERVER_SILENCE_MS)
-			conn_drop(s, seeker->conn, -ERR_TIMEOUT, true);
+			storage_conn_drop(s, seeker->conn, -ERR_TIMEOUT, true);
 		else if (s->now_ms >= seeker->next_heartbeat_ms)
-			heartbeat_send(s);
+			storage_heartbeat_send(s);
 	}
-	late_send(s);
+	storage_late_send(s);
 }
 
-uint64_t seek_deadline(const struct storage *s)
+uint64_t storage_seek_deadline(const struct storage *s)
 {
 	const struct seeker *seeker = &s->seeker;
 

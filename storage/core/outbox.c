@@ -14,7 +14,7 @@ static bool outbox_grow(struct storage_outbox *outbox)
 	return true;
 }
 
-struct storage_action *act(struct storage *s, enum storage_action_kind kind)
+struct storage_action *storage_act(struct storage *s, enum storage_action_kind kind)
 {
 	struct storage_outbox *outbox = s->out;
 	struct storage_action *action = &s->spare;
@@ -23,16 +23,16 @@ struct storage_action *act(struct storage *s, enum storage_action_kind kind)
 		action = &outbox->actions[outbox->count++];
 	else
 		s->error = -ERR_NO_MEMORY;
-	/* The endpoints come last and are the greater part; their count says that there are none. */
+	/* The endpoints come last and are the greater part; the count says that there are none. */
 	memset(action, 0, offsetof(struct storage_action, endpoints));
 	action->kind = kind;
 	action->at = outbox->bytes.size;
 	return action;
 }
 
-struct storage_action *note(struct storage *s, enum storage_note what)
+struct storage_action *storage_note(struct storage *s, enum storage_note what)
 {
-	struct storage_action *action = act(s, ACT_NOTE);
+	struct storage_action *action = storage_act(s, ACT_NOTE);
 
 	action->note = what;
 	return action;
@@ -55,13 +55,13 @@ static void send_since(struct storage *s, const struct conn *conn, size_t at)
 		last->size += size;
 		return;
 	}
-	last = act(s, ACT_SEND);
+	last = storage_act(s, ACT_SEND);
 	last->connection = conn->handle;
 	last->at = at;
 	last->size = size;
 }
 
-void send_bytes(struct storage *s, struct conn *conn, const void *data, size_t size)
+void storage_send_bytes(struct storage *s, struct conn *conn, const void *data, size_t size)
 {
 	size_t at = s->out->bytes.size;
 
@@ -69,7 +69,7 @@ void send_bytes(struct storage *s, struct conn *conn, const void *data, size_t s
 	send_since(s, conn, at);
 }
 
-void send_message(struct storage *s, struct conn *conn, const struct message *message)
+void storage_send_message(struct storage *s, struct conn *conn, const struct message *message)
 {
 	size_t at = s->out->bytes.size;
 	int rc = message_encode(message, &s->out->bytes);
@@ -78,24 +78,26 @@ void send_message(struct storage *s, struct conn *conn, const struct message *me
 	send_since(s, conn, at);
 }
 
-void send_request(struct storage *s, struct conn *conn, unsigned int code, uint32_t id,
-		  const void *body)
+void storage_send_request(struct storage *s, struct conn *conn, unsigned int code, uint32_t id,
+			  const void *body)
 {
 	struct message message = { .info = message_info(code), .id = id, .body = body };
 
-	send_message(s, conn, &message);
+	storage_send_message(s, conn, &message);
 }
 
-void send_reply(struct storage *s, struct conn *conn, const struct incoming *to, const void *body)
+void storage_send_reply(struct storage *s, struct conn *conn, const struct incoming *to,
+			const void *body)
 {
 	struct message message = {
 		.info = to->message.info, .reply = true, .id = to->header->id, .body = body
 	};
 
-	send_message(s, conn, &message);
+	storage_send_message(s, conn, &message);
 }
 
-void send_refusal(struct storage *s, struct conn *conn, const struct frame_header *to, int error)
+void storage_send_refusal(struct storage *s, struct conn *conn, const struct frame_header *to,
+			  int error)
 {
 	size_t at = s->out->bytes.size;
 

@@ -1,8 +1,8 @@
 /* Tickets and reads. */
 #include "storage_inside.h"
 
-int ticket_check(struct storage *s, const struct conn *conn, const struct ticket *ticket,
-		 uint8_t operation)
+int storage_ticket_check(struct storage *s, const struct conn *conn, const struct ticket *ticket,
+			 uint8_t operation)
 {
 	struct ticket_use use = { .holder = s->config.self,
 				  .client = conn->peer,
@@ -18,7 +18,7 @@ int ticket_check(struct storage *s, const struct conn *conn, const struct ticket
 	rc = s->key ? ticket_verify(s->key, ticket, &use) : -ERR_UNAVAILABLE;
 	if (rc == 0)
 		return 0;
-	action = note(s, NOTE_DENIED);
+	action = storage_note(s, NOTE_DENIED);
 	action->chunk = ticket->chunk;
 	action->error = rc;
 	return rc;
@@ -41,21 +41,21 @@ static int read_check(struct storage *s, const struct read_request *req)
 	return rc == -ERR_NOT_FOUND ? rc : 0;
 }
 
-int on_read(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_read(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct read_request *req = in->message.body;
 	struct storage_action *action;
-	int rc = ticket_check(s, conn, &req->ticket, TICKET_READ);
+	int rc = storage_ticket_check(s, conn, &req->ticket, TICKET_READ);
 
 	if (rc == 0)
 		rc = read_check(s, req);
 	if (rc < 0) {
 		/* The name server believes that it is here. */
 		if (rc == -ERR_NOT_FOUND)
-			corrupt_send(s, req->ticket.chunk, rc);
+			storage_corrupt_send(s, req->ticket.chunk, rc);
 		return rc;
 	}
-	action = act(s, ACT_SEND_CHUNK);
+	action = storage_act(s, ACT_SEND_CHUNK);
 	action->connection = conn->handle;
 	action->id = in->header->id;
 	action->chunk = req->ticket.chunk;
@@ -65,15 +65,15 @@ int on_read(struct storage *s, struct conn *conn, const struct incoming *in)
 }
 
 /* The glue could not read it. */
-void on_sent(struct storage *s, const struct storage_event *event)
+void storage_on_sent(struct storage *s, const struct storage_event *event)
 {
-	struct conn *conn = conn_find(s, event->connection);
+	struct conn *conn = storage_conn_find(s, event->connection);
 	struct frame_header to = { .type = MSG_read, .id = event->id };
 
 	if (event->error == -ERR_CORRUPT || event->error == -ERR_IO) {
 		s->config.chunks->quarantine(s->config.chunks_context, event->chunk);
-		corrupt_send(s, event->chunk, event->error);
+		storage_corrupt_send(s, event->chunk, event->error);
 	}
 	if (conn)
-		send_refusal(s, conn, &to, event->error);
+		storage_send_refusal(s, conn, &to, event->error);
 }

@@ -12,8 +12,8 @@ struct handler {
 
 #define SERVE_NAMESERVER(name)
 #define SERVE_CLIENT(name)
-#define SERVE_STORAGE(name)                  { MSG_##name, on_##name },
-#define SERVE_ANY(name)                      { MSG_##name, on_##name },
+#define SERVE_STORAGE(name)                  { MSG_##name, storage_on_##name },
+#define SERVE_ANY(name)                      { MSG_##name, storage_on_##name },
 #define MESSAGE(code, name, to, flags, text) SERVE_##to(name)
 
 static const struct handler handlers[] = {
@@ -58,10 +58,11 @@ static int serve_request(struct storage *s, struct conn *conn, struct incoming *
 static void take_request(struct storage *s, struct conn *conn, struct incoming *in)
 {
 	const struct message_info *info = message_info(in->header->type);
-	int rc = in->header->type == MSG_data ? on_data(s, conn, in) : serve_request(s, conn, in);
+	int rc = in->header->type == MSG_data ? storage_on_data(s, conn, in)
+					      : serve_request(s, conn, in);
 
 	if (rc < 0 && !(info && info->flags & MESSAGE_ONE_WAY))
-		send_refusal(s, conn, in->header, rc);
+		storage_send_refusal(s, conn, in->header, rc);
 }
 
 static void take_reply(struct storage *s, struct conn *conn, struct incoming *in)
@@ -71,13 +72,13 @@ static void take_reply(struct storage *s, struct conn *conn, struct incoming *in
 	if (rc < 0)
 		conn->closing = true;
 	else if (in->header->type == MSG_hello)
-		on_hello_reply(s, conn, in);
+		storage_on_hello_reply(s, conn, in);
 	else if (conn->state != CONN_READY)
 		conn->closing = true;
 	else if (conn->use == USE_NAMESERVER)
-		seek_reply(s, in);
+		storage_seek_reply(s, in);
 	else if (conn->use == USE_HOP && in->header->type == MSG_write)
-		chain_reply(s, conn, in);
+		storage_chain_reply(s, conn, in);
 }
 
 /* HELLO comes first; between a WRITE and the end of its DATA nothing else comes. */
@@ -92,7 +93,7 @@ static bool is_in_order(const struct conn *conn, const struct frame_header *head
 
 static void on_frame(struct storage *s, const struct storage_event *event)
 {
-	struct conn *conn = conn_find(s, event->connection);
+	struct conn *conn = storage_conn_find(s, event->connection);
 	struct incoming in = { .header = event->header, .body = event->body };
 
 	if (!conn)
@@ -101,7 +102,7 @@ static void on_frame(struct storage *s, const struct storage_event *event)
 	conn->slow = false;
 	if (!is_in_order(conn, in.header)) {
 		if (!in.header->reply && in.header->type != MSG_data)
-			send_refusal(s, conn, in.header, -ERR_BAD_REQUEST);
+			storage_send_refusal(s, conn, in.header, -ERR_BAD_REQUEST);
 		conn->closing = true;
 	} else if (in.header->reply) {
 		take_reply(s, conn, &in);
@@ -110,7 +111,7 @@ static void on_frame(struct storage *s, const struct storage_event *event)
 	}
 	arena_reset(&s->arena);
 	if (conn->closing)
-		conn_drop(s, conn, -ERR_BAD_REQUEST, true);
+		storage_conn_drop(s, conn, -ERR_BAD_REQUEST, true);
 }
 
 /* ---- events ---- */
@@ -118,20 +119,26 @@ static void on_frame(struct storage *s, const struct storage_event *event)
 static void on_tick(struct storage *s, const struct storage_event *event)
 {
 	(void)event;
-	transfer_tick(s);
-	conn_tick(s);
-	seek_tick(s);
+	storage_transfer_tick(s);
+	storage_conn_tick(s);
+	storage_seek_tick(s);
 }
 
 typedef void event_fn(struct storage *s, const struct storage_event *event);
 
 static event_fn *const events[] = {
-	[STORAGE_OPENED] = on_opened,     [STORAGE_CLOSED] = on_closed,
-	[STORAGE_FRAME] = on_frame,       [STORAGE_BEACON] = on_beacon,
-	[STORAGE_DIALLED] = on_dialled,   [STORAGE_RESOLVED] = on_resolved,
-	[STORAGE_RECEIVED] = on_received, [STORAGE_STORED] = on_stored,
-	[STORAGE_PROGRESS] = on_progress, [STORAGE_FORWARDED] = on_forwarded,
-	[STORAGE_SENT] = on_sent,         [STORAGE_TICK] = on_tick,
+	[STORAGE_OPENED] = storage_on_opened,
+	[STORAGE_CLOSED] = storage_on_closed,
+	[STORAGE_FRAME] = on_frame,
+	[STORAGE_BEACON] = storage_on_beacon,
+	[STORAGE_DIALLED] = storage_on_dialled,
+	[STORAGE_RESOLVED] = storage_on_resolved,
+	[STORAGE_RECEIVED] = storage_on_received,
+	[STORAGE_STORED] = storage_on_stored,
+	[STORAGE_PROGRESS] = storage_on_progress,
+	[STORAGE_FORWARDED] = storage_on_forwarded,
+	[STORAGE_SENT] = storage_on_sent,
+	[STORAGE_TICK] = on_tick,
 };
 
 int storage_step(struct storage *s, const struct storage_event *event,
@@ -148,8 +155,8 @@ int storage_step(struct storage *s, const struct storage_event *event,
 
 uint64_t storage_deadline(const struct storage *s)
 {
-	uint64_t due = seek_deadline(s);
-	uint64_t conn_due = conn_deadline(s);
+	uint64_t due = storage_seek_deadline(s);
+	uint64_t conn_due = storage_conn_deadline(s);
 
 	if (conn_due < due)
 		due = conn_due;
@@ -184,13 +191,13 @@ void storage_free(struct storage *s)
 
 	if (!s)
 		return;
-	transfers_free(s);
+	storage_transfers_free(s);
 	HASH_ITER(hh, s->conns, conn, next) {
 		HASH_DEL(s->conns, conn);
 		buffer_done(&conn->backlog);
 		free(conn);
 	}
-	peers_free(s);
+	storage_peers_free(s);
 	hmac_free(s->key);
 	arena_done(&s->arena);
 	free(s);
@@ -210,7 +217,7 @@ void storage_set_endpoints(struct storage *s, const struct endpoint *endpoints, 
 
 void storage_state(const struct storage *s, struct storage_state *ret)
 {
-	*ret = (struct storage_state){ .registered = is_registered(s),
+	*ret = (struct storage_state){ .registered = storage_is_registered(s),
 				       .epoch = s->epoch,
 				       .connections = HASH_COUNT(s->conns),
 				       .transfers = HASH_COUNT(s->transfers) };

@@ -1,15 +1,15 @@
-/* The storage server's decisions, without sockets, files, clock or threads: what it answers, whom it
- * dials, when it gives up. Glue moves bytes and calls storage_step() with each event; a simulation
- * does the same with a simulated network.
+/* The storage server's decisions, without sockets, files, clock or threads: what it answers, whom
+ * it dials, when it gives up. Glue moves bytes and calls storage_step() with each event; a
+ * simulation does the same with a simulated network.
  *
  * Connections are 64-bit handles, never reused. The glue names the ones it accepts, with
  * STORAGE_ACCEPTED set; the core names the ones it asks to dial, without it.
  *
  * A chunk comes in as a transfer, a number that is not 0. Short ones (below `large_size`) come in
  * DATA frames through STORAGE_FRAME, and the core keeps them by way of struct storage_chunks. For
- * long ones the core asks the glue (ACT_RECEIVE) to take the DATA frames off the connection itself;
- * until STORAGE_RECEIVED it gets no frame of that connection. The hop behind is fed with ACT_FORWARD
- * from what has been received; until STORAGE_FORWARDED the core sends nothing else on the hop's
+ * long ones the core asks the glue (ACT_RECEIVE) to take the DATA frames off the connection
+ * itself; until STORAGE_RECEIVED it gets no frame of that connection. The hop behind is fed with
+ * ACT_FORWARD from what has been received; until STORAGE_FORWARDED the core sends nothing else on the hop's
  * connection. */
 #ifndef MUSTER_STORAGE_CORE_H
 #define MUSTER_STORAGE_CORE_H
@@ -41,8 +41,8 @@ struct storage_meta {
  * 0 or negative codes. */
 struct storage_chunks {
 	void (*usage)(void *context, struct storage_usage *ret);
-	/* Length and digest of a chunk that is here. `digest` may be NULL: then no disk is touched, and
-	 * the length is left alone. */
+	/* Length and digest of a chunk that is here. `digest` may be NULL: then no disk is touched,
+	 * and the length is left alone. */
 	int (*find)(void *context, uint64_t chunk, uint32_t *ret_length, struct digest *digest);
 	int (*remove)(void *context, uint64_t chunk);
 	int (*quarantine)(void *context, uint64_t chunk);
@@ -93,7 +93,7 @@ enum storage_event_kind {
 	STORAGE_STORED,    /* transfer, error or digest */
 	STORAGE_PROGRESS,  /* transfer: bytes moved on to the hop behind */
 	STORAGE_FORWARDED, /* transfer: all sent; or error (the glue closed the hop's connection) */
-	STORAGE_SENT, /* connection, chunk, id: ACT_SEND_CHUNK was not carried out because of error */
+	STORAGE_SENT, /* connection, chunk, id, error: why ACT_SEND_CHUNK was not carried out */
 	STORAGE_TICK,
 };
 
@@ -124,8 +124,8 @@ enum storage_action_kind {
 	ACT_PROBE,    /* broadcast the datagram at [at, at + size) */
 	ACT_REMEMBER, /* endpoints[0]: the name server's address, for the next start */
 	ACT_RECEIVE,  /* transfer, connection, id, write, length → STORAGE_RECEIVED */
-	/* transfer, connection (the hop), id, length; [at, at + size): the WRITE frame to send first.
-	 * Source: the write of the transfer's ACT_RECEIVE, or where `write` is NULL the stored chunk. */
+	/* transfer, connection (the hop), id, chunk, length; [at, at + size): the WRITE frame to
+	 * send first. Source: what the transfer's ACT_RECEIVE brings, else the stored chunk. */
 	ACT_FORWARD,
 	/* connection, id, chunk, offset, length: answer a READ with DATA frames. */
 	ACT_SEND_CHUNK,

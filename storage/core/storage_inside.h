@@ -175,96 +175,98 @@ struct incoming {
 };
 
 /* outbox.c */
-struct storage_action *act(struct storage *s, enum storage_action_kind kind);
-struct storage_action *note(struct storage *s, enum storage_note what);
-void send_bytes(struct storage *s, struct conn *conn, const void *data, size_t size);
-void send_message(struct storage *s, struct conn *conn, const struct message *message);
-void send_request(struct storage *s, struct conn *conn, unsigned int code, uint32_t id,
-		  const void *body);
-void send_reply(struct storage *s, struct conn *conn, const struct incoming *to, const void *body);
-void send_refusal(struct storage *s, struct conn *conn, const struct frame_header *to, int error);
+struct storage_action *storage_act(struct storage *s, enum storage_action_kind kind);
+struct storage_action *storage_note(struct storage *s, enum storage_note what);
+void storage_send_bytes(struct storage *s, struct conn *conn, const void *data, size_t size);
+void storage_send_message(struct storage *s, struct conn *conn, const struct message *message);
+void storage_send_request(struct storage *s, struct conn *conn, unsigned int code, uint32_t id,
+			  const void *body);
+void storage_send_reply(struct storage *s, struct conn *conn, const struct incoming *to,
+			const void *body);
+void storage_send_refusal(struct storage *s, struct conn *conn, const struct frame_header *to,
+			  int error);
 
 /* connections.c */
-struct conn *conn_find(struct storage *s, uint64_t handle);
-struct conn *conn_add(struct storage *s, uint64_t handle, enum conn_use use);
-struct conn *conn_dial(struct storage *s, enum conn_use use, const struct endpoint *endpoints,
-		       unsigned int count);
+struct conn *storage_conn_find(struct storage *s, uint64_t handle);
+struct conn *storage_conn_add(struct storage *s, uint64_t handle, enum conn_use use);
+struct conn *storage_conn_dial(struct storage *s, enum conn_use use,
+			       const struct endpoint *endpoints, unsigned int count);
 /* The connection is gone; everything that hung on it hears so. `tell`: the glue shall close it. */
-void conn_drop(struct storage *s, struct conn *conn, int error, bool tell);
-void conn_ready(struct storage *s, struct conn *conn);
-void conn_tick(struct storage *s);
-uint64_t conn_deadline(const struct storage *s);
-int on_hello(struct storage *s, struct conn *conn, const struct incoming *in);
-int on_ping(struct storage *s, struct conn *conn, const struct incoming *in);
-int on_connect(struct storage *s, struct conn *conn, const struct incoming *in);
-void on_hello_reply(struct storage *s, struct conn *conn, const struct incoming *in);
-void on_opened(struct storage *s, const struct storage_event *event);
-void on_closed(struct storage *s, const struct storage_event *event);
-void on_dialled(struct storage *s, const struct storage_event *event);
+void storage_conn_drop(struct storage *s, struct conn *conn, int error, bool tell);
+void storage_conn_tick(struct storage *s);
+uint64_t storage_conn_deadline(const struct storage *s);
+int storage_on_hello(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_ping(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_connect(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_on_hello_reply(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_on_opened(struct storage *s, const struct storage_event *event);
+void storage_on_closed(struct storage *s, const struct storage_event *event);
+void storage_on_dialled(struct storage *s, const struct storage_event *event);
 
 /* join.c */
-void seek_failed(struct storage *s, int error);
-void seek_tick(struct storage *s);
-uint64_t seek_deadline(const struct storage *s);
-void seek_greeted(struct storage *s, const struct hello_reply *reply);
-void seek_refused(struct storage *s, int error);
-void seek_reply(struct storage *s, const struct incoming *in);
-void on_beacon(struct storage *s, const struct storage_event *event);
-void on_resolved(struct storage *s, const struct storage_event *event);
+void storage_seek_failed(struct storage *s, int error);
+void storage_seek_tick(struct storage *s);
+uint64_t storage_seek_deadline(const struct storage *s);
+void storage_seek_greeted(struct storage *s, const struct hello_reply *reply);
+void storage_seek_refused(struct storage *s, int error);
+void storage_seek_reply(struct storage *s, const struct incoming *in);
+void storage_on_beacon(struct storage *s, const struct storage_event *event);
+void storage_on_resolved(struct storage *s, const struct storage_event *event);
 
 /* duty.c */
-void register_send(struct storage *s);
-void register_reply(struct storage *s, const struct incoming *in);
-void inventory_send(struct storage *s);
-void heartbeat_send(struct storage *s);
-void late_add(struct storage *s, const struct receipt *receipts, unsigned int count);
-void late_send(struct storage *s);
-void corrupt_send(struct storage *s, uint64_t chunk, int error);
-int on_delete(struct storage *s, struct conn *conn, const struct incoming *in);
-bool is_registered(const struct storage *s);
+void storage_register_send(struct storage *s);
+void storage_register_reply(struct storage *s, const struct incoming *in);
+void storage_inventory_send(struct storage *s);
+void storage_heartbeat_send(struct storage *s);
+void storage_late_add(struct storage *s, const struct receipt *receipts, unsigned int count);
+void storage_late_send(struct storage *s);
+void storage_corrupt_send(struct storage *s, uint64_t chunk, int error);
+int storage_on_delete(struct storage *s, struct conn *conn, const struct incoming *in);
+bool storage_is_registered(const struct storage *s);
 
 /* serve.c */
-int ticket_check(struct storage *s, const struct conn *conn, const struct ticket *ticket,
-		 uint8_t operation);
-int on_read(struct storage *s, struct conn *conn, const struct incoming *in);
-void on_sent(struct storage *s, const struct storage_event *event);
+int storage_ticket_check(struct storage *s, const struct conn *conn, const struct ticket *ticket,
+			 uint8_t operation);
+int storage_on_read(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_on_sent(struct storage *s, const struct storage_event *event);
 
 /* write.c */
-int on_write(struct storage *s, struct conn *conn, const struct incoming *in);
-int on_data(struct storage *s, struct conn *conn, const struct incoming *in);
-void on_received(struct storage *s, const struct storage_event *event);
-void on_stored(struct storage *s, const struct storage_event *event);
-void write_asker_gone(struct storage *s, struct transfer *transfer);
+int storage_on_write(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_data(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_on_received(struct storage *s, const struct storage_event *event);
+void storage_on_stored(struct storage *s, const struct storage_event *event);
+void storage_write_asker_gone(struct storage *s, struct transfer *transfer);
 
 /* transfer.c */
-struct transfer *transfer_new(struct storage *s);
-struct transfer *transfer_find(struct storage *s, uint32_t number);
-struct transfer *transfer_of_chunk(struct storage *s, uint64_t chunk);
-void transfer_enter_chunk(struct storage *s, struct transfer *transfer);
-void transfer_leave_chunk(struct storage *s, struct transfer *transfer);
+struct transfer *storage_transfer_new(struct storage *s);
+struct transfer *storage_transfer_find(struct storage *s, uint32_t number);
+struct transfer *storage_transfer_of_chunk(struct storage *s, uint64_t chunk);
+void storage_transfer_enter_chunk(struct storage *s, struct transfer *transfer);
+void storage_transfer_leave_chunk(struct storage *s, struct transfer *transfer);
 /* Passes on receipts, answers if everything waited for is known, frees if nothing is left to do. */
-void transfer_settle(struct storage *s, struct transfer *transfer, const struct receipt *receipts,
-		     unsigned int count);
+void storage_transfer_settle(struct storage *s, struct transfer *transfer,
+			     const struct receipt *receipts, unsigned int count);
 /* Notes from whom they are. */
-void transfer_see(struct transfer *transfer, const struct receipt *receipts, unsigned int count);
-void transfer_own_done(struct storage *s, struct transfer *transfer, int error);
-void transfer_tick(struct storage *s);
-void transfers_free(struct storage *s);
+void storage_transfer_see(struct transfer *transfer, const struct receipt *receipts,
+			  unsigned int count);
+void storage_transfer_own_done(struct storage *s, struct transfer *transfer, int error);
+void storage_transfer_tick(struct storage *s);
+void storage_transfers_free(struct storage *s);
 
 /* chain.c */
-void chain_start(struct storage *s, struct transfer *transfer, const struct write_request *request);
-void chain_data(struct storage *s, struct transfer *transfer, const struct frame_header *header,
-		const uint8_t *body);
+void storage_chain_start(struct storage *s, struct transfer *transfer,
+			 const struct write_request *request);
+void storage_chain_data(struct storage *s, struct transfer *transfer,
+			const struct frame_header *header, const uint8_t *body);
 /* The bytes for the hop will never be complete. */
-void chain_abort(struct storage *s, struct transfer *transfer);
-void chain_broken(struct storage *s, struct transfer *transfer);
-void chain_conn_ready(struct storage *s, struct conn *conn);
-void chain_conn_gone(struct storage *s, struct conn *conn, int error);
-void chain_reply(struct storage *s, struct conn *conn, const struct incoming *in);
-void chain_drop_closing(struct storage *s);
-void chain_unlink(struct transfer *transfer);
-void on_progress(struct storage *s, const struct storage_event *event);
-void on_forwarded(struct storage *s, const struct storage_event *event);
-void peers_free(struct storage *s);
+void storage_chain_abort(struct storage *s, struct transfer *transfer);
+void storage_chain_conn_ready(struct storage *s, struct conn *conn);
+void storage_chain_conn_gone(struct storage *s, struct conn *conn, int error);
+void storage_chain_reply(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_chain_drop_closing(struct storage *s);
+void storage_chain_unlink(struct transfer *transfer);
+void storage_on_progress(struct storage *s, const struct storage_event *event);
+void storage_on_forwarded(struct storage *s, const struct storage_event *event);
+void storage_peers_free(struct storage *s);
 
 #endif

@@ -1,7 +1,7 @@
 /* A WRITE on its way: whose receipts are here, what is still waited for, when it is answered. */
 #include "storage_inside.h"
 
-struct transfer *transfer_find(struct storage *s, uint32_t number)
+struct transfer *storage_transfer_find(struct storage *s, uint32_t number)
 {
 	struct transfer *transfer;
 
@@ -9,7 +9,7 @@ struct transfer *transfer_find(struct storage *s, uint32_t number)
 	return transfer;
 }
 
-struct transfer *transfer_of_chunk(struct storage *s, uint64_t chunk)
+struct transfer *storage_transfer_of_chunk(struct storage *s, uint64_t chunk)
 {
 	struct transfer *transfer;
 
@@ -17,13 +17,13 @@ struct transfer *transfer_of_chunk(struct storage *s, uint64_t chunk)
 	return transfer;
 }
 
-void transfer_enter_chunk(struct storage *s, struct transfer *transfer)
+void storage_transfer_enter_chunk(struct storage *s, struct transfer *transfer)
 {
 	HASH_ADD(by_chunk, s->chunks, meta.chunk, sizeof(transfer->meta.chunk), transfer);
 	transfer->in_chunks = true;
 }
 
-void transfer_leave_chunk(struct storage *s, struct transfer *transfer)
+void storage_transfer_leave_chunk(struct storage *s, struct transfer *transfer)
 {
 	if (transfer->in_chunks)
 		HASH_DELETE(by_chunk, s->chunks, transfer);
@@ -31,7 +31,7 @@ void transfer_leave_chunk(struct storage *s, struct transfer *transfer)
 }
 
 /* They come and go by the thousand, so those that are done are kept for the next. */
-struct transfer *transfer_new(struct storage *s)
+struct transfer *storage_transfer_new(struct storage *s)
 {
 	struct transfer *transfer = LIST_FIRST(&s->unused);
 	struct buffer prefix = { 0 };
@@ -50,7 +50,7 @@ struct transfer *transfer_new(struct storage *s)
 	buffer_clear(&transfer->prefix);
 	do {
 		transfer->number = ++s->last_transfer;
-	} while (transfer->number == 0 || transfer_find(s, transfer->number));
+	} while (transfer->number == 0 || storage_transfer_find(s, transfer->number));
 	if (!s->transfers)
 		s->next_watch_ms = s->now_ms + WATCH_MS;
 	HASH_ADD(hh, s->transfers, number, sizeof(transfer->number), transfer);
@@ -67,7 +67,7 @@ static void unpause(struct storage *s, struct conn *conn)
 	    conn->outstanding_bytes > REQUEST_BYTES_MAX / 2)
 		return;
 	conn->paused = false;
-	action = act(s, ACT_PAUSE);
+	action = storage_act(s, ACT_PAUSE);
 	action->connection = conn->handle;
 	action->on = false;
 }
@@ -88,8 +88,8 @@ static void leave_asker(struct storage *s, struct transfer *transfer)
 static void transfer_free(struct storage *s, struct transfer *transfer)
 {
 	leave_asker(s, transfer);
-	chain_unlink(transfer);
-	transfer_leave_chunk(s, transfer);
+	storage_chain_unlink(transfer);
+	storage_transfer_leave_chunk(s, transfer);
 	HASH_DEL(s->transfers, transfer);
 	LIST_INSERT_HEAD(&s->unused, transfer, in_free);
 }
@@ -109,7 +109,8 @@ static unsigned int failed_count(const struct transfer *transfer, struct id *ret
 	return failed;
 }
 
-void transfer_see(struct transfer *transfer, const struct receipt *receipts, unsigned int count)
+void storage_transfer_see(struct transfer *transfer, const struct receipt *receipts,
+			  unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {
 		for (unsigned int k = 0; k < transfer->hop_count; k++) {
@@ -128,7 +129,7 @@ static void answer(struct storage *s, struct transfer *transfer, const struct wr
 				   .id = transfer->request,
 				   .body = reply };
 
-	send_message(s, transfer->from, &message);
+	storage_send_message(s, transfer->from, &message);
 }
 
 static void answer_final(struct storage *s, struct transfer *transfer, struct write_reply *reply)
@@ -138,7 +139,7 @@ static void answer_final(struct storage *s, struct transfer *transfer, struct wr
 	if (transfer->own_error) {
 		if (reply->receipts_count)
 			answer(s, transfer, reply, false);
-		send_refusal(s, transfer->from, &to, transfer->own_error);
+		storage_send_refusal(s, transfer->from, &to, transfer->own_error);
 	} else {
 		reply->failed = failed_count(transfer, &reply->dead);
 		answer(s, transfer, reply, true);
@@ -153,13 +154,13 @@ static bool is_over(const struct transfer *transfer)
 	       !transfer->forwarding;
 }
 
-void transfer_settle(struct storage *s, struct transfer *transfer, const struct receipt *receipts,
-		     unsigned int count)
+void storage_transfer_settle(struct storage *s, struct transfer *transfer,
+			     const struct receipt *receipts, unsigned int count)
 {
 	struct write_reply reply = { .receipts = receipts, .receipts_count = (uint16_t)count };
 
 	if (!transfer->from || transfer->answered)
-		late_add(s, receipts, count);
+		storage_late_add(s, receipts, count);
 	else if (transfer->own_done && !transfer->receiving && !transfer->hop_waited)
 		answer_final(s, transfer, &reply);
 	else if (count)
@@ -168,7 +169,7 @@ void transfer_settle(struct storage *s, struct transfer *transfer, const struct 
 		transfer_free(s, transfer);
 }
 
-void transfer_own_done(struct storage *s, struct transfer *transfer, int error)
+void storage_transfer_own_done(struct storage *s, struct transfer *transfer, int error)
 {
 	struct receipt receipt = { .chunk = transfer->meta.chunk,
 				   .length = transfer->meta.length,
@@ -180,12 +181,12 @@ void transfer_own_done(struct storage *s, struct transfer *transfer, int error)
 	transfer->moved_ms = s->now_ms;
 	if (error) {
 		transfer->own_error = error;
-		transfer_settle(s, transfer, NULL, 0);
+		storage_transfer_settle(s, transfer, NULL, 0);
 		return;
 	}
 	transfer->own_error = 0;
 	receipt_sign(s->key, &receipt);
-	transfer_settle(s, transfer, &receipt, 1);
+	storage_transfer_settle(s, transfer, &receipt, 1);
 }
 
 /* ---- time ---- */
@@ -201,7 +202,7 @@ static bool has_receipts(const struct transfer *transfer)
 
 static void say_slow_hop(struct storage *s, const struct transfer *transfer)
 {
-	struct storage_action *action = note(s, NOTE_SLOW_HOP);
+	struct storage_action *action = storage_note(s, NOTE_SLOW_HOP);
 
 	action->who = transfer->hops[0];
 	action->chunk = transfer->meta.chunk;
@@ -221,7 +222,7 @@ static bool end_the_wait(struct storage *s, struct transfer *transfer, uint64_t 
 	if (!transfer->from || transfer->answered)
 		return false;
 	if (transfer->own_done) {
-		transfer_settle(s, transfer, NULL, 0);
+		storage_transfer_settle(s, transfer, NULL, 0);
 		return true;
 	}
 	if (has_receipts(transfer) || still_ms >= OWN_COPY_MS) {
@@ -243,7 +244,7 @@ static uint64_t still_for(const struct storage *s, const struct transfer *transf
 	return s->now_ms - moved_ms;
 }
 
-void transfer_tick(struct storage *s)
+void storage_transfer_tick(struct storage *s)
 {
 	struct transfer *transfer, *next;
 
@@ -261,17 +262,17 @@ void transfer_tick(struct storage *s)
 		if (transfer->to && still_ms >= OWN_COPY_MS)
 			transfer->to->closing = true;
 	}
-	chain_drop_closing(s);
+	storage_chain_drop_closing(s);
 }
 
-void transfers_free(struct storage *s)
+void storage_transfers_free(struct storage *s)
 {
 	struct transfer *transfer, *next;
 
 	HASH_ITER(hh, s->transfers, transfer, next) {
 		if (transfer->write)
 			s->config.chunks->write_abort(s->config.chunks_context, transfer->write);
-		transfer_leave_chunk(s, transfer);
+		storage_transfer_leave_chunk(s, transfer);
 		HASH_DEL(s->transfers, transfer);
 		buffer_done(&transfer->prefix);
 		free(transfer);

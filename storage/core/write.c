@@ -10,7 +10,7 @@ static const struct storage_chunks *chunks(const struct storage *s)
 
 static int write_check(struct storage *s, const struct conn *conn, const struct write_request *req)
 {
-	int rc = ticket_check(s, conn, &req->ticket, TICKET_WRITE);
+	int rc = storage_ticket_check(s, conn, &req->ticket, TICKET_WRITE);
 
 	if (rc < 0)
 		return rc;
@@ -41,7 +41,7 @@ static void pause_if_full(struct storage *s, struct conn *conn)
 	    (conn->outstanding < OUTSTANDING_MAX && conn->outstanding_bytes < REQUEST_BYTES_MAX))
 		return;
 	conn->paused = true;
-	action = act(s, ACT_PAUSE);
+	action = storage_act(s, ACT_PAUSE);
 	action->connection = conn->handle;
 	action->on = true;
 }
@@ -55,7 +55,7 @@ static void receive(struct storage *s, struct conn *conn, struct transfer *trans
 	conn->incoming = transfer;
 	if (!transfer->large || !transfer->write)
 		return;
-	action = act(s, ACT_RECEIVE);
+	action = storage_act(s, ACT_RECEIVE);
 	action->transfer = transfer->number;
 	action->connection = conn->handle;
 	action->id = transfer->request;
@@ -66,7 +66,7 @@ static void receive(struct storage *s, struct conn *conn, struct transfer *trans
 static struct transfer *begin(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct write_request *req = in->message.body;
-	struct transfer *transfer = transfer_new(s);
+	struct transfer *transfer = storage_transfer_new(s);
 
 	if (!transfer)
 		return NULL;
@@ -85,7 +85,7 @@ static struct transfer *begin(struct storage *s, struct conn *conn, const struct
 	return transfer;
 }
 
-int on_write(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_write(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct write_request *req = in->message.body;
 	struct storage_meta meta = { .chunk = req->ticket.chunk,
@@ -117,15 +117,15 @@ int on_write(struct storage *s, struct conn *conn, const struct incoming *in)
 	transfer->meta.digest = meta.digest;
 	transfer->write = write;
 	if (write)
-		transfer_enter_chunk(s, transfer);
+		storage_transfer_enter_chunk(s, transfer);
 	receive(s, conn, transfer);
-	chain_start(s, transfer, req);
+	storage_chain_start(s, transfer, req);
 	if (here) {
 		/* Long or short, the bytes are not needed, unless a hop still wants them. */
 		transfer->receiving = transfer->hop_pending && !transfer->large;
 		if (!transfer->receiving)
 			conn->incoming = NULL;
-		transfer_own_done(s, transfer, 0);
+		storage_transfer_own_done(s, transfer, 0);
 	}
 	return 0;
 }
@@ -139,12 +139,12 @@ static void give_up(struct storage *s, struct transfer *transfer, int error)
 	if (transfer->write)
 		chunks(s)->write_abort(s->config.chunks_context, transfer->write);
 	transfer->write = NULL;
-	transfer_leave_chunk(s, transfer);
-	chain_abort(s, transfer);
+	storage_transfer_leave_chunk(s, transfer);
+	storage_chain_abort(s, transfer);
 	if (transfer->own_done)
-		transfer_settle(s, transfer, NULL, 0);
+		storage_transfer_settle(s, transfer, NULL, 0);
 	else
-		transfer_own_done(s, transfer, error);
+		storage_transfer_own_done(s, transfer, error);
 }
 
 static void commit(struct storage *s, struct transfer *transfer)
@@ -155,7 +155,7 @@ static void commit(struct storage *s, struct transfer *transfer)
 	transfer->receiving = false;
 	transfer->moved_ms = s->now_ms;
 	if (transfer->own_done) {
-		transfer_settle(s, transfer, NULL, 0);
+		storage_transfer_settle(s, transfer, NULL, 0);
 		return;
 	}
 	rc = chunks(s)->write_commit(s->config.chunks_context, write, transfer->number);
@@ -166,8 +166,8 @@ static void commit(struct storage *s, struct transfer *transfer)
 	}
 	chunks(s)->write_abort(s->config.chunks_context, write);
 	transfer->write = NULL;
-	transfer_leave_chunk(s, transfer);
-	transfer_own_done(s, transfer, rc);
+	storage_transfer_leave_chunk(s, transfer);
+	storage_transfer_own_done(s, transfer, rc);
 }
 
 /* 0: the frame is the next one of the transfer and its bytes are what was sent. */
@@ -207,7 +207,7 @@ static void take_data(struct storage *s, struct conn *conn, const struct incomin
 	if (rc == 0)
 		rc = keep(s, transfer, head, in->body);
 	if (rc == 0)
-		chain_data(s, transfer, in->header, in->body);
+		storage_chain_data(s, transfer, in->header, in->body);
 	if (rc == -ERR_BAD_REQUEST)
 		conn->closing = true;
 	transfer->received += head->length;
@@ -221,7 +221,7 @@ static void take_data(struct storage *s, struct conn *conn, const struct incomin
 		commit(s, transfer);
 }
 
-int on_data(struct storage *s, struct conn *conn, const struct incoming *in)
+int storage_on_data(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	struct transfer *transfer = conn->incoming;
 	struct data_head head;
@@ -245,9 +245,9 @@ int on_data(struct storage *s, struct conn *conn, const struct incoming *in)
 
 /* ---- what the glue and the store say ---- */
 
-void on_received(struct storage *s, const struct storage_event *event)
+void storage_on_received(struct storage *s, const struct storage_event *event)
 {
-	struct transfer *transfer = transfer_find(s, event->transfer);
+	struct transfer *transfer = storage_transfer_find(s, event->transfer);
 
 	if (!transfer)
 		return;
@@ -262,33 +262,33 @@ void on_received(struct storage *s, const struct storage_event *event)
 
 static void say_stored(struct storage *s, const struct transfer *transfer, int error)
 {
-	struct storage_action *action = note(s, error ? NOTE_NOT_STORED : NOTE_STORED);
+	struct storage_action *action = storage_note(s, error ? NOTE_NOT_STORED : NOTE_STORED);
 
 	action->chunk = transfer->meta.chunk;
 	action->number = transfer->meta.length;
 	action->error = error;
 }
 
-void on_stored(struct storage *s, const struct storage_event *event)
+void storage_on_stored(struct storage *s, const struct storage_event *event)
 {
-	struct transfer *transfer = transfer_find(s, event->transfer);
+	struct transfer *transfer = storage_transfer_find(s, event->transfer);
 
 	if (!transfer)
 		return;
 	if (event->error == 0 && event->digest)
 		transfer->meta.digest = *event->digest;
 	say_stored(s, transfer, event->error);
-	transfer_leave_chunk(s, transfer);
+	storage_transfer_leave_chunk(s, transfer);
 	if (transfer->doomed && event->error == 0) {
 		chunks(s)->remove(s->config.chunks_context, transfer->meta.chunk);
-		transfer_own_done(s, transfer, -ERR_EXPIRED);
+		storage_transfer_own_done(s, transfer, -ERR_EXPIRED);
 		return;
 	}
-	transfer_own_done(s, transfer, event->error);
+	storage_transfer_own_done(s, transfer, event->error);
 }
 
 /* What has been received whole is kept and reported; what has not can never be completed. */
-void write_asker_gone(struct storage *s, struct transfer *transfer)
+void storage_write_asker_gone(struct storage *s, struct transfer *transfer)
 {
 	struct conn *conn = transfer->from;
 	bool by_glue = transfer->receiving && transfer->large && transfer->write;

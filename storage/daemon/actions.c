@@ -215,13 +215,15 @@ static void remember(struct daemon *daemon, const struct endpoint *endpoint)
 {
 	char text[ENDPOINT_TEXT_MAX + 1];
 	int file = disk_open(daemon->disk, "nameserver.new", DISK_CREATE);
+	size_t size;
 
 	if (file < 0)
 		return;
 	endpoint_format(endpoint, text);
-	strcat(text, "\n");
+	size = strlen(text);
+	text[size++] = '\n';
 	disk_truncate(daemon->disk, file, 0);
-	if (disk_write(daemon->disk, file, text, strlen(text), 0) == 0) {
+	if (disk_write(daemon->disk, file, text, size, 0) == 0) {
 		disk_close(daemon->disk, file);
 		disk_rename(daemon->disk, "nameserver.new", "nameserver");
 	} else {

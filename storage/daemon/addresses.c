@@ -122,9 +122,8 @@ int daemon_listen(struct daemon *daemon, char message[MESSAGE_SIZE_MAX])
 	if (rc < 0)
 		return rc;
 	if (!daemon_addresses(daemon)) {
-		snprintf(
-			message, MESSAGE_SIZE_MAX,
-			"there is no address where others could reach this server; see --advertise");
+		snprintf(message, MESSAGE_SIZE_MAX,
+			 "there is no address to be reached at; see --advertise");
 		return -ERR_NOT_FOUND;
 	}
 	return 0;

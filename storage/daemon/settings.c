@@ -2,9 +2,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bounds.h"
 #include "bytes.h"
 #include "error.h"
-#include "bounds.h"
 #include "storage_settings.h"
 
 static const struct option_row rows[] = {

@@ -75,7 +75,7 @@ struct closing {
 	int file;
 	const struct leg *leg; /* whose file it is, if that is still to be created */
 	struct footer footer;
-	struct footer_entry *entries; /* the closing's own; length 0: does not count */
+	struct footer_entry *entries; /* length 0: does not count */
 };
 
 struct store_commit {
@@ -188,7 +188,7 @@ void index_enter(struct store *store, uint64_t chunk, const struct place *place)
 void index_leave(struct store *store, uint64_t chunk, const struct place *place);
 void commit_free(struct store_commit *commit);
 void commit_settle(struct store *store, struct store_commit *commit, int result);
-/* Takes the entries over. */
+/* Borrows the entries; a commit frees those of its own closings. */
 struct closing closing_of(const struct store *store, const struct segment *segment,
 			  struct footer_entry *entries, size_t count);
 int closing_write(struct disk *disk, struct closing *closing);

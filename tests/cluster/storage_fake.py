@@ -86,10 +86,12 @@ class FakeNameServer:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
+        for one in [self.listener] + [c.socket for c in self.connections.values()]:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
         self.listener.close()
-        for connection in list(self.connections.values()):
-            connection.socket.shutdown(socket.SHUT_RDWR)
 
     def accept(self):
         while True:

@@ -74,6 +74,10 @@ class Place:
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      timeout=LIMIT_S, **how))
 
+    def start(self, *words):
+        return subprocess.Popen([MUSTER] + list(words), env=self.environment, cwd=self.local,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
     def ok(self, *words, **how):
         result = self.run(*words, **how)
         assert result.status == DONE and not result.err, (words, result)
@@ -121,6 +125,10 @@ class Cluster(Place):
         self.ok("mkdir", path)
         return path
 
+    def pid(self, server):
+        with open(os.path.join(self.data, server, "pid")) as file:
+            return int(file.read())
+
     def __exit__(self, *_):
         self.run("down", "--data", self.data)
         super().__exit__()
@@ -155,7 +163,7 @@ class Terminal:
         except OSError:
             return False
         self.shown += data.decode(errors="replace")
-        return bool(ready)
+        return bool(data)
 
     def until(self, text, seconds=10.0):
         """Waits until this is shown, and forgets all up to it; returns that."""
@@ -174,10 +182,20 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def end(self):
-        while self.read(10.0):
+    def ended(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
+        return self.status is not None
+
+    def end(self, seconds=20.0):
+        """Waits for its end; returns the exit status."""
+        end = time.monotonic() + seconds
+        while not self.ended():
+            assert time.monotonic() < end, "it goes on: %r" % self.shown
+            self.read(0.05)
+        while self.read(0):
             pass
-        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.status
 
 
@@ -614,8 +632,7 @@ def test_quiet_and_broken_pipe(cluster):
     assert cluster.ok("-q", "write", home + "/f", "x").text == ""
     cluster.ok("put", "-", home + "/big", stdin=bytes(4 << 20))
     for words in (["cat", home + "/big"], ["get", home + "/big", "-"]):
-        process = subprocess.Popen([MUSTER] + words, env=cluster.environment, cwd=cluster.local,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = cluster.start(*words)
         process.stdout.read(10)
         process.stdout.close()
         assert process.wait(LIMIT_S) == FAILED
@@ -630,14 +647,12 @@ def test_quiet_and_broken_pipe(cluster):
         assert result.returncode == FAILED and b"standard output" in result.stderr, result
 
 
-def test_interrupted_get(cluster):
-    """No half file, and no leftover beside it."""
+def test_interrupted_put(cluster):
+    """Nothing is left of it in the store."""
     home = cluster.directory()
-    cluster.ok("put", "-", home + "/f", stdin=bytes(1000))
     fifo = cluster.local + "/fifo"
     os.mkfifo(fifo)
-    process = subprocess.Popen([MUSTER, "put", fifo, home + "/half"], env=cluster.environment,
-                               cwd=cluster.local, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = cluster.start("put", fifo, home + "/half")
     with open(fifo, "wb", buffering=0) as writer:
         writer.write(bytes(1000))
         wait_until(lambda: "fifo" in " ".join(os.readlink(link) for link in links_of(process.pid)))
@@ -645,6 +660,44 @@ def test_interrupted_get(cluster):
         _, error = process.communicate(timeout=LIMIT_S)
     assert process.returncode == FAILED and b"cancelled" in error, error
     cluster.fails(FAILED, "no such file", "stat", home + "/half")
+
+
+def test_interrupted_get(cluster):
+    """No half file, and no leftover beside it."""
+    home = cluster.directory()
+    cluster.ok("put", "-", home + "/f", stdin=bytes(1000))
+    cluster.ok("put", "-", home + "/tree-f", stdin=bytes(1000))
+    servers = [cluster.pid("storage-%d" % (i + 1)) for i in range(SERVERS)]
+    for words in (["get", home + "/f", "back"], ["get", "-r", home, "tree"]):
+        for pid in servers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            process = cluster.start(*words)
+            wait_until(lambda: [name for _, _, names in os.walk(cluster.local) for name in names])
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=LIMIT_S)
+        finally:
+            for pid in servers:
+                os.kill(pid, signal.SIGCONT)
+        assert process.returncode == FAILED and error.count(b"cancelled") == 1, error
+        left = [name for _, _, names in os.walk(cluster.local) for name in names]
+        assert left == [], left
+
+
+def test_fewer_copies():
+    """What is said about copies is true with one server, and with none."""
+    with Place() as place:
+        data = place.path + "/try"
+        try:
+            place.ok("-q", "up", "1", "--data", data)
+            assert place.ok("write", "/a", "x").text == "stored /a: 1 byte, 1/3 copies\n"
+            assert "1/3  " in place.ok("ls", "-l", "/a").text
+            os.kill(int(open(data + "/storage-1/pid").read()), signal.SIGKILL)
+            wait_until(lambda: place.ok("--json", "status").json()["nodes_online"] == 0, 30)
+            place.fails(FAILED, "write: /b: ", "write", "/b", "x")
+            place.fails(FAILED, "stat: /b: no such file", "stat", "/b")
+        finally:
+            place.run("down", "--data", data)
 
 
 def links_of(pid):
@@ -717,8 +770,11 @@ def test_interactive(cluster):
         terminal.until("ls")
         terminal.type("\x03")
         terminal.until(")> ")
-        terminal.type("\x04")
-        terminal.end()
+        # Ctrl-D counts only once the shell reads keys, which is just after it shows its prompt.
+        while not terminal.ended():
+            terminal.type("\x04")
+            terminal.read(0.2)
+        assert terminal.status == DONE, terminal.shown
 
 
 def main():

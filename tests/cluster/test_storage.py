@@ -213,7 +213,7 @@ def test_abort_voids():
 
 
 def test_broken_client_leaves_nothing():
-    with Cluster(2) as cluster:
+    with Cluster(2, "--capacity", "1G") as cluster:
         free = cluster.nodes[0].free
         for chunk, size in ((1, 5000), (2, LARGE)):
             client = cluster.client()

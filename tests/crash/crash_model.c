@@ -8,7 +8,7 @@ enum { LARGE_FROM = 20000, BATCH_MAX = 6 };
 int model_open(struct model *model, struct disk *disk, struct store **ret,
 	       struct store_report *report)
 {
-	struct store_options options = driver_options();
+	struct store_options options = driven_options();
 	char message[256];
 	int rc = store_open(disk, &options, ret, report, message);
 
@@ -44,7 +44,7 @@ static void put(struct model *model, struct store *store, struct prng *prng)
 					   .length = length_choose(prng),
 					   .result = -ERR_CANCELLED };
 	model->count += count;
-	driver_put(store, list, count);
+	driven_put(store, list, count);
 	for (size_t i = 0; i < count; i++)
 		if (list[i].result == 0)
 			model->states[first + i] = CHUNK_ACKED;
@@ -58,7 +58,7 @@ static void put_again(struct model *model, struct store *store, struct prng *prn
 	if (!model->count || model->states[i] == CHUNK_ACKED)
 		return;
 	model->chunks[i].result = -ERR_CANCELLED;
-	driver_put(store, &model->chunks[i], 1);
+	driven_put(store, &model->chunks[i], 1);
 	if (model->chunks[i].result == 0)
 		model->states[i] = CHUNK_ACKED;
 }
@@ -82,7 +82,7 @@ static void abort_one(struct model *model, struct store *store)
 	struct store_write *write;
 
 	(void)model;
-	if (driver_write(store, 999983, LARGE_FROM + 1, &write) == 0)
+	if (driven_write(store, 999983, LARGE_FROM + 1, &write) == 0)
 		store_write_abort(store, write);
 }
 
@@ -135,9 +135,9 @@ static void operate(struct model *model, struct disk_sim *sim, struct store **st
 	case 8:
 	case 9:
 		model->now_ms += 5 * 60 * 1000;
-		driver_chores(*store, model->now_ms, 100);
+		driven_chores(*store, model->now_ms, 100);
 		break;
-	case 10: driver_chores(*store, model->now_ms, 1); break;
+	case 10: driven_chores(*store, model->now_ms, 1); break;
 	default: put(model, *store, prng); break;
 	}
 }
@@ -154,7 +154,7 @@ void model_run(struct model *model, struct disk_sim *sim, struct store **store, 
 static const char *chunk_check(const struct model *model, struct store *store, size_t i)
 {
 	const struct driven *chunk = &model->chunks[i];
-	int rc = driver_read(store, chunk->chunk, chunk->length);
+	int rc = driven_read(store, chunk->chunk, chunk->length);
 
 	if (rc == -ERR_STALE)
 		return "wrong bytes under right checksums";

@@ -69,8 +69,8 @@ static void image_again(struct harness *harness, struct disk_sim *sim, struct st
 	if (prng_next(&harness->prng) & 1) {
 		struct driven fresh = { .chunk = 1 << 20, .length = 3000 };
 
-		driver_put(store, &fresh, 1);
-		if (fresh.result < 0 || driver_read(store, fresh.chunk, fresh.length) < 0)
+		driven_put(store, &fresh, 1);
+		if (fresh.result < 0 || driven_read(store, fresh.chunk, fresh.length) < 0)
 			complain(harness, "a put after the crash", error_name(fresh.result));
 	}
 	store_abandon(store);
@@ -226,7 +226,7 @@ static size_t lost_count(const struct model *model, struct store *store)
 
 	for (size_t i = 0; i < model->count; i++)
 		lost += model->states[i] == CHUNK_ACKED &&
-			driver_read(store, model->chunks[i].chunk, model->chunks[i].length) < 0;
+			driven_read(store, model->chunks[i].chunk, model->chunks[i].length) < 0;
 	return lost;
 }
 

@@ -282,6 +282,7 @@ static int catalogue_open(struct host *host, struct ns_host *ns)
 static int core_start(struct host *host, struct ns_host *ns)
 {
 	struct world *w = host->world;
+	uint64_t start = setting_get_u64(ns->kv, "start", 0);
 	struct journal_head head = journal_head(ns->journal);
 	struct nameserver_config config = {
 		.self = host->id,
@@ -297,6 +298,8 @@ static int core_start(struct host *host, struct ns_host *ns)
 		.unknown_grace_ms = 20 * 1000,
 	};
 
+	if (w->config.sabotage == SABOTAGE_OLD_START && start)
+		setting_put_u64(ns->kv, "start", start - 1);
 	return nameserver_new(&config, ns->kv, host_ms(host), &ns->core);
 }
 

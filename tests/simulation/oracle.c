@@ -153,8 +153,7 @@ static bool anything_left(struct world *w)
 {
 	uint64_t chunk;
 
-	return leaking(w, &chunk) || transfers(w) ||
-	       ns_host_figures(world_nameserver(w)).leases;
+	return leaking(w, &chunk) || transfers(w) || ns_host_figures(world_nameserver(w)).leases;
 }
 
 void oracle_no_leaks(struct world *w)

@@ -450,7 +450,7 @@ static int store_start(struct host *host, struct storage_host *storage)
 	struct store_options options = { .node = host->id,
 					 .disk = host->disk_id,
 					 .index_seed = host->index + 1,
-					 .segment_size = 16 * 1024 * 1024,
+					 .segment_size = 1024 * 1024,
 					 .large_from = host->world->large_from };
 	struct store_report report;
 	char message[256] = "";

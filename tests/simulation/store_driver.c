@@ -5,7 +5,7 @@
 #include "random.h"
 #include "store_driver.h"
 
-void driver_content(uint64_t chunk, uint32_t length, uint8_t *ret)
+void driven_content(uint64_t chunk, uint32_t length, uint8_t *ret)
 {
 	struct prng prng = { chunk * 31 + length };
 
@@ -17,7 +17,7 @@ void driver_content(uint64_t chunk, uint32_t length, uint8_t *ret)
 	}
 }
 
-int driver_write(struct store *store, uint64_t chunk, uint32_t length, struct store_write **ret)
+int driven_write(struct store *store, uint64_t chunk, uint32_t length, struct store_write **ret)
 {
 	struct chunk_meta meta = {
 		.chunk = chunk, .file = chunk + 1, .epoch = 7, .length = length
@@ -31,7 +31,7 @@ int driver_write(struct store *store, uint64_t chunk, uint32_t length, struct st
 	if (!data)
 		rc = -ERR_NO_MEMORY;
 	else
-		driver_content(chunk, length, data);
+		driven_content(chunk, length, data);
 	for (uint32_t at = 0; at < length && rc == 0; at += BLOCK_SIZE) {
 		uint32_t part = length - at < BLOCK_SIZE ? length - at : BLOCK_SIZE;
 		uint8_t crc[4];
@@ -52,7 +52,7 @@ static void note_result(void *context, void *tag, const struct chunk_meta *meta,
 	((struct driven *)tag)->result = result;
 }
 
-int driver_put(struct store *store, struct driven *list, size_t count)
+int driven_put(struct store *store, struct driven *list, size_t count)
 {
 	struct store_commit *commit;
 	int rc = store_commit_new(store, &commit);
@@ -62,7 +62,7 @@ int driver_put(struct store *store, struct driven *list, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct store_write *write;
 
-		list[i].result = driver_write(store, list[i].chunk, list[i].length, &write);
+		list[i].result = driven_write(store, list[i].chunk, list[i].length, &write);
 		if (list[i].result == 0)
 			list[i].result = store_commit_add(commit, write, &list[i]);
 	}
@@ -88,11 +88,11 @@ static int compare(struct store_reader *reader, const struct chunk_meta *meta, u
 	digest = digest_of(got, meta->length);
 	if (!digest_equal(&digest, &meta->digest))
 		return -ERR_CORRUPT;
-	driver_content(meta->chunk, meta->length, expected);
+	driven_content(meta->chunk, meta->length, expected);
 	return memcmp(got, expected, meta->length) == 0 ? 0 : -ERR_STALE;
 }
 
-int driver_read(struct store *store, uint64_t chunk, uint32_t length)
+int driven_read(struct store *store, uint64_t chunk, uint32_t length)
 {
 	struct store_reader *reader;
 	struct chunk_meta meta;
@@ -113,7 +113,7 @@ int driver_read(struct store *store, uint64_t chunk, uint32_t length)
 	return rc;
 }
 
-int driver_chores(struct store *store, uint64_t now_ms, int most)
+int driven_chores(struct store *store, uint64_t now_ms, int most)
 {
 	int count = 0;
 
@@ -128,7 +128,7 @@ int driver_chores(struct store *store, uint64_t now_ms, int most)
 	return count;
 }
 
-struct store_options driver_options(void)
+struct store_options driven_options(void)
 {
 	return (struct store_options){
 		.node = { { 1, 2, 3 } },

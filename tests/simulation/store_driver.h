@@ -8,26 +8,26 @@
 struct driven {
 	uint64_t chunk;
 	uint32_t length;
-	int result; /* set by driver_put */
+	int result; /* set by driven_put */
 };
 
-void driver_content(uint64_t chunk, uint32_t length, uint8_t *ret);
+void driven_content(uint64_t chunk, uint32_t length, uint8_t *ret);
 
 /* A whole chunk, in pieces of 64 KiB, ready for a commit. */
-int driver_write(struct store *store, uint64_t chunk, uint32_t length, struct store_write **ret);
+int driven_write(struct store *store, uint64_t chunk, uint32_t length, struct store_write **ret);
 /* All of them in one commit; chunks refused on the way have their code as result. Returns what the
  * commit returned. */
-int driver_put(struct store *store, struct driven *list, size_t count);
+int driven_put(struct store *store, struct driven *list, size_t count);
 
 /* 0: the chunk is there, its CRCs and digest hold and every byte is the expected one. -ERR_CORRUPT:
  * checksums say that it is damaged. -ERR_STALE: wrong bytes under right checksums, which must never
  * be. Others as the store returned them. */
-int driver_read(struct store *store, uint64_t chunk, uint32_t length);
+int driven_read(struct store *store, uint64_t chunk, uint32_t length);
 
 /* Chores until none is due, at most `most`; returns how many were run. */
-int driver_chores(struct store *store, uint64_t now_ms, int most);
+int driven_chores(struct store *store, uint64_t now_ms, int most);
 
 /* Options for small disks: segments of 64 KiB, files of their own from 20 000 bytes on. */
-struct store_options driver_options(void);
+struct store_options driven_options(void);
 
 #endif

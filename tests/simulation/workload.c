@@ -399,8 +399,10 @@ void workload_new(struct world *w)
 	if (!w->workload)
 		abort();
 	w->workload->at_once = 1 + (unsigned int)world_below(w, AT_ONCE_MAX);
+	if (world_chance(w, 10))
+		w->workload->at_once *= 4;
 	w->workload->gap_us = 50 * MS + world_below(w, 400 * MS);
-	w->workload->size_class = world_chance(w, 40);
+	w->workload->size_class = world_chance(w, 40) && w->chunk_size < 1024 * 1024;
 	content_new(w, 0);
 }
 

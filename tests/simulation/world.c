@@ -16,6 +16,7 @@ static const char *const sabotages[] = {
 	[SABOTAGE_EARLY_STORED] = "early-stored",
 	[SABOTAGE_FORGOTTEN] = "forgotten-answers",
 	[SABOTAGE_UNSYNCED_JOURNAL] = "unsynced-journal",
+	[SABOTAGE_OLD_START] = "old-start",
 };
 
 const char *sabotage_name(unsigned int sabotage)
@@ -190,6 +191,9 @@ static void world_draw(struct world *w)
 	w->cluster = world_id(w);
 	put_u64(w->key.bytes, prng_next(&w->prng));
 	w->chunk_size = (uint32_t)(2 + world_below(w, 3)) * 64 * 1024;
+	/* Now and then transfers of several frames. */
+	if (world_chance(w, 6))
+		w->chunk_size = 1536 * 1024;
 	w->large_from = world_chance(w, 40) ? 100 * 1024 : 0;
 	w->sync_us = 500 + world_below(w, world_chance(w, 30) ? 60 * MS : 5 * MS);
 	faults_draw(w);

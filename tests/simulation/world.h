@@ -159,6 +159,7 @@ enum sabotage {
 	SABOTAGE_EARLY_STORED,     /* copies count as stored before their commit has run */
 	SABOTAGE_FORGOTTEN,        /* recorded answers are dropped */
 	SABOTAGE_UNSYNCED_JOURNAL, /* the name server's disk lies about syncs */
+	SABOTAGE_OLD_START,        /* the name server forgets its last start number */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);

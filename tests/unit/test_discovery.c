@@ -82,6 +82,22 @@ static void test_replays_are_dropped(void **state)
 	assert_int_equal(discovery.count, 1);
 }
 
+/* A name server restored from a copy counts from further back, and anybody can forge a beacon that
+ * no real one surpasses: neither may hide it for ever. */
+static void test_silence_makes_room_for_older_beacons(void **state)
+{
+	struct discovery discovery = { 0 };
+	const uint64_t late_ms = 1000 + DISCOVERY_SILENCE_MS;
+
+	(void)state;
+	assert_true(hear_at(&discovery, beacon_of('a', 'X', UINT64_MAX, UINT64_MAX), LAN, 1000));
+	assert_false(hear_at(&discovery, beacon_of('a', 'X', 1, 7), LAN + 1, late_ms));
+	assert_true(hear_at(&discovery, beacon_of('a', 'X', 1, 8), LAN + 1, late_ms + 1));
+	assert_false(hear_at(&discovery, beacon_of('a', 'X', 1, 7), LAN + 1, late_ms + 2));
+	assert_int_equal(discovery.servers[0].beacon.epoch, 1);
+	assert_int_equal(discovery.count, 1);
+}
+
 static void test_two_clusters(void **state)
 {
 	struct discovery discovery = { 0 };
@@ -188,6 +204,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_server),
 		cmocka_unit_test(test_replays_are_dropped),
+		cmocka_unit_test(test_silence_makes_room_for_older_beacons),
 		cmocka_unit_test(test_two_clusters),
 		cmocka_unit_test(test_the_wanted_cluster),
 		cmocka_unit_test(test_the_highest_epoch_then_the_newest),

@@ -49,7 +49,7 @@ static int setup_sim(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	fixture->options = driver_options();
+	fixture->options = driven_options();
 	fixture->sim = disk_sim_new(SIM_SIZE);
 	fixture->disk = disk_sim_disk(fixture->sim);
 	store_start(fixture);
@@ -61,7 +61,7 @@ static int setup_posix(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	fixture->options = driver_options();
+	fixture->options = driven_options();
 	snprintf(fixture->root, sizeof(fixture->root), "/tmp/muster-test-store-XXXXXX");
 	if (!mkdtemp(fixture->root) || disk_posix_new(fixture->root, &fixture->disk) < 0)
 		return -1;
@@ -91,7 +91,7 @@ static void put(struct fixture *fixture, uint64_t chunk, uint32_t length)
 {
 	struct driven one = { .chunk = chunk, .length = length };
 
-	assert_int_equal(driver_put(fixture->store, &one, 1), 0);
+	assert_int_equal(driven_put(fixture->store, &one, 1), 0);
 	assert_int_equal(one.result, 0);
 }
 
@@ -102,14 +102,14 @@ static void put_many(struct fixture *fixture, uint64_t first, size_t count, uint
 	assert_true(count <= 64);
 	for (size_t i = 0; i < count; i++)
 		list[i] = (struct driven){ .chunk = first + i, .length = length };
-	assert_int_equal(driver_put(fixture->store, list, count), 0);
+	assert_int_equal(driven_put(fixture->store, list, count), 0);
 	for (size_t i = 0; i < count; i++)
 		assert_int_equal(list[i].result, 0);
 }
 
 static void assert_reads(struct fixture *fixture, uint64_t chunk, uint32_t length)
 {
-	assert_int_equal(driver_read(fixture->store, chunk, length), 0);
+	assert_int_equal(driven_read(fixture->store, chunk, length), 0);
 }
 
 static void test_every_length_comes_back(void **state)
@@ -156,14 +156,14 @@ static void test_a_chunk_is_taken_once(void **state)
 	struct fixture *fixture = *state;
 	struct store_write *write, *twin;
 
-	assert_int_equal(driver_write(fixture->store, 5, SMALL, &write), 0);
-	assert_int_equal(driver_write(fixture->store, 5, SMALL, &twin), -ERR_EXISTS);
+	assert_int_equal(driven_write(fixture->store, 5, SMALL, &write), 0);
+	assert_int_equal(driven_write(fixture->store, 5, SMALL, &twin), -ERR_EXISTS);
 	store_write_abort(fixture->store, write);
 	put(fixture, 5, SMALL);
-	assert_int_equal(driver_write(fixture->store, 5, SMALL, &twin), -ERR_EXISTS);
+	assert_int_equal(driven_write(fixture->store, 5, SMALL, &twin), -ERR_EXISTS);
 	assert_int_equal(store_remove(fixture->store, 5), 0);
 	assert_int_equal(store_remove(fixture->store, 5), -ERR_NOT_FOUND);
-	assert_int_equal(driver_read(fixture->store, 5, SMALL), -ERR_NOT_FOUND);
+	assert_int_equal(driven_read(fixture->store, 5, SMALL), -ERR_NOT_FOUND);
 	put(fixture, 5, SMALL);
 	assert_reads(fixture, 5, SMALL);
 }
@@ -198,9 +198,9 @@ static void test_bytes_can_be_forwarded_while_they_arrive(void **state)
 	uint8_t expected[SMALL];
 	uint64_t offset = 0;
 
-	assert_int_equal(driver_write(fixture->store, 5, SMALL, &small), 0);
-	assert_int_equal(driver_write(fixture->store, 6, LARGE, &large), 0);
-	driver_content(5, SMALL, expected);
+	assert_int_equal(driven_write(fixture->store, 5, SMALL, &small), 0);
+	assert_int_equal(driven_write(fixture->store, 6, LARGE, &large), 0);
+	driven_content(5, SMALL, expected);
 	assert_memory_equal(store_write_bytes(small), expected, SMALL);
 	assert_true(crc32c_blocks_match(expected, SMALL, store_write_crcs(small)));
 	assert_null(store_write_bytes(large));
@@ -209,7 +209,7 @@ static void test_bytes_can_be_forwarded_while_they_arrive(void **state)
 	} else {
 		int fd = store_write_descriptor(large, &offset);
 
-		driver_content(6, LARGE, (uint8_t[LARGE]){ 0 });
+		driven_content(6, LARGE, (uint8_t[LARGE]){ 0 });
 		assert_int_equal(pread(fd, expected, 1, (off_t)offset), 1);
 	}
 	store_write_abort(fixture->store, small);
@@ -229,14 +229,14 @@ static void test_removed_chunks_stay_readable_for_who_has_them(void **state)
 		assert_int_equal(store_reader_open(fixture->store, 1 + i, &readers[i]), 0);
 	assert_int_equal(store_remove(fixture->store, 1), 0);
 	assert_int_equal(store_remove(fixture->store, 2), 0);
-	assert_true(driver_chores(fixture->store, 0, 100) > 0);
+	assert_true(driven_chores(fixture->store, 0, 100) > 0);
 	for (uint64_t i = 0; i < 2; i++) {
 		struct chunk_meta meta;
 
 		assert_int_equal(store_reader_check(readers[i], &meta), 0);
 		assert_int_equal(meta.file, meta.chunk + 1);
 		assert_int_equal(meta.epoch, 7);
-		driver_content(meta.chunk, meta.length, expected);
+		driven_content(meta.chunk, meta.length, expected);
 		assert_int_equal(store_reader_read(readers[i], data, LARGE, 0), meta.length);
 		assert_memory_equal(data, expected, meta.length);
 		assert_int_equal(store_reader_read(readers[i], data, 10, 100), 10);
@@ -254,7 +254,7 @@ static void test_removed_large_chunk_may_come_back_at_once(void **state)
 	put(fixture, 2, LARGE);
 	assert_int_equal(store_remove(fixture->store, 2), 0);
 	put(fixture, 2, LARGE);
-	driver_chores(fixture->store, 0, 100);
+	driven_chores(fixture->store, 0, 100);
 	assert_reads(fixture, 2, LARGE);
 	restart(fixture, false);
 	assert_reads(fixture, 2, LARGE);
@@ -275,10 +275,10 @@ static void test_quarantined_chunks_wait_for_a_good_copy(void **state)
 		assert_int_equal(store_quarantine(fixture->store, chunk), -ERR_NOT_FOUND);
 		assert_false(store_has(fixture->store, chunk));
 		restart(fixture, true);
-		assert_int_equal(driver_read(fixture->store, chunk, length), -ERR_NOT_FOUND);
+		assert_int_equal(driven_read(fixture->store, chunk, length), -ERR_NOT_FOUND);
 		put(fixture, chunk, length);
 		assert_reads(fixture, chunk, length);
-		driver_chores(fixture->store, 0, 100);
+		driven_chores(fixture->store, 0, 100);
 		restart(fixture, false);
 		assert_reads(fixture, chunk, length);
 	}
@@ -298,7 +298,7 @@ static void test_dead_space_comes_back(void **state)
 	for (uint64_t chunk = 1; chunk <= 500; chunk++)
 		if (chunk % 5)
 			assert_int_equal(store_remove(fixture->store, chunk), 0);
-	driver_chores(fixture->store, 0, 1000);
+	driven_chores(fixture->store, 0, 1000);
 	store_usage(fixture->store, &after);
 	assert_true(after.free > before.free + 300 * SMALL);
 	assert_int_equal(after.used, 100 * SMALL);
@@ -341,7 +341,7 @@ static void test_full_store_reads_and_deletes(void **state)
 	store_close(fixture->store);
 	fixture->options.capacity = 2 * 1024 * 1024;
 	store_start(fixture);
-	while ((rc = driver_write(fixture->store, chunk, SMALL, &write)) == 0) {
+	while ((rc = driven_write(fixture->store, chunk, SMALL, &write)) == 0) {
 		store_write_abort(fixture->store, write);
 		put(fixture, chunk++, SMALL);
 	}
@@ -352,7 +352,7 @@ static void test_full_store_reads_and_deletes(void **state)
 	for (uint64_t i = 1; i < chunk; i++)
 		if (i % 4)
 			assert_int_equal(store_remove(fixture->store, i), 0);
-	driver_chores(fixture->store, 0, 1000);
+	driven_chores(fixture->store, 0, 1000);
 	for (uint64_t i = 4; i < chunk; i += 4)
 		assert_reads(fixture, i, SMALL);
 	put(fixture, chunk, SMALL);
@@ -389,12 +389,12 @@ static void test_failed_sync_takes_the_disk_out_of_service(void **state)
 	put(fixture, 1, SMALL);
 	disk_sim_fail(fixture->sim,
 		      &(struct disk_sim_fault){ DISK_SIM_SYNC_FILE, 1, -ERR_IO, false });
-	assert_int_equal(driver_put(fixture->store, &chunk, 1), -ERR_IO);
+	assert_int_equal(driven_put(fixture->store, &chunk, 1), -ERR_IO);
 	assert_int_equal(chunk.result, -ERR_IO);
 	store_usage(fixture->store, &usage);
 	assert_true(usage.failed);
 	assert_false(store_has(fixture->store, 9));
-	assert_int_equal(driver_write(fixture->store, 10, SMALL, &write), -ERR_IO);
+	assert_int_equal(driven_write(fixture->store, 10, SMALL, &write), -ERR_IO);
 	assert_null(store_chore_next(fixture->store, 1 << 30));
 	assert_reads(fixture, 1, SMALL);
 }
@@ -408,13 +408,13 @@ static void test_full_disk_costs_only_the_commit(void **state)
 	put(fixture, 1, SMALL);
 	disk_sim_fail(fixture->sim,
 		      &(struct disk_sim_fault){ DISK_SIM_WRITE, 2, -ERR_LOCAL_FULL, true });
-	assert_int_equal(driver_put(fixture->store, chunks, 2), -ERR_LOCAL_FULL);
+	assert_int_equal(driven_put(fixture->store, chunks, 2), -ERR_LOCAL_FULL);
 	assert_int_equal(chunks[0].result, -ERR_NO_SPACE);
 	assert_int_equal(chunks[1].result, -ERR_NO_SPACE);
 	disk_sim_fail(fixture->sim, &(struct disk_sim_fault){ 0 });
 	store_usage(fixture->store, &usage);
 	assert_false(usage.failed);
-	assert_int_equal(driver_put(fixture->store, chunks, 2), 0);
+	assert_int_equal(driven_put(fixture->store, chunks, 2), 0);
 	restart(fixture, false);
 	assert_reads(fixture, 1, SMALL);
 	assert_reads(fixture, 9, SMALL);
@@ -435,7 +435,7 @@ static void test_misdirected_write_is_noticed(void **state)
 	assert_int_equal(disk_read(fixture->disk, file, record, sizeof(record), 0), 4096);
 	disk_close(fixture->disk, file);
 	assert_int_equal(disk_sim_patch(fixture->sim, "seg/00000001", &part, 4096), 0);
-	assert_int_equal(driver_read(fixture->store, 2, SMALL), -ERR_CORRUPT);
+	assert_int_equal(driven_read(fixture->store, 2, SMALL), -ERR_CORRUPT);
 	assert_reads(fixture, 1, SMALL);
 }
 
@@ -452,9 +452,9 @@ static void test_damage_before_the_mark_is_told_from_a_torn_tail(void **state)
 	assert_int_equal(fixture->report.quarantined, 1);
 	assert_true(fixture->report.torn_bytes > SMALL);
 	assert_reads(fixture, 1, SMALL);
-	assert_int_equal(driver_read(fixture->store, 2, SMALL), -ERR_NOT_FOUND);
+	assert_int_equal(driven_read(fixture->store, 2, SMALL), -ERR_NOT_FOUND);
 	assert_reads(fixture, 3, SMALL);
-	assert_int_equal(driver_read(fixture->store, 4, SMALL), -ERR_NOT_FOUND);
+	assert_int_equal(driven_read(fixture->store, 4, SMALL), -ERR_NOT_FOUND);
 }
 
 static void test_damaged_chunk_is_not_moved_but_kept_aside(void **state)
@@ -466,12 +466,12 @@ static void test_damaged_chunk_is_not_moved_but_kept_aside(void **state)
 	for (uint64_t chunk = 3; chunk <= 50; chunk++)
 		store_remove(fixture->store, chunk);
 	assert_int_equal(disk_sim_flip(fixture->sim, "seg/00000001", 300, 1), 0);
-	driver_chores(fixture->store, 0, 100);
+	driven_chores(fixture->store, 0, 100);
 	assert_false(store_has(fixture->store, 1));
 	assert_reads(fixture, 2, SMALL);
 	assert_true(disk_open(fixture->disk, "seg/00000001", DISK_READ_ONLY) >= 0);
 	put(fixture, 1, SMALL);
-	driver_chores(fixture->store, 0, 100);
+	driven_chores(fixture->store, 0, 100);
 	assert_int_equal(disk_open(fixture->disk, "seg/00000001", DISK_READ_ONLY), -ERR_NOT_FOUND);
 	assert_reads(fixture, 1, SMALL);
 }
@@ -483,7 +483,7 @@ static void test_checkpoint_keeps_removals(void **state)
 	put_many(fixture, 1, 10, SMALL);
 	store_remove(fixture->store, 3);
 	assert_null(store_chore_next(fixture->store, 1000));
-	assert_int_equal(driver_chores(fixture->store, 1000 + 11 * 60 * 1000, 10), 1);
+	assert_int_equal(driven_chores(fixture->store, 1000 + 11 * 60 * 1000, 10), 1);
 	put(fixture, 20, SMALL);
 	store_abandon(fixture->store);
 	disk_sim_crash(fixture->sim, DISK_SIM_DROP_ALL, 1);
@@ -530,7 +530,7 @@ static void test_commit_runs_beside_the_loop(void **state)
 		for (uint64_t i = 0; i < 20; i++) {
 			uint64_t chunk = 100 + round * 20 + i;
 
-			assert_int_equal(driver_write(fixture->store, chunk, i == 3 ? LARGE : SMALL,
+			assert_int_equal(driven_write(fixture->store, chunk, i == 3 ? LARGE : SMALL,
 						      &write),
 					 0);
 			assert_int_equal(store_commit_add(commit, write, NULL), 0);
@@ -539,7 +539,7 @@ static void test_commit_runs_beside_the_loop(void **state)
 		assert_int_equal(pthread_create(&thread, NULL, commit_thread, commit), 0);
 		assert_reads(fixture, 1, SMALL);
 		assert_true(store_list(fixture->store, 0, page, 4) >= 1);
-		assert_int_equal(driver_write(fixture->store, 100000, SMALL, &next), 0);
+		assert_int_equal(driven_write(fixture->store, 100000, SMALL, &next), 0);
 		pthread_join(thread, &result);
 		store_commit_finish(fixture->store, commit, (int)(intptr_t)result, NULL, NULL);
 		store_write_abort(fixture->store, next);

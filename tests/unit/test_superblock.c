@@ -27,7 +27,7 @@ static int teardown(void **state)
 
 static struct store *open_good(struct disk_sim *sim)
 {
-	struct store_options options = driver_options();
+	struct store_options options = driven_options();
 	struct store *store;
 	char message[256];
 
@@ -38,7 +38,7 @@ static struct store *open_good(struct disk_sim *sim)
 
 static void open_refused(struct disk_sim *sim, int code, const char *word)
 {
-	struct store_options options = driver_options();
+	struct store_options options = driven_options();
 	struct store *store;
 	char message[256];
 
@@ -49,7 +49,7 @@ static void open_refused(struct disk_sim *sim, int code, const char *word)
 static void test_identity_lasts_and_generation_counts(void **state)
 {
 	struct store *store = open_good(*state);
-	struct id node = driver_options().node, cluster = { { 1 } }, other = { { 2 } };
+	struct id node = driven_options().node, cluster = { { 1 } }, other = { { 2 } };
 
 	assert_int_equal(store_identity(store)->generation, 1);
 	assert_true(id_equal(&store_identity(store)->node, &node));
@@ -123,7 +123,7 @@ static void test_rolled_back_superblock_is_refused(void **state)
 	for (int clean = 0; clean < 2; clean++) {
 		store = open_good(*state);
 		chunk.chunk++;
-		assert_int_equal(driver_put(store, &chunk, 1), 0);
+		assert_int_equal(driven_put(store, &chunk, 1), 0);
 		if (clean)
 			store_close(store);
 		else
@@ -161,14 +161,14 @@ static void test_segment_of_another_disk_is_not_served(void **state)
 {
 	struct driven chunk = { .chunk = 5, .length = 100 };
 	struct disk_sim *other = disk_sim_new(64 * 1024 * 1024);
-	struct store_options options = driver_options();
+	struct store_options options = driven_options();
 	struct store *store = open_good(*state);
 	uint8_t block[8192];
 	char message[256];
 	int file;
 	int64_t size;
 
-	assert_int_equal(driver_put(store, &chunk, 1), 0);
+	assert_int_equal(driven_put(store, &chunk, 1), 0);
 	store_close(store);
 	file = disk_open(disk_sim_disk(*state), "seg/00000001", 0);
 	size = disk_read(disk_sim_disk(*state), file, block, sizeof(block), 0);

@@ -273,6 +273,27 @@ static void test_frame_too_long_for_a_stranger(void **state)
 	buffer_done(&bytes);
 }
 
+/* The limit holds also for a frame whose beginning was read before a pause. */
+static void test_frame_too_long_after_a_pause(void **state)
+{
+	struct fixture *t = *state;
+	struct buffer bytes = { 0 };
+
+	link_set_frame_max(t->link, 100);
+	frame_make(&bytes, 5, 0);
+	frame_make(&bytes, 6, 5000);
+	t->pause_after = 1;
+	peer_write(t, bytes.data, 2 * FRAME_HEADER_SIZE + 10);
+	RUN_UNTIL(t, t->frames == 1);
+	link_pause(t->link, false);
+	peer_write(t, bytes.data + 2 * FRAME_HEADER_SIZE + 10,
+		   bytes.size - 2 * FRAME_HEADER_SIZE - 10);
+	RUN_UNTIL(t, t->closed || t->frames == 2);
+	assert_int_equal(t->frames, 1);
+	assert_int_equal(t->error, -ERR_TOO_LARGE);
+	buffer_done(&bytes);
+}
+
 static void test_close_by_the_peer(void **state)
 {
 	struct fixture *t = *state;
@@ -453,6 +474,7 @@ int main(void)
 		TEST(test_coalesced_small_and_large),
 		TEST(test_malformed_is_reported_and_can_be_answered),
 		TEST(test_frame_too_long_for_a_stranger),
+		TEST(test_frame_too_long_after_a_pause),
 		TEST(test_close_by_the_peer),
 		TEST(test_pause_keeps_what_was_read),
 		TEST(test_detach_and_attach),
