@@ -157,8 +157,8 @@ tsan: ## unit tests with the thread sanitizer
 	@$(MAKE) $(parallel) VARIANT=tsan BUILD=$(TSAN_BUILD) all unit
 	@ASAN_DIR=$(abspath $(TSAN_BUILD)) tests/run 20-unit
 
-bench: all $(BENCHES) ## build and run tests/bench
-	@set -e; for bench in $(BENCHES); do $$bench; done
+bench: all $(BENCHES) ## figures beside the bare machine's (BENCH="--rounds 3 large" for some)
+	@BUILD_DIR=$(abspath $(BUILD)) tests/bench/run.py $(BENCH)
 
 simulation: $(filter %/simulation,$(BINARIES)) ## build the deterministic simulation
 

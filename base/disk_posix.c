@@ -250,37 +250,47 @@ static const struct disk_ops posix_ops = {
 	.free = posix_free,
 };
 
-/* Creates what is missing of `path`, which is whole again afterwards. */
+/* Creates what is missing of `path`, which is whole again afterwards. Returns how many directories
+ * that were: the last ones. */
 static int parents_make(char *path)
 {
+	int made = 0;
+
 	for (char *at = path; *at; at++) {
 		char *slash = strchr(at + 1, '/');
 		int rc;
 
 		if (slash)
 			*slash = '\0';
-		rc = is_directory(AT_FDCWD, path) ? 0 : directory_make(AT_FDCWD, path);
+		rc = 0;
+		if (!is_directory(AT_FDCWD, path)) {
+			rc = directory_make(AT_FDCWD, path);
+			made++;
+		}
 		if (rc < 0)
 			return rc;
 		if (!slash)
-			return 0;
+			return made;
 		*slash = '/';
 		at = slash;
 		while (at[1] == '/')
 			at++;
 	}
-	return 0;
+	return made;
 }
 
-static int parent_sync(int root)
+/* Makes the name of the directory durable, and as many above it as were made with it. */
+static int names_sync(int directory, int count)
 {
-	int fd = openat(root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc;
 
 	/* A parent we may not read is not ours: somebody else made the root, long ago. */
 	if (fd < 0)
 		return errno == EACCES ? 0 : error_from_errno(errno);
 	rc = result(fsync(fd));
+	if (rc == 0 && count > 1)
+		rc = names_sync(fd, count - 1);
 	close(fd);
 	return rc;
 }
@@ -288,19 +298,20 @@ static int parent_sync(int root)
 static int root_open(const char *root)
 {
 	char *path = strdup(root);
+	int made;
 	int fd;
 	int rc;
 
 	if (!path)
 		return -ERR_NO_MEMORY;
-	rc = parents_make(path);
+	made = parents_make(path);
 	free(path);
-	if (rc < 0)
-		return rc;
+	if (made < 0)
+		return made;
 	fd = result(open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (fd < 0)
 		return fd;
-	rc = parent_sync(fd);
+	rc = names_sync(fd, made);
 	if (rc < 0) {
 		close(fd);
 		return rc;

@@ -271,6 +271,7 @@ struct put_state {
 	bool ended;  /* a stream's end is known */
 	bool filling;
 	bool committing;
+	bool full; /* a storage server had no room for a piece */
 	unsigned int restarts;
 	uint64_t put;
 	uint64_t chunk_size;
@@ -418,6 +419,7 @@ void put_go_on(struct client *client, struct client_op *op);
 void put_filled(struct client *client, const struct client_event *event);
 void put_piece_done(struct client *client, struct piece *piece);
 void put_retry(struct client *client, struct client_op *op, int error);
+int put_reason(const struct client_op *op, int error);
 void put_drop(struct client *client, struct client_op *op); /* releases all it uses */
 void put_tick(struct client *client, struct client_op *op);
 void put_commit(struct client *client, struct client_op *op);

@@ -101,7 +101,7 @@ static void piece_try(struct client *client, struct piece *piece)
 static void piece_settle(struct client *client, struct piece *piece)
 {
 	if (piece->receipt_count == 0) {
-		op_finish(client, piece->op, -ERR_UNREACHABLE, NULL);
+		op_finish(client, piece->op, put_reason(piece->op, -ERR_UNREACHABLE), NULL);
 		return;
 	}
 	piece->state = PIECE_DONE;
@@ -192,7 +192,7 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 	hop_remove(piece, dead);
 	piece->link = NULL;
 	if (++piece->replaced >= PIECE_HOPELESS && piece->receipt_count == 0) {
-		op_finish(client, piece->op, -ERR_UNREACHABLE, NULL);
+		op_finish(client, piece->op, put_reason(piece->op, -ERR_UNREACHABLE), NULL);
 		return;
 	}
 	if (piece->replaced > COPIES_MAX) {
@@ -263,6 +263,8 @@ static void piece_conclude(struct client *client, struct piece *piece)
 
 	piece_unlink(client, piece);
 	receipts_strike(piece);
+	if (piece->status == -ERR_NO_SPACE)
+		put_of(piece)->full = true;
 	if (is_ticket_void(piece->status) && put_of(piece)->how.rewindable &&
 	    put_of(piece)->restarts < RESTARTS_MAX) {
 		piece->op->culprit = first;

@@ -367,6 +367,14 @@ void put_piece_done(struct client *client, struct piece *piece)
 
 /* ---- the end ---- */
 
+/* Too few copies because servers were full: that is what to say. */
+int put_reason(const struct client_op *op, int error)
+{
+	bool few = error == -ERR_UNAVAILABLE || error == -ERR_UNREACHABLE;
+
+	return few && op->put.full ? -ERR_NO_SPACE : error;
+}
+
 static void commit_answered(struct client *client, void *owner, int error, const void *body)
 {
 	struct client_op *op = owner;
@@ -382,7 +390,7 @@ static void commit_answered(struct client *client, void *owner, int error, const
 		put->stored.digest = put->digest;
 		put->stored.commit = *(const struct put_commit_reply *)body;
 	}
-	op_finish(client, op, error, NULL);
+	op_finish(client, op, put_reason(op, error), NULL);
 }
 
 void put_commit(struct client *client, struct client_op *op)

@@ -76,7 +76,8 @@ static void text_cell(struct table *table, const char *text)
 	struct buffer escaped = { 0 };
 
 	name_escape(&escaped, text, strlen(text));
-	table_cell(table, TONE_PLAIN, "%.*s", (int)escaped.size, (const char *)escaped.data);
+	buffer_append(&escaped, "", 1);
+	table_cell(table, TONE_PLAIN, "%s", escaped.error ? "?" : (const char *)escaped.data);
 	buffer_done(&escaped);
 }
 

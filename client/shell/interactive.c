@@ -295,7 +295,7 @@ static int lines_run(struct interactive *interactive)
 			break;
 		}
 	}
-	return status;
+	return shell->terminated ? STATUS_FAILED : status;
 }
 
 /* Says where one is; without a name server the shell starts all the same. */

@@ -105,6 +105,7 @@ static int output_finish(struct call *call, int status)
 
 int main(int argc, char **argv)
 {
+	static char output[OUTPUT_BUFFER];
 	struct shell shell = { 0 };
 	struct call call = { .shell = &shell };
 	char message[256];
@@ -115,7 +116,7 @@ int main(int argc, char **argv)
 	setlocale(LC_ALL, "");
 	/* A listing of some thousand names leaves in one piece. */
 	if (!isatty(STDOUT_FILENO))
-		setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER);
+		setvbuf(stdout, output, _IOFBF, sizeof(output));
 	signals_take(&shell);
 	words = preferences_load(&shell.preferences, argv, message);
 	if (words < 0) {

@@ -72,7 +72,7 @@ unsigned int name_print(FILE *out, const char *name)
 	struct buffer escaped = { 0 };
 	unsigned int columns = 0;
 
-	if (name_escape(&escaped, name, strlen(name)) == 0) {
+	if (*name && name_escape(&escaped, name, strlen(name)) == 0) {
 		fwrite(escaped.data, 1, escaped.size, out);
 		columns = text_columns((const char *)escaped.data, escaped.size);
 	}

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bounds.h"
 #include "error.h"
 
 struct opening {
@@ -75,13 +76,17 @@ static int directory_open(struct opening *opening)
 
 /* ---- the view and the journal */
 
+/* LMDB syncs its files, not their names; once the journal is trimmed, nothing can replace them. */
 static int view_open_at(struct opening *opening)
 {
-	char path[4096];
+	struct database *database = opening->database;
+	char path[PATH_SIZE_MAX];
+	int rc;
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/view", opening->path) >= sizeof(path))
 		return -ERR_NAME_TOO_LONG;
-	return view_open(path, &opening->database->view, &opening->applied);
+	rc = view_open(path, &database->view, &opening->applied);
+	return rc < 0 ? rc : disk_sync_dir(database->disk, "view");
 }
 
 static int batch_replay(void *context, const struct batch_head *head, struct slice changes)

@@ -9,8 +9,8 @@
  * DATA frames through STORAGE_FRAME, and the core keeps them by way of struct storage_chunks. For
  * long ones the core asks the glue (ACT_RECEIVE) to take the DATA frames off the connection
  * itself; until STORAGE_RECEIVED it gets no frame of that connection. The hop behind is fed with
- * ACT_FORWARD from what has been received; until STORAGE_FORWARDED the core sends nothing else on the hop's
- * connection. */
+ * ACT_FORWARD from what has been received; until STORAGE_FORWARDED the core sends nothing else on
+ * the hop's connection. */
 #ifndef MUSTER_STORAGE_CORE_H
 #define MUSTER_STORAGE_CORE_H
 

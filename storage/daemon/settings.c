@@ -21,10 +21,9 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
 	.program = "muster-storage",
 	.synopsis = "[OPTION…]",
-	.about =
-		"Keeps chunks of files for a Muster cluster and hands them out.\n"
-		"They live in /var/lib/muster/storage for root, else in ~/.local/share/muster/storage,\n"
-		"unless --data says otherwise.",
+	.about = "Keeps chunks of files for a Muster cluster and hands them out.\n"
+		 "They live in /var/lib/muster/storage for root, else in\n"
+		 "~/.local/share/muster/storage, unless --data says otherwise.",
 	.rows = rows,
 	.count = ARRAY_SIZE(rows),
 };

@@ -246,4 +246,8 @@ class Storage(Daemon):
         if node is None:
             new = wait_until(lambda: set(nodes) - self.before)
             return nodes[new.pop()]
-        return wait_until(lambda: nodes[node.id] is not node and nodes[node.id])
+
+        def again():
+            assert self.process.poll() is None, "ended: %s" % self.process.poll()
+            return nodes[node.id] is not node and nodes[node.id]
+        return wait_until(again)

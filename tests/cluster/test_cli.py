@@ -763,7 +763,7 @@ def test_interactive(cluster):
         shown = terminal.until(")> ")
         assert shown.split("\r\n")[-2:-1] == ["f"], repr(shown)
         terminal.type("exit\n")
-        assert terminal.end() == DONE
+        assert terminal.end() == DONE, terminal.shown
     with Terminal(cluster, environment={"NO_COLOR": "1"}) as terminal:
         terminal.until("muster / (3/3)> ")
         terminal.type("\x1b[A\x1b[A")
@@ -775,6 +775,16 @@ def test_interactive(cluster):
             terminal.type("\x04")
             terminal.read(0.2)
         assert terminal.status == DONE, terminal.shown
+
+
+def test_vanished_terminal(cluster):
+    terminal = Terminal(cluster)
+    terminal.until(")> ")
+    os.close(terminal.fd)
+    terminal.fd = os.open("/dev/null", os.O_RDWR)
+    with terminal:
+        wait_until(terminal.ended)
+        assert terminal.status == FAILED, terminal.status
 
 
 def main():

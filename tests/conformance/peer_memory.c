@@ -11,6 +11,7 @@ struct connection {
 	struct peer_memory *memory;
 	uint64_t conn;
 	bool closed;
+	struct buffer sent; /* the beginning of a frame */
 	struct buffer received;
 	struct connection *next;
 };
@@ -86,21 +87,26 @@ static void *memory_open(void *context, bool storage, unsigned int number)
 	return connection;
 }
 
-static int memory_send(void *context, const void *frame, size_t size)
+static int memory_send(void *context, const void *bytes, size_t size)
 {
 	struct connection *connection = context;
 	struct frame_header header;
-	struct ns_event event = { .kind = NS_FRAME, .conn = connection->conn };
+	struct ns_event event = { .conn = connection->conn, .header = &header };
 	size_t frame_size;
-	int rc = frame_next(frame, size, &header, &frame_size);
+	int rc = buffer_append(&connection->sent, bytes, size);
 
-	if (connection->closed || rc == 0)
-		return connection->closed ? -ERR_CONNECTION : 0;
-	event.kind = rc == 1 ? NS_FRAME : NS_MALFORMED;
-	event.header = &header;
-	event.body = (const uint8_t *)frame + FRAME_HEADER_SIZE;
-	turn(connection->memory, &event);
-	return 0;
+	while (rc == 0 && !connection->closed) {
+		int found = frame_next(connection->sent.data, connection->sent.size, &header,
+				       &frame_size);
+
+		if (found == 0)
+			return 0;
+		event.kind = found == 1 ? NS_FRAME : NS_MALFORMED;
+		event.body = connection->sent.data + FRAME_HEADER_SIZE;
+		turn(connection->memory, &event);
+		buffer_consume(&connection->sent, found == 1 ? frame_size : connection->sent.size);
+	}
+	return connection->closed ? -ERR_CONNECTION : rc;
 }
 
 static int memory_receive(void *context, bool patient, struct buffer *ret)
@@ -129,6 +135,7 @@ static void memory_close(void *context)
 	for (link = &memory->connections; *link != connection; link = &(*link)->next)
 		;
 	*link = connection->next;
+	buffer_done(&connection->sent);
 	buffer_done(&connection->received);
 	free(connection);
 }

@@ -234,11 +234,50 @@ static bool scalar_match(struct slice expected, struct slice actual)
 }
 
 static bool value_match(const struct node *expected, const struct node *actual,
+			struct variables *variables);
+
+static bool list_match(const struct node *expected, const struct node *actual,
+		       struct variables *variables)
+{
+	const struct node *a, *b;
+
+	for (a = expected->first, b = actual->first; a && b; a = a->next, b = b->next) {
+		if (!value_match(a, b, variables))
+			return false;
+	}
+	return !a && !b;
+}
+
+/* Each item expected takes the first of those left that fits. */
+static bool set_match(const struct node *expected, const struct node *actual,
+		      struct variables *variables)
+{
+	const struct node *taken[64] = { NULL }, *b;
+	size_t count = 0, most = 0;
+
+	for (b = actual->first; b; b = b->next)
+		most++;
+	for (const struct node *a = expected->first; a; a = a->next) {
+		for (b = actual->first; b; b = b->next) {
+			bool used = false;
+
+			for (size_t i = 0; i < count; i++)
+				used |= taken[i] == b;
+			if (!used && value_match(a, b, variables))
+				break;
+		}
+		if (!b || count == ARRAY_SIZE(taken))
+			return false;
+		taken[count++] = b;
+	}
+	return count == most;
+}
+
+static bool value_match(const struct node *expected, const struct node *actual,
 			struct variables *variables)
 {
 	static const struct node nothing = { .text = { (const uint8_t *)"0", 1 } };
 	struct slice text = expected->text, ignored;
-	const struct node *a, *b;
 
 	if (slice_equal(text, slice_of("*")))
 		return true;
@@ -251,11 +290,9 @@ static bool value_match(const struct node *expected, const struct node *actual,
 		return node_match(expected, actual, variables, &ignored);
 	if (expected->kind != NODE_LIST || actual->kind != NODE_LIST)
 		return scalar_match(text, actual->text);
-	for (a = expected->first, b = actual->first; a && b; a = a->next, b = b->next) {
-		if (!value_match(a, b, variables))
-			return false;
-	}
-	return !a && !b;
+	return slice_equal(expected->name, slice_of("receipts"))
+		       ? set_match(expected, actual, variables)
+		       : list_match(expected, actual, variables);
 }
 
 bool node_match(const struct node *expected, const struct node *actual, struct variables *variables,

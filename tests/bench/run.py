@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""`make bench`: what Muster costs beside the bare machine.
+
+Every figure stands beside its floor: the least code that could do the same job with the same
+checksums and syncs (floor.c). Floor and Muster take turns in one run, so that whatever else the
+machine does meets both. Prints one JSON line per figure, then a table. Loopback only.
+
+    run.py [--rounds N] [--mib N] [--files N] [--names N] [WORKLOAD …]
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
+from muster_cluster import BUILD, Cluster  # noqa: E402
+from muster_proc import wait_until  # noqa: E402
+
+BENCH = os.path.join(BUILD, "bench")
+FIGURES = []
+
+
+def lines(*command):
+    """The JSON lines that a program prints."""
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, timeout=600)
+    if done.returncode:
+        sys.exit("%s: exit status %d" % (" ".join(map(str, command)), done.returncode))
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def floor(*words):
+    return lines(BENCH + "/floor", *words)[0]["per_second"]
+
+
+def quartiles(values):
+    if len(values) < 2:
+        return [values[0]] * 3
+    return statistics.quantiles(values, n=4, method="inclusive")
+
+
+def figure(name, unit, pairs, target):
+    """pairs: (floor, ours) of each round."""
+    ours, bare = quartiles([p[1] for p in pairs]), quartiles([p[0] for p in pairs])
+    ratio = quartiles([p[1] / p[0] for p in pairs])
+    FIGURES.append({"name": name, "unit": unit, "rounds": len(pairs), "target": target,
+                    "muster": [round(v, 3) for v in ours], "floor": [round(v, 3) for v in bare],
+                    "ratio": [round(v, 3) for v in ratio]})
+    print(json.dumps(FIGURES[-1]), flush=True)
+
+
+def value(name, unit, amount, target):
+    FIGURES.append({"name": name, "unit": unit, "value": round(amount, 3), "target": target})
+    print(json.dumps(FIGURES[-1]), flush=True)
+
+
+def memory(process):
+    """Anonymous memory in MiB: the page cache of mapped files does not count."""
+    try:
+        with open("/proc/%d/status" % process.pid) as status:
+            return int(re.search(r"RssAnon:\s+(\d+)", status.read()).group(1)) / 1024
+    except (OSError, AttributeError):
+        return 0.0
+
+
+class Peak:
+    """The most memory that some processes had at one time, by role."""
+
+    def __init__(self, roles):
+        self.roles, self.peak = roles, {role: 0.0 for role in roles}
+        self.running = threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self):
+        while not self.running.wait(0.02):
+            for role, processes in self.roles.items():
+                for process in processes:
+                    self.peak[role] = max(self.peak[role], memory(process))
+
+    def __enter__(self):
+        self.thread.start()
+        return self.peak
+
+    def __exit__(self, *_):
+        self.running.set()
+        self.thread.join()
+
+
+# ---- workloads
+
+
+def large(how, source):
+    """One large file: durable put of 1 and of 3 copies, get into nowhere."""
+    size, gets = how.mib << 20, []
+    for copies in (1, 3):
+        with Cluster(3) as cluster:
+            pairs = []
+            for turn in range(how.rounds + 1):
+                bare = floor("put", copies, size, source, cluster.path) / 2**20
+                bare_get = floor("get", size, source) / 2**20
+                ours = {line["bench"]: line["mib_per_s"] for line in
+                        lines(BENCH + "/bench_large", "127.0.0.1:%d" % cluster.port, how.mib, copies,
+                              source)}
+                if turn:  # the first one warms up
+                    pairs.append((bare, ours["large_put"]))
+                    gets.append((bare_get, ours["large_get"]))
+            figure("put one file, %d cop%s, durable" % (copies, "y" if copies == 1 else "ies"),
+                   "MiB/s", pairs, "ratio >= 0.6")
+    figure("get one file, warm", "MiB/s", gets, "ratio >= 0.6")
+
+
+def small(how, _):
+    """4 KiB files, 3 copies, 16 in flight."""
+    puts, gets = [], []
+    for turn in range(how.rounds + 1):
+        with Cluster(3) as cluster:
+            bare = floor("append", how.files, 4096, 16, cluster.path)
+            bare_get = floor("echo", 1, 16, 200, 4200, how.files * 4)
+            ours = {line["bench"]: line["files_per_s"] for line in
+                    lines(BENCH + "/bench_small", "127.0.0.1:%d" % cluster.port, how.files, 16, 4096)}
+        if turn:
+            puts.append((bare, ours["small_put"]))
+            gets.append((bare_get, ours["small_get"]))
+    figure("put 4 KiB files, 3 copies, durable", "files/s", puts, ">= 4000")
+    figure("get 4 KiB files", "files/s", gets, ">= 20000")
+
+
+def names(how, _):
+    """The name server alone: 8 connections, pipelined."""
+    creates, stats = [], []
+    for turn in range(how.rounds + 1):
+        with tempfile.TemporaryDirectory() as directory:
+            bare = floor("echo", 8, 64, 100, 48, how.files * 5, 200, directory)
+        bare_stat = floor("echo", 8, 64, 60, 200, how.files * 20)
+        ours = {line["bench"]: line["per_second"] for line in
+                lines(BENCH + "/bench_nameserver", how.files * 5, how.files * 20)}
+        if turn:
+            creates.append((bare, ours["create"]))
+            stats.append((bare_stat, ours["stat"]))
+    figure("create, durable, 8 connections", "ops/s", creates, ">= 10000")
+    figure("stat, 8 connections", "ops/s", stats, ">= 50000")
+
+
+def million(how, _):
+    """Many names: memory, and how soon a restarted name server answers."""
+    with Cluster(0) as cluster:
+        lines(BENCH + "/bench_nameserver", how.names, 0, cluster.port)
+        value("name server's memory with %d files" % how.names, "MiB",
+              memory(cluster.nameserver.process), "< 64")
+        cluster.nameserver.kill()
+        start = time.monotonic()
+        cluster.nameserver_start()
+        wait_until(lambda: cluster.muster("stat", "/").status == 0)
+        value("kill -9 to first stat with %d files" % how.names, "s", time.monotonic() - start,
+              "< 0.5")
+
+
+def flat(how, _):
+    """Memory while a file of 4 times the size goes in and out."""
+    with Cluster(3) as cluster:
+        big, out = cluster.path + "/big", open(os.devnull, "wb")
+        with open(big, "wb") as file:
+            file.truncate(4 * how.mib << 20)
+        client = []
+        roles = {"name server": [cluster.nameserver.process],
+                 "storage server": [daemon.process for daemon in cluster.storages], "client": client}
+        with Peak(roles) as peak:
+            for words in (("put", big, "/big"), ("get", "-f", "/big", "-")):
+                process = cluster.open(*words, stdout=out)
+                client.append(process)
+                if process.wait():
+                    sys.exit("%s failed" % words[0])
+        out.close()
+        for role, most in peak.items():
+            value("memory of the %s, %d MiB file" % (role, 4 * how.mib), "MiB", most, "< 64")
+
+
+def discovery(how, _):
+    """A storage server that was told nothing; a client that remembers nothing."""
+    joins, finds = [], []
+    for _turn in range(how.rounds):
+        with Cluster(1) as cluster:
+            start = time.monotonic()
+            cluster.storage_add()
+            cluster.wait_online(2)
+            joins.append(time.monotonic() - start)
+            shutil.rmtree(cluster.path + "/state", ignore_errors=True)
+            # By the cluster's name and its beacons, not by an address.
+            start = time.monotonic()
+            words = [os.path.join(BUILD, "muster"), "--cluster", cluster.name, "--interface", "lo", "status"]
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=dict(
+                cluster.environment, MUSTER_BEACON_PORT=str(cluster.beacon_port)))
+            finds.append(1000 * (time.monotonic() - start))
+    value("storage server in use after its start", "s", statistics.median(joins), "< 6")
+    value("client finds the name server (whole command)", "ms", statistics.median(finds), "< 300")
+
+
+WORKLOADS = {f.__name__: f for f in (large, small, names, million, flat, discovery)}
+
+
+# ---- the page
+
+
+def processor():
+    with open("/proc/cpuinfo") as info:
+        found = re.search(r"model name\s*: (.*)", info.read())
+    return found.group(1) if found else platform.machine()
+
+
+def table():
+    print("\n%d × %s, Linux %s. Muster and floor: median [quartiles]." %
+          (os.cpu_count(), processor(), platform.release()))
+    print("\n| figure | unit | Muster | floor | ratio | target |\n|---|---|---|---|---|---|")
+
+    def show(three, digits):
+        return "%.*f [%.*f–%.*f]" % (digits, three[1], digits, three[0], digits, three[2])
+
+    for f in FIGURES:
+        if "value" in f:
+            print("| %s | %s | %.3g | – | – | %s |" % (f["name"], f["unit"], f["value"], f["target"]))
+        else:
+            print("| %s | %s | %s | %s | %s | %s |" % (
+                f["name"], f["unit"], show(f["muster"], 0), show(f["floor"], 0), show(f["ratio"], 2),
+                f["target"]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mib", type=int, default=1024, help="size of the large file")
+    parser.add_argument("--files", type=int, default=20000, help="small files in a round")
+    parser.add_argument("--names", type=int, default=1000000, help="names in a full catalogue")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    how = parser.parse_args()
+    unknown = set(how.workloads) - set(WORKLOADS)
+    if unknown:
+        parser.error("unknown workload: " + ", ".join(unknown))
+    with tempfile.NamedTemporaryFile(prefix="muster-bench-") as source:
+        for _ in range(how.mib):
+            source.write(os.urandom(1 << 20))
+        source.flush()
+        for name in how.workloads or WORKLOADS:
+            WORKLOADS[name](how, source.name)
+    table()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+#include "chunks_memory.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+#include "hash.h"
+
+static struct store_write **link_to(struct store_write **link, uint64_t chunk)
+{
+	while (*link && (*link)->meta.chunk != chunk)
+		link = &(*link)->next;
+	return link;
+}
+
+static void write_free(struct chunks_memory *chunks, struct store_write *write)
+{
+	chunks->used -= write->meta.length;
+	buffer_done(&write->bytes);
+	free(write);
+}
+
+const struct store_write *chunks_memory_find(const struct chunks_memory *chunks, uint64_t chunk)
+{
+	const struct store_write *write = chunks->first;
+
+	while (write && write->meta.chunk != chunk)
+		write = write->next;
+	return write;
+}
+
+static void chunks_usage(void *context, struct storage_usage *ret)
+{
+	const struct chunks_memory *chunks = context;
+
+	*ret = (struct storage_usage){ .capacity = CHUNKS_MEMORY_CAPACITY,
+				       .used = chunks->used,
+				       .free = CHUNKS_MEMORY_CAPACITY - chunks->used };
+	for (const struct store_write *at = chunks->first; at; at = at->next)
+		ret->chunks++;
+}
+
+static int chunks_find(void *context, uint64_t chunk, uint32_t *ret_length, struct digest *digest)
+{
+	const struct store_write *found = chunks_memory_find(context, chunk);
+
+	if (!found)
+		return -ERR_NOT_FOUND;
+	if (digest) {
+		*ret_length = found->meta.length;
+		*digest = found->meta.digest;
+	}
+	return 0;
+}
+
+static int chunks_remove(void *context, uint64_t chunk)
+{
+	struct chunks_memory *chunks = context;
+	struct store_write **link = link_to(&chunks->first, chunk), *write = *link;
+
+	if (!write)
+		return -ERR_NOT_FOUND;
+	*link = write->next;
+	write_free(chunks, write);
+	return 0;
+}
+
+static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, size_t most)
+{
+	const struct chunks_memory *chunks = context;
+	size_t count = 0;
+
+	for (const struct store_write *at = chunks->first; at && count < most; at = at->next) {
+		if (at->meta.chunk > after)
+			ret[count++] = (struct chunk_ref){ at->meta.chunk, at->meta.length };
+	}
+	return count;
+}
+
+static struct digest chunks_inventory(void *context)
+{
+	const struct chunks_memory *chunks = context;
+	struct digest sum = { { 0 } };
+
+	for (const struct store_write *at = chunks->first; at; at = at->next) {
+		uint8_t bytes[8];
+		struct digest one;
+
+		put_u64(bytes, at->meta.chunk);
+		one = digest_of(bytes, sizeof(bytes));
+		for (int i = 0; i < DIGEST_SIZE; i++)
+			sum.bytes[i] ^= one.bytes[i];
+	}
+	return sum;
+}
+
+static int chunks_adopt(void *context, const struct id *cluster, const char *name)
+{
+	(void)context;
+	(void)cluster;
+	(void)name;
+	return 0;
+}
+
+/* ---- writing ---- */
+
+static int chunks_write_new(void *context, const struct storage_meta *meta,
+			    struct store_write **ret)
+{
+	struct chunks_memory *chunks = context;
+	struct store_write *write;
+
+	if (*link_to(&chunks->begun, meta->chunk))
+		return -ERR_EXISTS;
+	if (meta->length > CHUNKS_MEMORY_CAPACITY - chunks->used)
+		return -ERR_NO_SPACE;
+	write = calloc(1, sizeof(*write));
+	if (!write)
+		return -ERR_NO_MEMORY;
+	write->meta = *meta;
+	write->next = chunks->begun;
+	chunks->begun = write;
+	chunks->used += meta->length;
+	*ret = write;
+	return 0;
+}
+
+static int chunks_write_add(void *context, struct store_write *write, struct slice data,
+			    const uint8_t *crcs)
+{
+	(void)context;
+	(void)crcs;
+	return buffer_append(&write->bytes, data.data, data.size);
+}
+
+static void chunks_write_abort(void *context, struct store_write *write)
+{
+	struct chunks_memory *chunks = context;
+
+	*link_to(&chunks->begun, write->meta.chunk) = write->next;
+	write_free(chunks, write);
+}
+
+static int chunks_write_commit(void *context, struct store_write *write, uint32_t transfer)
+{
+	struct chunks_memory *chunks = context;
+
+	*link_to(&chunks->begun, write->meta.chunk) = write->next;
+	chunks->committed = write;
+	chunks->transfer = transfer;
+	return 0;
+}
+
+int chunks_memory_store(struct chunks_memory *chunks, struct digest *ret_digest)
+{
+	struct store_write *write = chunks->committed, **link = &chunks->first;
+	int error = chunks->error;
+
+	chunks->committed = NULL;
+	chunks->error = 0;
+	if (error) {
+		write_free(chunks, write);
+		return error;
+	}
+	while (*link && (*link)->meta.chunk < write->meta.chunk)
+		link = &(*link)->next;
+	write->next = *link;
+	*link = write;
+	write->meta.digest = digest_of(write->bytes.data, write->bytes.size);
+	*ret_digest = write->meta.digest;
+	return 0;
+}
+
+const struct storage_chunks chunks_memory = {
+	.usage = chunks_usage,
+	.find = chunks_find,
+	.remove = chunks_remove,
+	.quarantine = chunks_remove,
+	.list = chunks_list,
+	.inventory = chunks_inventory,
+	.adopt = chunks_adopt,
+	.write_new = chunks_write_new,
+	.write_add = chunks_write_add,
+	.write_abort = chunks_write_abort,
+	.write_commit = chunks_write_commit,
+};
+
+static void list_free(struct chunks_memory *chunks, struct store_write *list)
+{
+	while (list) {
+		struct store_write *write = list;
+
+		list = write->next;
+		write_free(chunks, write);
+	}
+}
+
+void chunks_memory_done(struct chunks_memory *chunks)
+{
+	list_free(chunks, chunks->first);
+	list_free(chunks, chunks->begun);
+	chunks->first = chunks->begun = NULL;
+	if (chunks->committed)
+		write_free(chunks, chunks->committed);
+	chunks->committed = NULL;
+}
