@@ -208,7 +208,7 @@ $(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
 
 # Cores know nothing of each other and may use the same names inside. Where all are linked together,
 # each is one object that shows its interface only.
-ALL_CORES := simulation
+ALL_CORES := simulation muster-conformance
 SHOWS.nameserver/core := nameserver_* ns_outbox_*
 SHOWS.storage/core    := storage_*
 SHOWS.client/core     := client_*

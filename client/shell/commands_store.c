@@ -184,7 +184,7 @@ static void health_print(const struct shell *shell, const struct muster_status *
 
 	if (!status->under_copied && !status->lost) {
 		tone = TONE_GOOD;
-		snprintf(text, sizeof(text), "every chunk has all its copies");
+		snprintf(text, sizeof(text), "no chunk is known to lack any");
 	} else {
 		snprintf(text, sizeof(text),
 			 "%llu chunk%s under-copied, %llu lost, %llu being repaired",

@@ -56,8 +56,8 @@ class Cluster(Workspace):
                 print(server.output())
             if server.process.poll() is None:
                 server.process.send_signal(signal.SIGCONT)
-        self.nameserver.close()
         super().__exit__(kind, *rest)
+        self.nameserver.close()
 
 
 def check_receipt(node, receipt, chunk, length):

@@ -9,10 +9,10 @@
 
 enum { PATIENCE_MS = 5000, EVENTS_MAX = 256, OUR_ADDRESS = 0x0a090001 };
 
-struct place {
+struct door {
 	struct peer_storage *storage;
 	uint16_t port;
-	struct place *next;
+	struct door *next;
 };
 
 struct connection {
@@ -37,7 +37,7 @@ struct peer_storage {
 	uint64_t now_ms, next_handle;
 	uint16_t next_port;
 	struct connection *connections;
-	struct place *places;
+	struct door *places;
 	struct later later[EVENTS_MAX];
 	unsigned int later_count;
 };
@@ -91,7 +91,7 @@ static struct storage_event *later(struct peer_storage *storage, enum storage_ev
 
 static void act_dial(struct peer_storage *storage, const struct storage_action *action)
 {
-	struct place *place = storage->places;
+	struct door *place = storage->places;
 	struct storage_event *event = later(storage, STORAGE_DIALLED, action->connection);
 
 	while (place && place->port != action->endpoints[0].port)
@@ -346,7 +346,7 @@ static void storage_clock(void *context, uint64_t ms)
 static void *storage_listen(void *context, bool nameserver, struct endpoint *ret)
 {
 	struct peer_storage *storage = context;
-	struct place *place = calloc(1, sizeof(*place));
+	struct door *place = calloc(1, sizeof(*place));
 
 	if (!place)
 		return NULL;
@@ -360,7 +360,7 @@ static void *storage_listen(void *context, bool nameserver, struct endpoint *ret
 
 static void *storage_accept(void *context)
 {
-	const struct place *place = context;
+	const struct door *place = context;
 	struct peer_storage *storage = place->storage;
 	uint64_t limit = storage->now_ms + 2 * PATIENCE_MS;
 
@@ -379,7 +379,7 @@ static void *storage_accept(void *context)
 
 static void storage_unlisten(void *context)
 {
-	struct place *place = context, **link = &place->storage->places;
+	struct door *place = context, **link = &place->storage->places;
 
 	while (*link != place)
 		link = &(*link)->next;

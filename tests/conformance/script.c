@@ -104,8 +104,8 @@ int participant_listen(struct script *script, struct participant *participant)
 	if (participant->kind < IS_NAMESERVER || !peer->listen)
 		return script_fail(script, -ERR_USAGE, "nobody dials %s", participant->name);
 	if (!participant->place)
-		participant->place = peer->listen(
-			peer->context, participant->kind == IS_NAMESERVER, &endpoint);
+		participant->place =
+			peer->listen(peer->context, participant->kind == IS_NAMESERVER, &endpoint);
 	else
 		return 0;
 	if (!participant->place)
@@ -123,8 +123,8 @@ int participant_open(struct script *script, struct participant *participant)
 	if (participant->connection)
 		return 0;
 	if (participant->kind < IS_NAMESERVER) {
-		participant->connection = peer->open(
-			peer->context, participant->kind == DIALS_AS_STORAGE, number);
+		participant->connection =
+			peer->open(peer->context, participant->kind == DIALS_AS_STORAGE, number);
 		return participant->connection
 			       ? 0
 			       : script_fail(script, -ERR_CONNECTION, "cannot connect");

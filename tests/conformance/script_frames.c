@@ -76,7 +76,8 @@ static int frame_keep(struct script *script, struct participant *participant,
 	size_t size;
 
 	if (frame_next(bytes->data, bytes->size, &frame.header, &size) != 1 || size != bytes->size)
-		return script_fail(script, -ERR_BAD_REQUEST, "the other side sent what is no frame");
+		return script_fail(script, -ERR_BAD_REQUEST,
+				   "the other side sent what is no frame");
 	if (participant->kind == IS_NAMESERVER && frame.header.type == MSG_heartbeat &&
 	    !frame.header.reply && !participant->wants_heartbeat)
 		return answer_heartbeat(script, participant, &frame.header);

@@ -175,8 +175,7 @@ static int do_data(struct script *script, struct participant *participant, const
 	if (!bytes)
 		return -ERR_NO_MEMORY;
 	header.id = (uint32_t)line.id;
-	header.flags =
-		(uint8_t)((line.last ? FRAME_LAST : 0) | (line.abort ? FRAME_ABORT : 0));
+	header.flags = (uint8_t)((line.last ? FRAME_LAST : 0) | (line.abort ? FRAME_ABORT : 0));
 	header.arg1 = line.offset;
 	header.arg2 = line.length;
 	header.body_size = (uint32_t)(crcs_size + line.length);
@@ -250,13 +249,13 @@ static const struct verb {
 	int (*call)(struct script *script, struct participant *participant, const char *text);
 	bool unconnected;
 } verbs[] = {
-	{ "send", do_send, false },     { "expect", reply_expect, false },
+	{ "send", do_send, false },       { "expect", reply_expect, false },
 	{ "order", order_expect, false }, { "reply", do_reply, false },
-	{ "raw", do_raw, false },       { "nothing", do_nothing, false },
-	{ "closed", do_closed, false }, { "close", do_close, true },
-	{ "data", do_data, false },     { "bytes", do_bytes, false },
-	{ "hold", do_hold, true },      { "flush", do_flush, false },
-	{ "times", do_times, true },    { "listen", do_listen, true },
+	{ "raw", do_raw, false },         { "nothing", do_nothing, false },
+	{ "closed", do_closed, false },   { "close", do_close, true },
+	{ "data", do_data, false },       { "bytes", do_bytes, false },
+	{ "hold", do_hold, true },        { "flush", do_flush, false },
+	{ "times", do_times, true },      { "listen", do_listen, true },
 };
 
 int verb_run(struct script *script, struct participant *participant, const char *name,

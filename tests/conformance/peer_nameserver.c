@@ -1,4 +1,4 @@
-#include "peer_memory.h"
+#include "peer_nameserver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "nameserver.h"
 
 struct connection {
-	struct peer_memory *memory;
+	struct peer_nameserver *memory;
 	uint64_t conn;
 	bool closed;
 	struct buffer sent; /* the beginning of a frame */
@@ -16,7 +16,7 @@ struct connection {
 	struct connection *next;
 };
 
-struct peer_memory {
+struct peer_nameserver {
 	struct kv *kv;
 	struct nameserver *ns;
 	struct ns_outbox outbox;
@@ -24,7 +24,7 @@ struct peer_memory {
 	struct connection *connections;
 };
 
-static struct connection *connection_of(struct peer_memory *memory, uint64_t conn)
+static struct connection *connection_of(struct peer_nameserver *memory, uint64_t conn)
 {
 	struct connection *connection = memory->connections;
 
@@ -33,7 +33,7 @@ static struct connection *connection_of(struct peer_memory *memory, uint64_t con
 	return connection;
 }
 
-static void act(struct peer_memory *memory)
+static void act(struct peer_nameserver *memory)
 {
 	for (unsigned int i = 0; i < memory->outbox.count; i++) {
 		const struct ns_action *action = &memory->outbox.actions[i];
@@ -51,7 +51,7 @@ static void act(struct peer_memory *memory)
 }
 
 /* A turn, and the disk right behind it. */
-static void turn(struct peer_memory *memory, struct ns_event *event)
+static void turn(struct peer_nameserver *memory, struct ns_event *event)
 {
 	struct ns_event durable = { .kind = NS_DURABLE, .now_ms = memory->now_ms };
 
@@ -70,7 +70,7 @@ static void turn(struct peer_memory *memory, struct ns_event *event)
 
 static void *memory_open(void *context, bool storage, unsigned int number)
 {
-	struct peer_memory *memory = context;
+	struct peer_nameserver *memory = context;
 	struct connection *connection = calloc(1, sizeof(*connection));
 	struct ns_event event = { .kind = NS_OPENED };
 
@@ -127,7 +127,7 @@ static int memory_receive(void *context, bool patient, struct buffer *ret)
 static void memory_close(void *context)
 {
 	struct connection *connection = context, **link;
-	struct peer_memory *memory = connection->memory;
+	struct peer_nameserver *memory = connection->memory;
 	struct ns_event event = { .kind = NS_CLOSED, .conn = connection->conn };
 
 	if (!connection->closed)
@@ -142,7 +142,7 @@ static void memory_close(void *context)
 
 static void memory_clock(void *context, uint64_t ms)
 {
-	struct peer_memory *memory = context;
+	struct peer_nameserver *memory = context;
 	uint64_t target = memory->now_ms + ms;
 
 	for (uint64_t at; (at = nameserver_deadline(memory->ns)) <= target;) {
@@ -154,11 +154,11 @@ static void memory_clock(void *context, uint64_t ms)
 	memory->now_ms = target;
 }
 
-int peer_memory_new(struct peer_memory **ret)
+int peer_nameserver_new(struct peer_nameserver **ret)
 {
 	struct nameserver_config config = { .port = CONTROL_PORT, .version = "conformance" };
 	const struct id cluster = { .bytes = "a test's cluster" };
-	struct peer_memory *memory = calloc(1, sizeof(*memory));
+	struct peer_nameserver *memory = calloc(1, sizeof(*memory));
 	int rc = memory ? kv_memory_new(&memory->kv) : -ERR_NO_MEMORY;
 
 	config.self.bytes[0] = 1;
@@ -168,7 +168,7 @@ int peer_memory_new(struct peer_memory **ret)
 	if (rc == 0)
 		rc = nameserver_new(&config, memory->kv, 0, &memory->ns);
 	if (rc < 0) {
-		peer_memory_free(memory);
+		peer_nameserver_free(memory);
 		return rc;
 	}
 	turn(memory, NULL);
@@ -176,7 +176,7 @@ int peer_memory_new(struct peer_memory **ret)
 	return 0;
 }
 
-void peer_memory_free(struct peer_memory *memory)
+void peer_nameserver_free(struct peer_nameserver *memory)
 {
 	if (!memory)
 		return;
@@ -186,7 +186,7 @@ void peer_memory_free(struct peer_memory *memory)
 	free(memory);
 }
 
-struct script_peer peer_memory_script(struct peer_memory *memory)
+struct script_peer peer_nameserver_script(struct peer_nameserver *memory)
 {
 	return (struct script_peer){
 		.context = memory,
