@@ -14,9 +14,9 @@
 
 #include <stdbool.h>
 
+#include "bounds.h"
 #include "bytes.h"
 #include "hash.h"
-#include "bounds.h"
 #include "message.h"
 
 enum { BEACON_SIZE = 128 };

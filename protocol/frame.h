@@ -8,8 +8,8 @@
 
 #include <stdbool.h>
 
-#include "bytes.h"
 #include "bounds.h"
+#include "bytes.h"
 
 enum frame_flags {
 	FRAME_LAST = 1 << 0,     /* DATA: the last of the transfer */

@@ -6,8 +6,8 @@
 #ifndef MUSTER_PROTOCOL_MESSAGE_H
 #define MUSTER_PROTOCOL_MESSAGE_H
 
-#include "bytes.h"
 #include "bounds.h"
+#include "bytes.h"
 
 enum message_code {
 #define MESSAGE(code, name, to, flags, text) MSG_##name = (code),

@@ -3,9 +3,9 @@
 #ifndef MUSTER_PROTOCOL_PATH_H
 #define MUSTER_PROTOCOL_PATH_H
 
+#include "bounds.h"
 #include "buffer.h"
 #include "bytes.h"
-#include "bounds.h"
 
 /* What a server accepts: "/" or "/a/b": absolute, no empty, "." or ".." component, within the
  * limits. -ERR_BAD_NAME, -ERR_NAME_TOO_LONG. */

@@ -42,6 +42,10 @@ static void bulk_answered(struct client *client, void *owner, int error, const v
 	}
 	if (error == 0 && reply->places_count == 0)
 		error = -ERR_NO_NODES;
+	/* Its chunks are smaller than what is small to us. */
+	bulk->refused |= error == -ERR_BAD_REQUEST;
+	while (bulk->refused && (op = TAILQ_FIRST(&bulk->waiting)) != NULL)
+		put_retry(client, op, error);
 	while (error < 0 && (op = TAILQ_FIRST(&bulk->waiting)) != NULL)
 		op_finish(client, op, error, NULL);
 	bulk_serve(client);
@@ -130,7 +134,7 @@ bool bulk_want(struct client *client, struct client_op *op)
 {
 	struct bulk *bulk = &client->bulk;
 
-	if (client->small_puts < BULK_FROM && bulk->count == 0)
+	if (bulk->refused || (client->small_puts < BULK_FROM && bulk->count == 0))
 		return false;
 	if (!op_serve(client, op)) {
 		if (client->small_puts < BULK_FROM)
@@ -177,6 +181,6 @@ void bulk_tick(struct client *client)
 void bulk_reset(struct client *client)
 {
 	client->bulk.count = 0;
-	client->bulk.asking = false;
+	client->bulk.asking = client->bulk.refused = false;
 	client->bulk.busy_ms = 0;
 }

@@ -1,14 +1,16 @@
 /* The client as a state machine: finds the name server, keeps the session, makes data connections,
  * and leads every put and get from its first message to its last. Pure: sockets, files, clock and
- * the bytes themselves belong to the glue (client/lib), which feeds events in and carries actions out.
+ * the bytes themselves belong to the glue (client/lib), which feeds events in and carries actions
+ * out.
  *
  * One struct client is one session. Operations are started with client_request, client_put and
  * client_get; each ends with exactly one CLIENT_DONE action, unless client_cancel came first.
  *
  * File bytes never come here. For a put the core says which part of the source goes to which
  * connection (CLIENT_PAYLOAD) and the glue frames it; for a get it says which transfer belongs to
- * which part of the sink (CLIENT_RECEIVE) and the glue checks and delivers, in the order in which the
- * actions came. The glue also keeps the digest of the whole file, as it sees all bytes in order. */
+ * which part of the sink (CLIENT_RECEIVE) and the glue checks and delivers, in the order in which
+ * the actions came. The glue also keeps the digest of the whole file, as it sees all bytes in
+ * order. */
 #ifndef MUSTER_CLIENT_CORE_H
 #define MUSTER_CLIENT_CORE_H
 
@@ -46,20 +48,22 @@ struct client_config {
 
 enum client_event_kind {
 	CLIENT_TICK,     /* client_deadline() has come; also once at the start */
-	CLIENT_HEARD,    /* beacon, endpoint: where from */
+	CLIENT_HEARD,    /* beacon, endpoints: where from */
 	CLIENT_RESOLVED, /* endpoints, count; error */
 	CLIENT_LISTENED, /* error, or 0: the leased port is bound */
-	CLIENT_ACCEPTED, /* connection (chosen by the glue, odd) on the leased port; endpoints: peer */
-	CLIENT_OPENED, /* connection that the core dialled */
-	CLIENT_CLOSED, /* connection: by the other side, or it could not be made */
-	CLIENT_FRAME,  /* connection, header, body: any but the DATA frames of a transfer */
-	CLIENT_MOVED,  /* connection: bytes of a transfer went out or came in */
-	CLIENT_FILLED, /* op, size: bytes of the chunk asked for by CLIENT_FILL, last; error */
-	CLIENT_SENT, /* op, token: a payload has left; digest: of all that was read so far; or error:
-			  * it could not be read and was voided */
-	CLIENT_RECEIVED, /* op, token, size: file bytes delivered; last: that was all of the transfer;
-			  * error: of the holder, or `local`: of the sink. digest: of all bytes from the
-			  * file's start, with the last ones of a whole file */
+	CLIENT_ACCEPTED, /* connection (chosen by the glue, odd); endpoints: the peer */
+	CLIENT_OPENED,   /* connection that the core dialled */
+	CLIENT_CLOSED,   /* connection: by the other side, or it could not be made */
+	CLIENT_FRAME,    /* connection, header, body: any but the DATA frames of a transfer */
+	CLIENT_MOVED,    /* connection: bytes of a transfer went out or came in */
+	CLIENT_FILLED,   /* op, size: bytes of the chunk asked for by CLIENT_FILL, last; error */
+	/* op, token: a payload has left; digest: of all that was read so far. Or error: it
+	 * could not be read and was voided. */
+	CLIENT_SENT,
+	/* op, token, size: file bytes delivered; last: that was all of the transfer; error: of
+	 * the holder, or `local`: of the sink. digest: of all bytes from the file's start, with
+	 * the last ones of a whole file. */
+	CLIENT_RECEIVED,
 };
 
 struct client_event {
@@ -92,10 +96,12 @@ enum client_action_kind {
 	CLIENT_DROP,    /* op, offset: a filled chunk is no longer needed */
 	CLIENT_REWIND,  /* op: the put begins again; forget the digest */
 	CLIENT_PAYLOAD, /* connection, op, token, offset, size: DATA frames, id = token */
-	CLIENT_ABORT, /* connection, token: of a PAYLOAD: void it; of a RECEIVE: swallow what comes */
+	/* connection, token: void what is left of a PAYLOAD, swallow what comes of a RECEIVE */
+	CLIENT_ABORT,
 	CLIENT_EXPECT, /* op, size: the get will deliver so much; flag: the whole file */
-	CLIENT_RECEIVE, /* connection, op, token, offset: where in the file the READ starts; size: bytes
-			 * it covers; from, to: part of the file to deliver */
+	/* connection, op, token, start, offset: where in the chunk and in the file the READ
+	 * begins; size: bytes it covers; from, to: part of the file to deliver */
+	CLIENT_RECEIVE,
 	CLIENT_DONE, /* op, error. Request: `reply` is valid until the next step. The op is gone. */
 	CLIENT_CONNECTED, /* error 0: the session stands; else no name server: TWO_CLUSTERS … */
 };
@@ -144,8 +150,8 @@ struct client_start {
 	struct client_outbox *outbox;
 };
 
-/* One message to the name server and its answer. `body` is a struct NAME_request; operation numbers
- * are filled in. NULL where `ret_error` is set. */
+/* One message to the name server and its answer. `body` is a struct NAME_request; operation
+ * numbers are filled in. NULL where `ret_error` is set. */
 struct client_op *client_request(struct client *client, const struct client_start *start,
 				 unsigned int code, void *body, int *ret_error);
 

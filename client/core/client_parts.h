@@ -10,6 +10,8 @@
 #define MUSTER_CLIENT_PARTS_H
 
 #include <bsd/sys/queue.h>
+/* No memory: the entry is not added, its `hh.tbl` stays NULL. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "client_core.h"
@@ -344,6 +346,7 @@ struct bulk {
 	struct bulk_place *places; /* BULK_PLACES_MAX */
 	unsigned int count;
 	bool asking;
+	bool refused; /* by this name server */
 	uint8_t asked_copies;
 	uint64_t busy_ms;
 	struct op_list waiting;

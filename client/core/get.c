@@ -1,4 +1,5 @@
-/* Gets: chunk after chunk from the best holder, the next one asked for while the present one comes. */
+/* Gets: chunk after chunk from the best holder, the next one asked for while the present one
+ * comes. */
 #include "client_parts.h"
 
 #include <stdlib.h>
@@ -202,7 +203,8 @@ void part_link_ready(struct client *client, struct part *part)
 	part_try(client, part);
 }
 
-/* The next holder that has not been tried for this chunk, those in doubt last; false: none is left. */
+/* The next holder that has not been tried for this chunk, those in doubt last; false: none is
+ * left. */
 static bool part_choose(const struct client *client, struct part *part)
 {
 	const struct located *located = located_find(&part->op->get, part->chunk);
@@ -262,11 +264,27 @@ static void report_corrupt(struct client *client, const struct part *part)
 	control_ask(client, &(struct asking){ MSG_corrupt, &corrupt, NULL, NULL }, NULL);
 }
 
+/* What was asked for ahead lies unread in front of whatever its server sends from now on. */
+static void ahead_drop(struct client *client, struct get_state *get)
+{
+	struct part *ahead = &get->parts[get->current ^ 1];
+
+	if (!ahead->used)
+		return;
+	part_unlink(client, ahead);
+	ahead->used = false;
+	get->from = ahead->from;
+}
+
 void part_failed(struct client *client, struct part *part, int error)
 {
+	struct get_state *get = &part->op->get;
+
 	if (!part->used || part->reopen)
 		return;
 	part_unlink(client, part);
+	if (part == &get->parts[get->current])
+		ahead_drop(client, get);
 	part->op->culprit = part->at.node->id;
 	if (error == -ERR_CORRUPT || error == -ERR_NOT_FOUND) {
 		report_corrupt(client, part);
@@ -328,8 +346,8 @@ static void get_end(struct client *client, struct client_op *op, const struct cl
 	op_finish(client, op, error, NULL);
 }
 
-/* Asked for ahead only once the present transfer runs, and only when nobody else could come to wait
- * behind a transfer that is not read yet. */
+/* Asked for ahead only once the present transfer runs, and only when nobody else could come to
+ * wait behind a transfer that is not read yet. */
 static bool may_prefetch(const struct client *client, const struct get_state *get)
 {
 	const struct part *current = &get->parts[get->current];

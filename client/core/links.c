@@ -24,6 +24,10 @@ static struct node *node_get(struct client *client, const struct id *id)
 		TAILQ_INIT(&node->links[lane].waiters);
 	}
 	HASH_ADD(hh, client->nodes, id, sizeof(node->id), node);
+	if (!node->hh.tbl) {
+		free(node);
+		return NULL;
+	}
 	return node;
 }
 
@@ -72,6 +76,10 @@ static struct connection *connection_add(struct client *client, uint64_t handle)
 		return NULL;
 	connection->handle = handle;
 	HASH_ADD(hh, client->connections, handle, sizeof(connection->handle), connection);
+	if (!connection->hh.tbl) {
+		free(connection);
+		return NULL;
+	}
 	return connection;
 }
 
@@ -135,8 +143,8 @@ static void dial_due(struct client *client, struct data_link *link)
 		dial_next(client, link);
 }
 
-/* The name server tells a storage server by itself when it first hands out a place or a chunk there; for
- * more than that it is asked. */
+/* The name server tells a storage server by itself when it first hands out a place or a chunk
+ * there; for more than that it is asked. */
 static void link_begin(struct client *client, struct data_link *link)
 {
 	bool active = may_be_dialled(client) && !is_known_passive(client, link->node);

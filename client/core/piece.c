@@ -1,4 +1,5 @@
-/* One chunk of a put: to the first server of its chain, receipts back, other servers for dead ones. */
+/* One chunk of a put: to the first server of its chain, receipts back, other servers for dead
+ * ones. */
 #include "client_parts.h"
 
 static struct put_state *put_of(struct piece *piece)

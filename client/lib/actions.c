@@ -52,7 +52,7 @@ static void on_close(struct muster *session, const struct client_action *action)
 
 	if (!channel)
 		return;
-	if (STAILQ_EMPTY(&channel->outputs) || !STAILQ_FIRST(&channel->outputs)->has_payload)
+	if (TAILQ_EMPTY(&channel->outputs) || !TAILQ_FIRST(&channel->outputs)->has_payload)
 		channel_flush(session, channel); /* a refusal may be on its way */
 	channel_close(session, channel);
 }

@@ -25,7 +25,7 @@ struct channel *channel_new(struct muster *session, uint64_t handle, int socket)
 	channel->handle = handle;
 	channel->socket = socket;
 	channel->events = EPOLLIN;
-	STAILQ_INIT(&channel->outputs);
+	TAILQ_INIT(&channel->outputs);
 	TAILQ_INIT(&channel->transfers);
 	setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (engine_watch(session, socket, EPOLLIN, &channel->watch) < 0) {
@@ -33,6 +33,10 @@ struct channel *channel_new(struct muster *session, uint64_t handle, int socket)
 		return NULL;
 	}
 	HASH_ADD(hh, session->channels, handle, sizeof(channel->handle), channel);
+	if (!channel->hh.tbl) {
+		free(channel);
+		return NULL;
+	}
 	return channel;
 }
 
@@ -46,20 +50,20 @@ struct channel *channel_find(struct muster *session, uint64_t handle)
 
 static void output_free(struct muster *session, struct channel *channel)
 {
-	struct output *output = STAILQ_FIRST(&channel->outputs);
+	struct output *output = TAILQ_FIRST(&channel->outputs);
 
-	STAILQ_REMOVE_HEAD(&channel->outputs, entry);
+	TAILQ_REMOVE(&channel->outputs, output, entry);
 	buffer_clear(&output->bytes);
 	output->has_payload = false;
 	output->sent = 0;
-	STAILQ_INSERT_HEAD(&session->spare_outputs, output, entry);
+	TAILQ_INSERT_HEAD(&session->spare_outputs, output, entry);
 }
 
 void channel_free(struct muster *session, struct channel *channel)
 {
 	struct transfer *transfer;
 
-	while (!STAILQ_EMPTY(&channel->outputs))
+	while (!TAILQ_EMPTY(&channel->outputs))
 		output_free(session, channel);
 	while ((transfer = TAILQ_FIRST(&channel->transfers)) != NULL)
 		transfer_free(session, channel, transfer);
@@ -121,17 +125,17 @@ static void make_dirty(struct muster *session, struct channel *channel)
 
 static struct output *output_tail(struct muster *session, struct channel *channel)
 {
-	struct output *output = STAILQ_LAST(&channel->outputs, output, entry);
+	struct output *output = TAILQ_LAST(&channel->outputs, output_list);
 
 	if (output && !output->has_payload)
 		return output;
-	output = STAILQ_FIRST(&session->spare_outputs);
+	output = TAILQ_FIRST(&session->spare_outputs);
 	if (output)
-		STAILQ_REMOVE_HEAD(&session->spare_outputs, entry);
+		TAILQ_REMOVE(&session->spare_outputs, output, entry);
 	else
 		output = calloc(1, sizeof(*output));
 	if (output)
-		STAILQ_INSERT_TAIL(&channel->outputs, output, entry);
+		TAILQ_INSERT_TAIL(&channel->outputs, output, entry);
 	return output;
 }
 
@@ -305,7 +309,7 @@ static ssize_t sent_or_error(ssize_t sent)
 
 static ssize_t send_bytes(struct channel *channel, struct output *output)
 {
-	int more = output->has_payload || STAILQ_NEXT(output, entry) ? MSG_MORE : 0;
+	int more = output->has_payload || TAILQ_NEXT(output, entry) ? MSG_MORE : 0;
 	ssize_t sent = sent_or_error(send(channel->socket, output->bytes.data + output->sent,
 					  output->bytes.size - output->sent, MSG_NOSIGNAL | more));
 
@@ -348,7 +352,7 @@ static int64_t send_queue(struct muster *session, struct channel *channel, bool 
 	struct output *output;
 
 	*ret_full = true;
-	while ((output = STAILQ_FIRST(&channel->outputs)) != NULL && total < FLUSH_MOST) {
+	while ((output = TAILQ_FIRST(&channel->outputs)) != NULL && total < FLUSH_MOST) {
 		ssize_t sent;
 
 		if (output->sent < output->bytes.size)
@@ -376,7 +380,7 @@ void channel_flush(struct muster *session, struct channel *channel)
 
 	if (channel->connecting || channel->closed)
 		return;
-	STAILQ_FOREACH(output, &channel->outputs, entry)
+	TAILQ_FOREACH(output, &channel->outputs, entry)
 		has_payload |= output->has_payload;
 	sent = send_queue(session, channel, &full);
 	if (sent < 0) {
@@ -402,7 +406,7 @@ static void connect_ended(struct muster *session, struct channel *channel)
 	channel_interest(session, channel);
 	engine_step(session,
 		    &(struct client_event){ .kind = CLIENT_OPENED, .connection = channel->handle });
-	if (!STAILQ_EMPTY(&channel->outputs))
+	if (!TAILQ_EMPTY(&channel->outputs))
 		make_dirty(session, channel);
 }
 
@@ -437,7 +441,7 @@ static void payload_detach(struct channel *channel, struct output *output)
 	struct stage *stage = &channel->stage;
 
 	output->payload.op = NULL;
-	if (output != STAILQ_FIRST(&channel->outputs) || stage_is_empty(stage) ||
+	if (output != TAILQ_FIRST(&channel->outputs) || stage_is_empty(stage) ||
 	    stage->data == stage->copy)
 		return;
 	if (!stage->copy)
@@ -453,7 +457,7 @@ void channel_abort(struct muster *session, struct channel *channel, uint32_t tok
 	struct output *output;
 	struct transfer *transfer;
 
-	STAILQ_FOREACH(output, &channel->outputs, entry) {
+	TAILQ_FOREACH(output, &channel->outputs, entry) {
 		if (output->has_payload && output->payload.token == token)
 			payload_detach(channel, output);
 	}
@@ -477,7 +481,7 @@ void channels_forget(struct muster *session, const struct muster_op *op)
 		struct output *output;
 		struct transfer *transfer;
 
-		STAILQ_FOREACH(output, &channel->outputs, entry) {
+		TAILQ_FOREACH(output, &channel->outputs, entry) {
 			if (output->has_payload && output->payload.op == op)
 				payload_detach(channel, output);
 		}

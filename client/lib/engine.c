@@ -52,7 +52,7 @@ int engine_init(struct muster *session)
 	TAILQ_INIT(&session->ops);
 	TAILQ_INIT(&session->done);
 	TAILQ_INIT(&session->spare_transfers);
-	STAILQ_INIT(&session->spare_outputs);
+	TAILQ_INIT(&session->spare_outputs);
 	STAILQ_INIT(&session->laters);
 	session->next_accepted = 1;
 	session->input =
@@ -85,8 +85,8 @@ static void spares_free(struct muster *session)
 	struct transfer *transfer;
 	struct later *later;
 
-	while ((output = STAILQ_FIRST(&session->spare_outputs)) != NULL) {
-		STAILQ_REMOVE_HEAD(&session->spare_outputs, entry);
+	while ((output = TAILQ_FIRST(&session->spare_outputs)) != NULL) {
+		TAILQ_REMOVE(&session->spare_outputs, output, entry);
 		buffer_done(&output->bytes);
 		free(output);
 	}

@@ -11,6 +11,8 @@
 
 #include <bsd/sys/queue.h>
 #include <stdatomic.h>
+/* No memory: the entry is not added, its `hh.tbl` stays NULL. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "client_core.h"
@@ -59,9 +61,9 @@ struct output {
 	size_t sent;
 	bool has_payload;
 	struct payload payload;
-	STAILQ_ENTRY(output) entry;
+	TAILQ_ENTRY(output) entry;
 };
-STAILQ_HEAD(output_list, output);
+TAILQ_HEAD(output_list, output);
 
 /* A frame of a payload on its way. */
 struct stage {

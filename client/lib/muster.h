@@ -10,22 +10,27 @@
  *     muster_close(session);
  *
  * Sessions. A session is one client of one cluster. Opening it finds the name server (by its
- * broadcasts, or where `nameserver` says), and it stays connected until muster_close(); a connection
+ * broadcasts, or where `nameserver` says), and it stays connected until muster_close(); a
+ * connection
  * that breaks is made anew without the caller noticing, and no change is ever carried out twice.
  * Open one session and keep it: connections to servers live as long as it does.
  *
  * Threads. One thread at a time may use a session; different sessions are independent. The only
- * exception is muster_interrupt(). The library starts no thread, installs no signal handler, keeps no
+ * exception is muster_interrupt(). The library starts no thread, installs no signal handler,
+ * keeps no
  * global state, and never prints, logs or exits.
  *
  * Ownership. What a caller passes in is copied, except the bytes of a put and the buffer of a get,
- * which stay his and must live until the call, or the operation, is done. What the library hands out
+ * which stay his and must live until the call, or the operation, is done. What the library hands
+ * out
  * as `const` belongs to it; each function says how long it stays valid.
  *
  * Units. Sizes and offsets are bytes. Durations end in _ms. Points in time are milliseconds since
- * 1970, by the name server's clock. Digests are XXH3-128 in the order in which xxh128sum prints them.
+ * 1970, by the name server's clock. Digests are XXH3-128 in the order in which xxh128sum prints
+ * them.
  *
- * Errors. Functions return 0 or a count, else a negative error: -MUSTER_E_NOT_FOUND and so on. After
+ * Errors. Functions return 0 or a count, else a negative error: -MUSTER_E_NOT_FOUND and so on.
+ * After
  * a failure muster_detail() says more where there is more to say.
  *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
@@ -130,10 +135,10 @@ struct muster_options {
 
 struct muster;
 
-/* Opens a session and waits until it is connected. *ret is set also when it fails with anything but
- * -MUSTER_E_NO_MEMORY or -MUSTER_E_USAGE, so that muster_detail() and muster_clusters() can be asked;
- * it is to be closed in any case. -MUSTER_E_NO_NAMESERVER; -MUSTER_E_TWO_CLUSTERS: several are heard
- * and `cluster` does not decide; -MUSTER_E_WRONG_CLUSTER, -MUSTER_E_WRONG_VERSION. */
+/* Opens a session and waits until it is connected. *ret is set also when it fails with anything
+ * but -MUSTER_E_NO_MEMORY or -MUSTER_E_USAGE, so that muster_detail() and muster_clusters() can be
+ * asked; it is to be closed in any case. -MUSTER_E_NO_NAMESERVER; -MUSTER_E_TWO_CLUSTERS: several
+ * are heard and `cluster` does not decide; -MUSTER_E_WRONG_CLUSTER, -MUSTER_E_WRONG_VERSION. */
 MUSTER_API int muster_open(const struct muster_options *options, struct muster **ret);
 /* The same without waiting: operations wait for the name server, each for at most `timeout_ms`. */
 MUSTER_API int muster_new(const struct muster_options *options, struct muster **ret);
@@ -261,8 +266,8 @@ MUSTER_API int muster_set_copies(struct muster *session, const char *path, unsig
 
 #define MUSTER_UNKNOWN UINT64_MAX
 
-/* 0 to go on; anything else cancels the transfer. `total` may be MUSTER_UNKNOWN. Called at most about
- * ten times a second, and at the end. */
+/* 0 to go on; anything else cancels the transfer. `total` may be MUSTER_UNKNOWN. Called at most
+ * about ten times a second, and at the end. */
 typedef int muster_progress_fn(void *context, uint64_t done, uint64_t total);
 
 /* Fills `buffer` with up to `size` bytes; returns how many, 0 at the end, or a negative
@@ -279,7 +284,8 @@ struct muster_source {
 	const void *data;
 	muster_read_fn *read;
 	void *context;
-	/* Bytes to store; the source must have that many (else -MUSTER_E_END). MUSTER_UNKNOWN: all there
+	/* Bytes to store; the source must have that many (else -MUSTER_E_END). MUSTER_UNKNOWN:
+	 * all there
 	 * are; for `data` it must be known. */
 	uint64_t size;
 };
@@ -288,7 +294,8 @@ struct muster_source {
 struct muster_sink {
 	int fd;
 	uint64_t offset; /* a file is written from here on, leaving its position alone;
-			  * MUSTER_UNKNOWN: at its position, as anything else than a file always is */
+			  * MUSTER_UNKNOWN: at its position, as anything else than a file always
+			  * is */
 	void *data;
 	uint64_t size; /* room in `data`; a file that is longer: -MUSTER_E_TOO_LARGE */
 	muster_write_fn *write;

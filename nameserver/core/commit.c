@@ -13,8 +13,9 @@ struct commit {
 	uint8_t durable; /* of the chunk that has fewest */
 };
 
-/* The chunks that a put of that size has, in the order in which they were leased. */
-static int leases_of_put(struct commit *commit)
+/* The chunks that a put of that size has: its places in the order in which they were leased. Places
+ * without any receipt are passed over: the client never got the answer that leased them. */
+static int leases_of_put(struct nameserver *ns, struct commit *commit)
 {
 	uint64_t size = commit->request->size;
 	struct put *put = commit->put;
@@ -24,13 +25,17 @@ static int leases_of_put(struct commit *commit)
 		return -ERR_BAD_REQUEST;
 	if (count > put->count)
 		return -ERR_BAD_REQUEST;
-	for (uint32_t i = (uint32_t)count; i < put->count; i++) {
-		if (put->leases[i]->length)
+	commit->leases = arena_alloc(&ns->arena, (size_t)count * sizeof(struct lease *));
+	if (!commit->leases)
+		return -ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < put->count; i++) {
+		if (!put->leases[i]->length)
+			continue;
+		if (commit->count == count)
 			return -ERR_BAD_REQUEST;
+		commit->leases[commit->count++] = put->leases[i];
 	}
-	commit->leases = put->leases;
-	commit->count = (uint32_t)count;
-	return 0;
+	return commit->count < count ? -ERR_UNAVAILABLE : 0;
 }
 
 /* The chunks that the request names, from places leased ahead. */
@@ -116,7 +121,7 @@ static int commit_prepare(struct nameserver *ns, const struct client *client, st
 		     ? receipts_take(ns, commit->put, request->receipts, request->receipts_count)
 		     : 0;
 	if (rc == 0)
-		rc = request->put ? leases_of_put(commit) : leases_of_request(ns, commit);
+		rc = request->put ? leases_of_put(ns, commit) : leases_of_request(ns, commit);
 	return rc < 0 ? rc : chunks_check(ns, commit);
 }
 

@@ -31,7 +31,6 @@ struct link {
 	int handles;     /* not closed yet */
 	bool paused;     /* no input wanted */
 	bool input_away; /* detached for receiving */
-	bool away;       /* detached as a whole */
 	bool blocked;    /* the socket takes no more bytes */
 	bool broken;     /* nothing more can be sent */
 	bool reported;   /* `closed` was called */
@@ -50,8 +49,8 @@ static void on_turn(uv_idle_t *turn);
 
 static bool takes_input(const struct link *link)
 {
-	return !link->paused && !link->away && !link->input_away && !link->reported &&
-	       !link->closing && !link->error;
+	return !link->paused && !link->input_away && !link->reported && !link->closing &&
+	       !link->error;
 }
 
 static void link_watch(struct link *link)
@@ -60,7 +59,7 @@ static void link_watch(struct link *link)
 
 	if (takes_input(link) || (link->closing && !link->broken))
 		events |= UV_READABLE;
-	if (link->blocked && !link->away && !link->broken)
+	if (link->blocked && !link->broken)
 		events |= UV_WRITABLE;
 	if (events == link->watched)
 		return;
@@ -140,7 +139,7 @@ void link_close(struct link *link)
 	assert(!link->closing);
 	link->closing = true;
 	link->rest.size = 0;
-	if (link->broken || link->away || link->output.size == 0) {
+	if (link->broken || link->output.size == 0) {
 		link_destroy(link);
 		return;
 	}
@@ -156,7 +155,7 @@ static void link_flush(struct link *link)
 	bool had = link->output.size > 0;
 	int rc;
 
-	if (link->away || link->broken || !had)
+	if (link->broken || !had)
 		return;
 	rc = output_flush(&link->output, link->socket);
 	if (rc < 0) {
@@ -188,7 +187,7 @@ static int link_sent(struct link *link, int rc)
 {
 	if (rc < 0)
 		link->error = rc;
-	if (rc < 0 || (!link->blocked && !link->away))
+	if (rc < 0 || !link->blocked)
 		link_wake(link);
 	return rc;
 }
@@ -448,44 +447,9 @@ void link_pause(struct link *link, bool paused)
 		link_wake(link);
 }
 
-void link_set_context(struct link *link, void *context)
-{
-	link->context = context;
-}
-
 void link_set_frame_max(struct link *link, size_t size)
 {
 	link->frame_max = size;
-}
-
-static int link_lend(struct link *link, struct buffer *leftover)
-{
-	int rc = buffer_append(leftover, link->input.data, link->input.size);
-
-	if (rc == 0)
-		rc = buffer_append(leftover, link->rest.data, link->rest.size);
-	if (rc < 0)
-		return rc;
-	buffer_done(&link->input);
-	link->rest.size = 0;
-	link->input_away = true;
-	return 0;
-}
-
-int link_detach(struct link *link, struct buffer *leftover)
-{
-	int rc;
-
-	if (link->reported || link->broken || link->error)
-		return -ERR_CONNECTION;
-	if (link->output.size > 0)
-		return -ERR_BUSY;
-	rc = link_lend(link, leftover);
-	if (rc < 0)
-		return rc;
-	link->away = true;
-	link_watch(link);
-	return link->socket;
 }
 
 int link_detach_input(struct link *link, struct buffer *leftover)
@@ -494,9 +458,14 @@ int link_detach_input(struct link *link, struct buffer *leftover)
 
 	if (link->reported || link->broken || link->error)
 		return -ERR_CONNECTION;
-	rc = link_lend(link, leftover);
+	rc = buffer_append(leftover, link->input.data, link->input.size);
+	if (rc == 0)
+		rc = buffer_append(leftover, link->rest.data, link->rest.size);
 	if (rc < 0)
 		return rc;
+	buffer_done(&link->input);
+	link->rest.size = 0;
+	link->input_away = true;
 	link_watch(link);
 	return link->socket;
 }
@@ -507,7 +476,6 @@ int link_attach(struct link *link, const struct buffer *leftover)
 
 	if (rc < 0)
 		return rc;
-	link->away = false;
 	link->input_away = false;
 	link_watch(link);
 	link_wake(link);

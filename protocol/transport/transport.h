@@ -47,17 +47,15 @@ void link_pause(struct link *link, bool paused); /* stops and resumes reading */
 void link_set_frame_max(struct link *link, size_t size);
 /* Closes after what is queued has left (at most 1 s); no callback follows. Never NULL. */
 void link_close(struct link *link);
-void link_set_context(struct link *link, void *context);
 struct endpoint link_peer(const struct link *link);
 struct endpoint link_local(const struct link *link);
 
-/* For a worker: stops watching; returns the socket (still non-blocking), and in `leftover` what was
- * read beyond the last frame delivered. Only when nothing is unsent (-ERR_BUSY). link_attach
- * resumes; `leftover` bytes are taken as read first. */
-int link_detach(struct link *link, struct buffer *leftover);
-int link_attach(struct link *link, const struct buffer *leftover);
-/* While detached for receiving only, the loop may go on sending. */
+/* For a worker that receives, while the loop may go on sending: stops reading; returns the socket
+ * (still non-blocking), and in `leftover` what was read beyond the last frame delivered.
+ * link_attach resumes; `leftover` bytes are taken as read first. Until the worker has let go of the
+ * socket the link must not be closed: its number would soon be another's. */
 int link_detach_input(struct link *link, struct buffer *leftover);
+int link_attach(struct link *link, const struct buffer *leftover);
 
 /* Accepting. `accepted` gets a connected socket, which it owns. Out of descriptors: accepting
  * pauses 100 ms and never spins. */

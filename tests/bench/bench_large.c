@@ -2,8 +2,8 @@
  *
  *     bench_large NAMESERVER [MIB [COPIES [FILE]]]
  *
- * Puts FILE (made if it is not there), and gets it twice: to nowhere, and to a file. Prints one JSON
- * object each. */
+ * Puts FILE (made if it is not there), and gets it twice: to nowhere, and to a file. Prints one
+ * JSON object each. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +56,8 @@ static int report(const char *what, unsigned int mib, double start, int rc)
 {
 	double taken = seconds() - start;
 
-	printf("{\"bench\":\"%s\",\"mib\":%u,\"seconds\":%.3f,\"mib_per_s\":%.0f,\"error\":\"%s\"}\n",
+	printf("{\"bench\":\"%s\",\"mib\":%u,\"seconds\":%.3f,\"mib_per_s\":%.0f,"
+	       "\"error\":\"%s\"}\n",
 	       what, mib, taken, mib / taken, muster_error_name(rc));
 	fflush(stdout);
 	return rc;

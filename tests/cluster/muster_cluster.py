@@ -116,7 +116,77 @@ def listening(pid):
     return sorted(local for local, _ in sockets(pid, LISTENING))
 
 
-class Cluster:
+def plain_environment(home):
+    """Nobody's settings and state but those below `home`."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("MUSTER_")}
+    environment.update(XDG_STATE_HOME=home + "/state", XDG_CONFIG_HOME=home + "/config", HOME=home,
+                       LC_ALL="C.UTF-8", TZ="UTC")
+    return environment
+
+
+class Clients:
+    """Runs `muster`. Who inherits has path, environment, processes and words()."""
+
+    def open(self, *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
+        process = subprocess.Popen(self.words(words, False), stdin=stdin, stdout=stdout,
+                                   stderr=subprocess.PIPE, env=self.environment, cwd=self.path)
+        self.processes.append(process)
+        return process
+
+    def muster(self, *words, stdin=None, json_=False, limit=LIMIT_S):
+        began = time.monotonic()
+        done = subprocess.run(self.words(words, json_), input=stdin if stdin is not None else b"",
+                              env=self.environment, cwd=self.path, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=limit, check=False)
+        return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+    def ok(self, *words, **how):
+        result = self.muster(*words, **how)
+        assert result.status == DONE, (words, result)
+        return result
+
+    def fails(self, pattern, *words, status=FAILED, **how):
+        """One error line that looks like this."""
+        result = self.muster(*words, **how)
+        expect(result.status, status, (words, result))
+        assert result.err.startswith("muster: ") and result.err.count("\n") == 1, (words, result)
+        assert re.search(pattern, result.err), (pattern, words, result)
+        return result
+
+    def put(self, path, data, *options):
+        """Returns how many copies it says there are."""
+        result = self.ok("put", *options, "-", path, stdin=data, json_=True).json()
+        expect(result["size"], len(data), "size")
+        return result["copies"]
+
+    def check(self, path, data):
+        result = self.ok("get", path, "-")
+        if result.out != data:
+            at = next((i for i, (a, b) in enumerate(zip(result.out, data)) if a != b), "the end")
+            raise AssertionError("%s: %d bytes, not the %d wanted; differ at %s" %
+                                 (path, len(result.out), len(data), at))
+
+    def names(self, path="/"):
+        return {row["name"]: row for row in self.ok("ls", "-l", path, json_=True).lines()}
+
+    def nodes(self):
+        return self.ok("nodes", json_=True).lines()
+
+    def wait_online(self, count, seconds=20.0):
+        def online():
+            result = self.muster("status", json_=True)
+            return result.status == DONE and result.json()["nodes_online"] == count
+        self.wait_until(online, seconds, 0.05)
+
+    def wait_until(self, condition, seconds=20.0, pause=0.1):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "nothing came of it in %.0f s" % seconds
+            time.sleep(pause)
+
+
+class Cluster(Clients):
     """One name server and some storage servers on loopback; everything is gone after `with`."""
 
     def __init__(self, count=3, ns=(), storage=(), client_ports=None):
@@ -129,10 +199,7 @@ class Cluster:
         self.daemons, self.processes, self.mounts = [], [], []
         self.port = None
         self.count, self.storages, self.nameserver = count, [], None
-        self.environment = {name: value for name, value in os.environ.items()
-                            if not name.startswith("MUSTER_")}
-        self.environment.update(XDG_STATE_HOME=self.path + "/state", LC_ALL="C.UTF-8", HOME=self.path,
-                                XDG_CONFIG_HOME=self.path + "/config", TZ="UTC")
+        self.environment = plain_environment(self.path)
 
     def __enter__(self):
         try:
@@ -192,18 +259,6 @@ class Cluster:
     def storage_add(self, *arguments):
         return self.storage_start(len(self.storages), *arguments)
 
-    def wait_online(self, count, seconds=20.0):
-        def online():
-            result = self.muster("status", json_=True)
-            return result.status == DONE and result.json()["nodes_online"] == count
-        wait_until(online, seconds)
-
-    def wait_until(self, condition, seconds=20.0, pause=0.1):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "nothing came of it in %.0f s" % seconds
-            time.sleep(pause)
-
     def tmpfs(self, name, size):
         """A file system of its own; needs root."""
         path = os.path.join(self.path, name)
@@ -218,55 +273,9 @@ class Cluster:
 
     # ---- clients
 
-    def words(self, words, json_=False):
-        return ([MUSTER, "-n", "127.0.0.1:%d" % self.port, "--interface", "lo", "--beacon-port",
-                 str(self.beacon_port)] + ["--json"] * json_ + [str(word) if not isinstance(word, bytes)
-                                                              else word for word in words])
-
-    def open(self, *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
-        process = subprocess.Popen(self.words(words), stdin=stdin, stdout=stdout,
-                                   stderr=subprocess.PIPE, env=self.environment, cwd=self.path)
-        self.processes.append(process)
-        return process
-
-    def muster(self, *words, stdin=None, json_=False, limit=LIMIT_S):
-        began = time.monotonic()
-        done = subprocess.run(self.words(words, json_), input=stdin if stdin is not None else b"",
-                              env=self.environment, cwd=self.path, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=limit, check=False)
-        return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
-
-    def ok(self, *words, **how):
-        result = self.muster(*words, **how)
-        assert result.status == DONE, (words, result)
-        return result
-
-    def fails(self, pattern, *words, status=FAILED, **how):
-        """One error line that looks like this."""
-        result = self.muster(*words, **how)
-        expect(result.status, status, (words, result))
-        assert result.err.startswith("muster: ") and result.err.count("\n") == 1, (words, result)
-        assert re.search(pattern, result.err), (pattern, words, result)
-        return result
-
-    def put(self, path, data, *options):
-        """Returns how many copies it says there are."""
-        result = self.ok("put", *options, "-", path, stdin=data, json_=True).json()
-        expect(result["size"], len(data), "size")
-        return result["copies"]
-
-    def check(self, path, data):
-        result = self.ok("get", path, "-")
-        if result.out != data:
-            at = next((i for i, (a, b) in enumerate(zip(result.out, data)) if a != b), "the end")
-            raise AssertionError("%s: %d bytes, not the %d wanted; differ at %s" %
-                                 (path, len(result.out), len(data), at))
-
-    def names(self, path="/"):
-        return {row["name"]: row for row in self.ok("ls", "-l", path, json_=True).lines()}
-
-    def nodes(self):
-        return self.ok("nodes", json_=True).lines()
+    def words(self, words, json_):
+        return [MUSTER, "-n", "127.0.0.1:%d" % self.port, "--interface", "lo", "--beacon-port",
+                str(self.beacon_port)] + ["--json"] * json_ + [str(word) for word in words]
 
     def ports(self):
         """Of the storage servers, in their order."""

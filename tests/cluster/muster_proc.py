@@ -44,7 +44,8 @@ def wait_until(condition, seconds=10.0):
 class Daemon:
     """A program of the build with its output in a file."""
 
-    def __init__(self, program, directory, arguments=(), limits=None, environment=None):
+    def __init__(self, program, directory, arguments=(), limits=None, environment=None,
+                 before=()):
         self.program = program
         self.directory = directory
         self.log = os.path.join(directory, "%s-%d.log" % (program, time.monotonic_ns()))
@@ -55,8 +56,9 @@ class Daemon:
 
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BUILD, program)] + list(arguments), stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, preexec_fn=prepare, restore_signals=not limits,
+                [*before, os.path.join(BUILD, program), *arguments], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, preexec_fn=prepare if limits else None,
+                restore_signals=not limits,
                 env=dict(os.environ, **(environment or {})))
 
     def output(self):

@@ -5,13 +5,19 @@
 #include "error.h"
 #include "message.h"
 
+/* What is wanted of READ comes as DATA; its own reply is there to refuse. */
+static bool is_only_refused(unsigned int code)
+{
+	return code == MSG_read;
+}
+
 void coverage_add(struct coverage *coverage, const struct frame_header *header, bool received)
 {
 	if (header->type >= COVERAGE_CODES)
 		return;
 	if (!header->reply)
 		coverage->requests[header->type] = true;
-	else if (header->status == 0)
+	else if (header->status == 0 || is_only_refused(header->type))
 		coverage->replies[header->type] = true;
 	if (header->reply && received && header->status < COVERAGE_STATUSES)
 		coverage->statuses[header->status] = true;

@@ -71,7 +71,7 @@ static int run_memory(const char *text, struct script_how *how, struct script_re
 	if (rc == 0) {
 		peer = storage ? peer_storage_script(storage) : peer_nameserver_script(nameserver);
 		how->peer = &peer;
-		how->seed = 1;
+		how->seed = 1000;
 		rc = script_run(text, how, result);
 	}
 	peer_storage_free(storage);

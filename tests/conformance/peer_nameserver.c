@@ -93,7 +93,8 @@ static int memory_send(void *context, const void *bytes, size_t size)
 	struct frame_header header;
 	struct ns_event event = { .conn = connection->conn, .header = &header };
 	size_t frame_size;
-	int rc = buffer_append(&connection->sent, bytes, size);
+	int rc = connection->closed ? -ERR_CONNECTION
+				    : buffer_append(&connection->sent, bytes, size);
 
 	while (rc == 0 && !connection->closed) {
 		int found = frame_next(connection->sent.data, connection->sent.size, &header,
@@ -106,7 +107,7 @@ static int memory_send(void *context, const void *bytes, size_t size)
 		turn(connection->memory, &event);
 		buffer_consume(&connection->sent, found == 1 ? frame_size : connection->sent.size);
 	}
-	return connection->closed ? -ERR_CONNECTION : rc;
+	return rc;
 }
 
 static int memory_receive(void *context, bool patient, struct buffer *ret)

@@ -19,7 +19,7 @@
  *                                       are collected until the last, which has all their receipts.
  *                                       Only the fields named are looked at; `*` is any value; a list
  *                                       must have as many items as the script says; those of `receipts`
- *                                       may come in any order
+ *                                       may come in any order. `unknown`: to a type that is none
  *     storage s: order connect lane=1   the next request that the server sends to us
  *     storage s: reply connect          answers the order taken last
  *     client a: data offset=0 length=9 last

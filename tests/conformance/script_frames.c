@@ -156,6 +156,14 @@ static int came_read(struct script *script, const struct frame *frame, struct ca
 	struct slice fields;
 	int rc = message_decode(&frame->header, frame->body, &script->arena, &ret->message);
 
+	if (rc == -ERR_UNSUPPORTED && frame->header.reply) {
+		static const struct message_info unknown = { .name = "unknown" };
+
+		ret->message = (struct message){ .info = &unknown,
+						 .reply = true,
+						 .status = frame->header.status };
+		rc = ret->message.status ? 0 : rc;
+	}
 	if (rc < 0)
 		return script_fail(script, rc, "message 0x%04x does not decode: %s",
 				   frame->header.type, error_name(rc));
@@ -163,7 +171,9 @@ static int came_read(struct script *script, const struct frame *frame, struct ca
 	buffer_append(&ret->text, "", 1);
 	fields = slice_of((char *)ret->text.data + strcspn((char *)ret->text.data, " "));
 	ret->fields = node_parse(fields, &script->arena);
-	return ret->fields ? 0 : -ERR_NO_MEMORY;
+	return ret->fields ? 0
+			   : script_fail(script, -ERR_BAD_REQUEST, "cannot be parsed: %.1000s",
+					 (char *)ret->text.data);
 }
 
 static int came_compare(struct script *script, const struct came *came, const char *expected)

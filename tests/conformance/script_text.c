@@ -49,14 +49,21 @@ static void skip_word(struct cursor *cursor)
 		cursor->at++;
 }
 
+static struct node *node_new(struct cursor *cursor)
+{
+	struct node *node = arena_alloc(cursor->arena, sizeof(*node));
+
+	if (!node)
+		abort();
+	return node;
+}
+
 static struct node *parse_fields(struct cursor *cursor, char close);
 
 static struct node *parse_value(struct cursor *cursor)
 {
-	struct node *node = arena_alloc(cursor->arena, sizeof(*node)), **last;
+	struct node *node = node_new(cursor), **last;
 
-	if (!node)
-		abort();
 	skip_blanks(cursor);
 	node->text.data = cursor->at;
 	last = &node->first;
@@ -83,10 +90,8 @@ static struct node *parse_value(struct cursor *cursor)
 
 static struct node *parse_fields(struct cursor *cursor, char close)
 {
-	struct node *record = arena_alloc(cursor->arena, sizeof(*record)), **last;
+	struct node *record = node_new(cursor), **last;
 
-	if (!record)
-		abort();
 	record->kind = NODE_RECORD;
 	last = &record->first;
 	for (skip_blanks(cursor); !cursor->bad; skip_blanks(cursor)) {
@@ -102,7 +107,7 @@ static struct node *parse_fields(struct cursor *cursor, char close)
 			cursor->bad = true;
 		if (cursor->bad)
 			break;
-		*last = parse_value(cursor);
+		*last = name.data[0] == '+' ? node_new(cursor) : parse_value(cursor);
 		(*last)->name = name;
 		last = &(*last)->next;
 	}

@@ -112,7 +112,8 @@ static int do_times(struct script *script, struct participant *participant, cons
 
 	if (sscanf(text, "%u %15[a-z]%n", &count, verb, &used) != 2 || strcmp(verb, "times") == 0)
 		return script_fail(script, -ERR_USAGE, "times 3 verb …");
-	text += used + strspn(text + used, " ");
+	text += used;
+	text += strspn(text, " ");
 	for (unsigned int i = 0; rc == 0 && i < count; i++)
 		rc = verb_run(script, participant, verb, text);
 	return rc;

@@ -295,7 +295,8 @@ void faults_heal(struct world *w)
 	for (unsigned int i = 0; i < w->host_count; i++) {
 		struct host *host = &w->hosts[i];
 
-		host->paused_until_us = 0;
+		if (host_is_paused(host))
+			world_wake(w, host);
 		host->slow_us = 0;
 		/* A disk whose sync failed is out of service until its server starts again. */
 		if (host->disk && host->up && disk_sim_failed(host->disk) &&

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_MAX = 64, STATES_MAX = 20000, SHOWN_MAX = 14 };
+enum { SLOTS_MAX = 64, STATES_MAX = 8000, INDEX_SIZE = 16384, SHOWN_MAX = 14 };
 
 unsigned int model_path(struct model *model, const char *path)
 {
@@ -65,7 +65,8 @@ struct state {
 
 struct states {
 	struct state *list;
-	size_t count, capacity;
+	uint32_t *index; /* positions + 1, by hash */
+	size_t count;
 	bool full;
 };
 
@@ -82,23 +83,57 @@ static bool same(const struct state *a, const struct state *b)
 	       a->content == b->content;
 }
 
+static size_t place_of(const struct state *state, size_t capacity)
+{
+	uint64_t hash = (state->done * 31 + state->content * 4 + state->kind) * 31 + state->version;
+
+	return (size_t)((hash * 0x9e3779b97f4a7c15u) >> 32) & (capacity - 1);
+}
+
+/* Where it is in the index, or where it would go. */
+static uint32_t *index_find(const struct states *states, const struct state *state)
+{
+	size_t at = place_of(state, INDEX_SIZE);
+
+	while (states->index[at] && !same(&states->list[states->index[at] - 1], state))
+		at = (at + 1) % INDEX_SIZE;
+	return &states->index[at];
+}
+
 static void states_add(struct states *states, const struct state *state)
 {
-	for (size_t i = 0; i < states->count; i++) {
-		if (same(&states->list[i], state))
-			return;
-	}
+	uint32_t *at = index_find(states, state);
+
+	if (*at)
+		return;
 	if (states->count == STATES_MAX) {
 		states->full = true;
 		return;
 	}
-	if (states->count == states->capacity) {
-		states->capacity = states->capacity ? states->capacity * 2 : 64;
-		states->list = realloc(states->list, states->capacity * sizeof(*states->list));
-		if (!states->list)
-			abort();
-	}
 	states->list[states->count++] = *state;
+	*at = (uint32_t)states->count;
+}
+
+static void states_clear(struct states *states)
+{
+	memset(states->index, 0, INDEX_SIZE * sizeof(*states->index));
+	states->count = 0;
+	states->full = false;
+}
+
+static void states_new(struct states *states)
+{
+	states->list = malloc(STATES_MAX * sizeof(*states->list));
+	states->index = malloc(INDEX_SIZE * sizeof(*states->index));
+	if (!states->list || !states->index)
+		abort();
+	states_clear(states);
+}
+
+static void states_free(struct states *states)
+{
+	free(states->list);
+	free(states->index);
 }
 
 static bool write_applies(const struct model_op *op, struct state *state)
@@ -139,6 +174,7 @@ static bool applies(const struct model_op *op, struct state *state)
 	case MODEL_ABSENT: return state->kind == STATE_ABSENT;
 	case MODEL_DIRECTORY: return state->kind == STATE_DIRECTORY;
 	case MODEL_EXISTS: return state->kind != STATE_ABSENT;
+	case MODEL_NOTHING: return true;
 	case MODEL_OK:
 	case MODEL_DOUBT: break;
 	}
@@ -190,6 +226,17 @@ static int slot_free(const struct check *check)
 	return -1;
 }
 
+/* A state that has changed is looked for anew: `now` becomes `next`. */
+static void swap(struct check *check)
+{
+	struct states before = check->now;
+
+	check->next.full |= before.full;
+	check->now = check->next;
+	check->next = before;
+	states_clear(&check->next);
+}
+
 static bool ask(struct check *check, const struct model_op *op)
 {
 	int slot = slot_free(check);
@@ -197,8 +244,13 @@ static bool ask(struct check *check, const struct model_op *op)
 	if (slot < 0)
 		return false;
 	check->slots[slot] = op;
-	for (size_t i = 0; i < check->now.count; i++)
-		look(check, &check->now.list[i]);
+	for (size_t i = 0; i < check->now.count; i++) {
+		struct state state = check->now.list[i];
+
+		look(check, &state);
+		states_add(&check->next, &state);
+	}
+	swap(check);
 	return true;
 }
 
@@ -210,8 +262,6 @@ static void answer(struct check *check, const struct model_op *op)
 	while (check->slots[slot] != op)
 		slot++;
 	close_over(check, &check->now);
-	check->next.count = 0;
-	check->next.full = check->now.full;
 	for (size_t i = 0; i < check->now.count; i++) {
 		struct state state = check->now.list[i];
 
@@ -221,12 +271,7 @@ static void answer(struct check *check, const struct model_op *op)
 		states_add(&check->next, &state);
 	}
 	check->slots[slot] = NULL;
-	check->next.full |= check->now.full;
-	struct states before = check->now;
-
-	check->now = check->next;
-	check->next = before;
-	check->next.full = false;
+	swap(check);
 }
 
 /* ---- the history of a path, as events in order ---- */
@@ -251,7 +296,8 @@ static int moment_compare(const void *a, const void *b)
 
 static bool is_void(const struct model_op *op)
 {
-	return op->kind == MODEL_READ && op->outcome == MODEL_DOUBT;
+	return op->outcome == MODEL_NOTHING ||
+	       (op->kind == MODEL_READ && op->outcome == MODEL_DOUBT);
 }
 
 static size_t moments_of(const struct model *model, unsigned int path, struct moment *ret)
@@ -274,7 +320,8 @@ static size_t moments_of(const struct model *model, unsigned int path, struct mo
 /* ---- what is shown of a broken history ---- */
 
 static const char *const kinds[] = { "put", "put-new", "create", "mkdir", "remove", "read" };
-static const char *const outcomes[] = { "ok", "directory", "absent", "exists", "no answer" };
+static const char *const outcomes[] = { "ok",     "directory", "absent",
+					"exists", "refused",   "no answer" };
 
 static size_t show(const struct model_op *op, char *text, size_t size)
 {
@@ -325,6 +372,8 @@ static bool path_check(struct model *model, unsigned int path, char *message, si
 	if (!moments)
 		abort();
 	count = moments_of(model, path, moments);
+	states_new(&check.now);
+	states_new(&check.next);
 	states_add(&check.now, &(struct state){ .kind = STATE_ABSENT });
 	for (size_t i = 0; i < count && ok; i++) {
 		if (!moments[i].told) {
@@ -342,8 +391,8 @@ static bool path_check(struct model *model, unsigned int path, char *message, si
 		if (!ok)
 			explain(model, &moments[i], i, message, size);
 	}
-	free(check.now.list);
-	free(check.next.list);
+	states_free(&check.now);
+	states_free(&check.next);
 	free(moments);
 	return ok;
 }

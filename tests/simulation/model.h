@@ -25,7 +25,8 @@ enum model_outcome {
 	MODEL_OK, /* reads: a file */
 	MODEL_DIRECTORY,
 	MODEL_ABSENT,
-	MODEL_EXISTS, /* a file or a directory */
+	MODEL_EXISTS,  /* a file or a directory */
+	MODEL_NOTHING, /* refused: surely no effect */
 	MODEL_DOUBT,
 };
 

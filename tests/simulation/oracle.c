@@ -93,11 +93,13 @@ void oracle_put_acknowledged(struct world *w, uint64_t inode, unsigned int copie
 
 static bool all_registered(struct world *w)
 {
+	struct ns_figures figures = ns_host_figures(world_nameserver(w));
+
 	for (unsigned int i = 0; i < w->storage_count; i++) {
-		if (!storage_host_registered(world_storage(w, i)))
+		if (storage_host_epoch(world_storage(w, i)) != figures.epoch)
 			return false;
 	}
-	return ns_host_figures(world_nameserver(w)).serving;
+	return figures.serving;
 }
 
 void oracle_registered(struct world *w)

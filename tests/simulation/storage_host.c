@@ -623,14 +623,14 @@ const struct process_ops storage_process = {
 	.datagram = storage_datagram,
 };
 
-bool storage_host_registered(const struct host *host)
+uint64_t storage_host_epoch(const struct host *host)
 {
 	struct storage_state state;
 
 	if (!host->process)
-		return false;
+		return 0;
 	storage_state(of(host)->core, &state);
-	return state.registered;
+	return state.registered ? state.epoch : 0;
 }
 
 unsigned int storage_host_transfers(const struct host *host)

@@ -76,6 +76,22 @@ static void due_run(struct world *w, struct due *due)
 		free(due->context);
 }
 
+static int due_compare(const void *a, const void *b)
+{
+	return is_before(a, b) ? -1 : 1;
+}
+
+void world_wake(struct world *w, struct host *host)
+{
+	for (size_t i = 0; i < w->queue_count; i++) {
+		if (w->queue[i].host == host && w->queue[i].at_us == host->paused_until_us)
+			w->queue[i].at_us = w->now_us;
+	}
+	host->paused_until_us = 0;
+	/* What is in order is a heap too. */
+	qsort(w->queue, w->queue_count, sizeof(*w->queue), due_compare);
+}
+
 void world_run_until(struct world *w, uint64_t until_us)
 {
 	while (!w->result.failed && w->queue_count && w->queue[0].at_us <= until_us) {

@@ -288,6 +288,12 @@ static enum model_outcome outcome_of(const struct workload_op *op, int error)
 	case ERR_EXISTS: return op->plan.kind == SIM_REMOVE ? MODEL_DOUBT : MODEL_EXISTS;
 	case ERR_IS_DIR: return MODEL_DIRECTORY;
 	case ERR_NOT_FOUND: return looks ? MODEL_ABSENT : MODEL_DOUBT;
+	case ERR_NO_NODES:
+	case ERR_NO_SPACE:
+	case ERR_UNAVAILABLE:
+	case ERR_UNREACHABLE:
+	case ERR_EXPIRED:
+	case ERR_BUSY: return MODEL_NOTHING;
 	default: return MODEL_DOUBT;
 	}
 }
@@ -363,9 +369,12 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 		see_list(w, op, seen);
 	else
 		see(w, op, seen);
-	if (op->must_succeed && outcome_of(op, seen->error) == MODEL_DOUBT)
+	if (op->must_succeed && outcome_of(op, seen->error) >= MODEL_NOTHING)
 		world_fail(w, "%s: %s %s failed although all is well: %s", op->host->name,
 			   kind_name(op->plan.kind), op->plan.path, error_name(seen->error));
+	if (seen->error == -ERR_BAD_REQUEST || seen->error == -ERR_BAD_RECEIPT)
+		world_fail(w, "%s: %s %s: %s", op->host->name, kind_name(op->plan.kind),
+			   op->plan.path, error_name(seen->error));
 	if (seen->error == -ERR_CORRUPT)
 		world_fail(w, "%s: %s %s: damaged bytes, and nothing damages them here",
 			   op->host->name, kind_name(op->plan.kind), op->plan.path);

@@ -257,6 +257,7 @@ static void check_history(struct world *w)
 
 	if (!model_check(&w->model, message, sizeof(message)))
 		world_fail(w, "%s", message);
+	w->result.undecided = w->model.blurred;
 }
 
 static void world_free(struct world *w)

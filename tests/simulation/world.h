@@ -50,6 +50,7 @@ struct due {
 };
 
 void world_after(struct world *w, uint64_t delay_us, struct due due);
+void world_wake(struct world *w, struct host *host); /* from a pause */
 
 /* ---- hosts and their processes ---- */
 
@@ -198,6 +199,7 @@ struct world_result {
 	uint64_t events;
 	uint64_t operations, doubtful;
 	uint64_t virtual_us;
+	unsigned int undecided; /* paths with too much in doubt */
 };
 
 struct number_set {
@@ -297,7 +299,7 @@ struct ns_figures {
 struct ns_figures ns_host_figures(const struct host *host);
 
 /* storage_host.c */
-bool storage_host_registered(const struct host *host);
+uint64_t storage_host_epoch(const struct host *host); /* 0: not registered */
 /* Chunks in the running server's index, ascending, after `after`; returns how many. */
 size_t storage_host_list(const struct host *host, uint64_t after, uint64_t *ret, size_t most);
 unsigned int storage_host_transfers(const struct host *host);

@@ -230,13 +230,43 @@ static void test_stream_of_many_chunks(void **state)
 			 -ERR_BAD_REQUEST);
 	assert_int_equal(COMMIT(&committed, .put = begun.put, .size = 100 << 20 | 1,
 				.path = slice_of("/s")),
-			 -ERR_BAD_REQUEST);
+			 -ERR_UNAVAILABLE);
 	assert_int_equal(COMMIT(&committed, .put = begun.put, .size = (99 << 20) + 5,
 				.digest = content("whole"), .path = slice_of("/s")),
 			 0);
 	assert_int_equal(committed.copies, 2);
 	assert_int_equal(committed.copies_wanted, 3);
 	stream_is_whole(committed.inode, begun.places[0].chunk, more.places[59].chunk);
+	assert_int_equal(nameserver_info(d.ns).leases, 0);
+	driver_stop(&d);
+}
+
+/* The answer to the first PUT_CHUNKS was lost, and the client asked again. */
+static void test_places_nobody_uses(void **state)
+{
+	struct nameserver_config config = { .chunk_size = 1 << 20 };
+	struct put_begin_reply begun;
+	struct put_chunks_reply lost, more;
+	struct put_commit_reply committed;
+	struct receipt receipts[4];
+
+	(void)state;
+	driver_start(&d, &config);
+	storages[1] = driver_storage(&d, 1);
+	storages[2] = driver_storage(&d, 2);
+	client = driver_client(&d, 1);
+	ASK(client, put_begin, &begun, .size = SIZE_UNKNOWN, .places = 1, .path = slice_of("/s"));
+	ASK(client, put_chunks, &lost, .put = begun.put, .places = 1);
+	ASK(client, put_chunks, &more, .put = begun.put, .places = 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		receipts[i] = receipt_of(&begun.places[0].holders[i], 1 << 20, "full");
+		receipts[2 + i] = receipt_of(&more.places[0].holders[i], 7, "rest");
+	}
+	assert_int_equal(COMMIT(&committed, .put = begun.put, .size = (1 << 20) + 7,
+				.digest = content("whole"), .path = slice_of("/s"),
+				.receipts = receipts, .receipts_count = 4),
+			 0);
+	assert_int_equal(committed.copies, 2);
 	assert_int_equal(nameserver_info(d.ns).leases, 0);
 	driver_stop(&d);
 }
@@ -537,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_tickets_verify_at_the_holder),
 		cmocka_unit_test(test_begin_refusals),
 		cmocka_unit_test(test_stream_of_many_chunks),
+		cmocka_unit_test(test_places_nobody_uses),
 		cmocka_unit_test(test_commit_needs_two_copies),
 		cmocka_unit_test(test_one_server_is_enough_when_it_is_alone),
 		cmocka_unit_test(test_receipts_are_checked),

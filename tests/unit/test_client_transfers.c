@@ -1,0 +1,283 @@
+/* The client core alone: puts and gets, and what they do about servers that fail. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client_fake.h"
+
+enum { CHUNK = 700, SIZE = 2 * 1024 * 1024 };
+
+/* A session with a leased port, and all servers connected on the large lane. */
+static uint64_t session_open(struct fake *fake, uint64_t links[FAKE_SERVERS])
+{
+	struct client_start start;
+	struct message asked;
+	uint64_t control;
+
+	fake_open(fake, CLIENT_AUTO);
+	start = fake_start(fake);
+	client_want(fake->client, start.now_ms, start.outbox);
+	control = fake_connect(fake);
+	asked = fake_sent(fake, MSG_port, NULL);
+	fake_reply(fake, control, &asked,
+		   &(struct port_reply){ .port = 3504, .proof = fake->proof });
+	fake_step(fake, (struct client_event){ .kind = CLIENT_LISTENED });
+	for (unsigned int i = 0; i < FAKE_SERVERS; i++)
+		links[i] = fake_dialled(fake, i, LANE_LARGE);
+	return control;
+}
+
+/* A chain of servers 0 and 1. */
+static void begin_put(struct fake *fake, uint64_t control)
+{
+	struct client_put put = { .path = slice_of("/f"), .size = SIZE, .rewindable = true };
+	struct client_start start = fake_start(fake);
+	struct node_address nodes[2] = { fake_address(fake, 0), fake_address(fake, 1) };
+	struct holder holders[2] = { { .node = 0 }, { .node = 1 } };
+	struct place place = { .chunk = CHUNK, .holders = holders, .holders_count = 2 };
+	struct put_begin_reply reply = {
+		.put = 9,
+		.chunk_size = CHUNK_SIZE_DEFAULT,
+		.copies_wanted = 2,
+		.nodes = nodes,
+		.nodes_count = 2,
+		.places = &place,
+		.places_count = 1,
+	};
+	struct message asked;
+	int error;
+
+	assert_non_null(client_put(fake->client, &start, &put, &error));
+	asked = fake_sent(fake, MSG_put_begin, NULL);
+	fake_reply(fake, control, &asked, &reply);
+}
+
+static void payload_sent(struct fake *fake)
+{
+	const struct client_action *payload = fake_action(fake, CLIENT_PAYLOAD);
+
+	assert_non_null(payload);
+	assert_int_equal(payload->size, SIZE);
+	fake_step(fake, (struct client_event){
+				.kind = CLIENT_SENT, .op = payload->op, .token = payload->token });
+}
+
+static void expect_commit(struct fake *fake, uint64_t control, unsigned int receipts)
+{
+	struct message asked = fake_sent(fake, MSG_put_commit, NULL);
+	const struct put_commit_request *commit = asked.body;
+	const struct client_action *done;
+
+	assert_int_equal(commit->put, 9);
+	assert_int_equal(commit->size, SIZE);
+	assert_int_equal(commit->receipts_count, receipts);
+	fake_reply(fake, control, &asked,
+		   &(struct put_commit_reply){ .version = 1, .copies = (uint8_t)receipts });
+	done = fake_action(fake, CLIENT_DONE);
+	assert_non_null(done);
+	assert_int_equal(done->error, 0);
+	assert_int_equal(client_op_stored(done->op)->commit.copies, receipts);
+}
+
+static void test_put(void **state)
+{
+	uint64_t links[FAKE_SERVERS], connection;
+	struct receipt receipts[2];
+	struct message write;
+	struct fake fake;
+	uint64_t control;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	write = fake_sent(&fake, MSG_write, &connection);
+	assert_int_equal(connection, links[0]);
+	assert_int_equal(((const struct write_request *)write.body)->hops_count, 1);
+	payload_sent(&fake);
+	receipts[0] = fake_receipt(&fake, 0, CHUNK, SIZE);
+	receipts[1] = fake_receipt(&fake, 1, CHUNK, SIZE);
+	fake_reply_flags(&fake, links[0], &write,
+			 &(struct write_reply){ .receipts = receipts, .receipts_count = 1 },
+			 FRAME_MORE);
+	assert_false(fake_was_sent(&fake, MSG_put_commit));
+	fake_reply(&fake, links[0], &write,
+		   &(struct write_reply){ .receipts = receipts + 1, .receipts_count = 1 });
+	expect_commit(&fake, control, 2);
+	fake_close(&fake);
+}
+
+/* The first hop dies; another server takes its place and passes on to the one that was kept
+ * waiting. */
+static void test_put_replaces_a_dead_hop(void **state)
+{
+	uint64_t links[FAKE_SERVERS], connection, control;
+	const struct put_replace_request *replace;
+	struct holder holder = { .node = 0 };
+	struct node_address node;
+	struct put_replace_reply reply = {
+		.nodes = &node,
+		.nodes_count = 1,
+		.place = { .chunk = CHUNK, .holders = &holder, .holders_count = 1 },
+	};
+	struct receipt receipts[2];
+	struct message asked;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	node = fake_address(&fake, 2);
+	begin_put(&fake, control);
+	fake_step(&fake, (struct client_event){ .kind = CLIENT_CLOSED, .connection = links[0] });
+	asked = fake_sent(&fake, MSG_put_replace, NULL);
+	replace = asked.body;
+	assert_true(id_equal(&replace->dead, &fake.servers[0]));
+	fake_reply(&fake, control, &asked, &reply);
+	asked = fake_sent(&fake, MSG_write, &connection);
+	assert_int_equal(connection, links[2]);
+	assert_int_equal(((const struct write_request *)asked.body)->hops_count, 1);
+	payload_sent(&fake);
+	receipts[0] = fake_receipt(&fake, 2, CHUNK, SIZE);
+	receipts[1] = fake_receipt(&fake, 1, CHUNK, SIZE);
+	fake_reply(&fake, links[2], &asked,
+		   &(struct write_reply){ .receipts = receipts, .receipts_count = 2 });
+	expect_commit(&fake, control, 2);
+	fake_close(&fake);
+}
+
+/* Its lease ran out: all of it again, as often as is sensible. */
+static void test_put_begins_again(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control;
+	struct message asked;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	asked = fake_sent(&fake, MSG_write, NULL);
+	payload_sent(&fake);
+	fake_refuse(&fake, links[0], &asked, -ERR_EXPIRED);
+	assert_non_null(fake_action(&fake, CLIENT_REWIND));
+	assert_true(fake_was_sent(&fake, MSG_put_begin));
+	assert_true(fake_was_sent(&fake, MSG_put_abort));
+	fake_close(&fake);
+}
+
+static void begin_get(struct fake *fake, uint64_t control)
+{
+	struct client_get get = { .path = slice_of("/f"), .most = UINT64_MAX };
+	struct client_start start = fake_start(fake);
+	struct node_address nodes[2] = { fake_address(fake, 0), fake_address(fake, 1) };
+	struct holder holders[2] = { { .node = 0 }, { .node = 1 } };
+	struct located_chunk chunk = {
+		.chunk = CHUNK, .length = SIZE, .holders = holders, .holders_count = 2
+	};
+	struct open_reply reply = {
+		.entry = { .inode = 5,
+			   .type = ENTRY_FILE,
+			   .size = SIZE,
+			   .chunks = 1,
+			   .chunk_size = CHUNK_SIZE_DEFAULT },
+		.nodes = nodes,
+		.nodes_count = 2,
+		.chunks = &chunk,
+		.chunks_count = 1,
+	};
+	struct message asked;
+	int error;
+
+	assert_non_null(client_get(fake->client, &start, &get, &error));
+	asked = fake_sent(fake, MSG_open, NULL);
+	fake_reply(fake, control, &asked, &reply);
+}
+
+static void got(struct fake *fake, uint64_t size, int error, bool last)
+{
+	const struct client_action *receive = fake_action(fake, CLIENT_RECEIVE);
+
+	assert_non_null(receive);
+	fake_step(fake, (struct client_event){ .kind = CLIENT_RECEIVED,
+					       .op = receive->op,
+					       .token = receive->token,
+					       .size = size,
+					       .error = error,
+					       .last = last });
+}
+
+static void expect_second_holder(struct fake *fake, uint64_t second)
+{
+	const struct read_request *read;
+	uint64_t connection;
+
+	read = fake_sent(fake, MSG_read, &connection).body;
+	assert_int_equal(connection, second);
+	assert_int_equal(read->offset, BLOCK_SIZE);
+	assert_int_equal(read->length, SIZE - BLOCK_SIZE);
+	got(fake, SIZE - BLOCK_SIZE, 0, true);
+	assert_int_equal(fake_action(fake, CLIENT_DONE)->error, 0);
+	assert_true(fake_was_sent(fake, MSG_close));
+}
+
+static void test_get_goes_on_elsewhere(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_get(&fake, control);
+	got(&fake, BLOCK_SIZE, 0, false);
+	fake_step(&fake, (struct client_event){ .kind = CLIENT_CLOSED, .connection = links[0] });
+	expect_second_holder(&fake, links[1]);
+	fake_close(&fake);
+}
+
+static void test_get_leaves_a_silent_holder(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control, since_ms;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_get(&fake, control);
+	got(&fake, BLOCK_SIZE, 0, false);
+	since_ms = fake.now_ms;
+	fake_wait(&fake, 3000);
+	assert_in_range(fake.now_ms - since_ms, READ_SILENCE_MS, READ_SILENCE_MS + 100);
+	expect_second_holder(&fake, links[1]);
+	fake_close(&fake);
+}
+
+static void test_get_reports_a_bad_copy(void **state)
+{
+	const struct corrupt_request *corrupt;
+	uint64_t links[FAKE_SERVERS], control;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_get(&fake, control);
+	got(&fake, BLOCK_SIZE, -ERR_CORRUPT, false);
+	corrupt = fake_sent(&fake, MSG_corrupt, NULL).body;
+	assert_true(id_equal(&corrupt->node, &fake.servers[0]));
+	assert_int_equal(corrupt->chunks[0].chunk, CHUNK);
+	expect_second_holder(&fake, links[1]);
+	fake_close(&fake);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_put),
+		cmocka_unit_test(test_put_replaces_a_dead_hop),
+		cmocka_unit_test(test_put_begins_again),
+		cmocka_unit_test(test_get_goes_on_elsewhere),
+		cmocka_unit_test(test_get_leaves_a_silent_holder),
+		cmocka_unit_test(test_get_reports_a_bad_copy),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
