@@ -298,6 +298,7 @@ $(BUILD)/prefix: FORCE
 into = $(DESTDIR)$(PREFIX)/$(1)
 INSTALLED_BINARIES = $(filter $(addprefix $(BUILD)/,$(INSTALLED)),$(BINARIES))
 MAN_PAGES := $(wildcard docs/man/*.[1-8])
+SCRIPTS := $(wildcard tests/conformance/*.mst)
 man_target = $(call into,share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1)))
 
 install: all ## to DESTDIR and PREFIX (/usr/local)
@@ -309,6 +310,8 @@ ifneq ($(LIB_FILES),)
 	install -m 644 client/lib/muster.h $(call into,include)
 	install -m 644 $(BUILD)/muster.pc $(call into,lib/pkgconfig)
 endif
+	install -d $(call into,share/muster/conformance)
+	install -m 644 $(SCRIPTS) $(call into,share/muster/conformance)
 	$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(call man_target,$(m));)
 
 uninstall: ## remove what install put there
@@ -316,6 +319,7 @@ uninstall: ## remove what install put there
 		$(call into,lib/libmuster.a) $(call into,lib/libmuster.so) \
 		$(call into,lib/libmuster.so.$(SOVERSION)) $(call into,lib/pkgconfig/muster.pc) \
 		$(foreach m,$(MAN_PAGES),$(call man_target,$(m)))
+	rm -rf $(call into,share/muster/conformance)
 
 clean: ## remove everything that was built
 	rm -rf build

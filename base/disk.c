@@ -1,7 +1,7 @@
 #include "disk.h"
 #include "error.h"
 
-enum { PARTS_AT_ONCE = 64 };
+enum { PARTS_AT_ONCE = 64, ZEROS_SIZE = 16 * 1024 };
 
 void disk_free(struct disk *disk)
 {
@@ -92,6 +92,30 @@ int disk_write(struct disk *disk, int file, const void *data, size_t size, uint6
 	struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
 
 	return disk_writev(disk, file, &part, 1, offset);
+}
+
+int disk_zero(struct disk *disk, int file, uint64_t offset, uint64_t size)
+{
+	static const uint8_t zeros[ZEROS_SIZE];
+	struct iovec parts[PARTS_AT_ONCE];
+	int rc = 0;
+
+	while (size > 0 && rc == 0) {
+		size_t total = 0;
+		int count = 0;
+
+		while (count < PARTS_AT_ONCE && total < size) {
+			size_t part = size - total < sizeof(zeros) ? (size_t)(size - total)
+								   : sizeof(zeros);
+
+			parts[count++] = (struct iovec){ (void *)(uintptr_t)zeros, part };
+			total += part;
+		}
+		rc = disk_writev(disk, file, parts, count, offset);
+		offset += total;
+		size -= total;
+	}
+	return rc;
 }
 
 int disk_sync_file(struct disk *disk, int file)

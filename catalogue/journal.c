@@ -12,6 +12,8 @@ enum {
 	NUMBER_DIGITS = 8,
 	ALIGNMENT = 4096,
 	GROUP_HEADER_SIZE = 8,
+	ZERO_AHEAD =
+		1024 * 1024, /* so many bytes behind a group are written before they are needed */
 };
 
 /* The last byte is the version of all that the journal holds, batches included. */
@@ -28,6 +30,7 @@ struct journal {
 	unsigned int count;
 	int file;        /* handle of the last one, or -1 */
 	uint64_t offset; /* where its next group begins */
+	uint64_t zeroed; /* up to here it has been filled */
 	struct journal_head head;
 	int poison; /* the failure after which nothing is believed, or 0 */
 };
@@ -366,15 +369,37 @@ struct journal_head journal_head(const struct journal *journal)
 
 /* ---- writing ---- */
 
+/* Only the last file may have zeros behind its groups. */
+static int file_end(struct journal *journal)
+{
+	int rc = disk_truncate(journal->disk, journal->file, journal->offset);
+
+	return rc < 0 ? rc : disk_sync_file(journal->disk, journal->file);
+}
+
 static int file_begin(struct journal *journal)
 {
 	uint32_t number = journal->count ? last_file(journal)->number + 1 : 1;
-	int rc = file_add(journal, number);
+	int rc = journal->file >= 0 ? file_end(journal) : 0;
 
 	if (rc == 0)
+		rc = file_add(journal, number);
+	if (rc == 0)
 		rc = file_open(journal, number, DISK_CREATE | DISK_EXCLUSIVE);
-	journal->offset = 0;
+	journal->offset = journal->zeroed = 0;
 	return rc;
+}
+
+/* Zeros ahead of the groups: see disk_zero. A full disk does without. */
+static int zeros_write(struct journal *journal, uint64_t end)
+{
+	int rc;
+
+	if (end <= journal->zeroed)
+		return 0;
+	journal->zeroed = end + ZERO_AHEAD;
+	rc = disk_zero(journal->disk, journal->file, end, ZERO_AHEAD);
+	return rc == -ERR_LOCAL_FULL ? 0 : rc;
 }
 
 static int group_write(struct journal *journal, struct slice batches)
@@ -392,6 +417,8 @@ static int group_write(struct journal *journal, struct slice batches)
 	memcpy(header, group_magic, sizeof(group_magic));
 	put_u32(header + 4, (uint32_t)batches.size);
 	rc = disk_writev(journal->disk, journal->file, parts, ARRAY_SIZE(parts), journal->offset);
+	if (rc == 0)
+		rc = zeros_write(journal, align(end));
 	if (rc == 0)
 		rc = disk_sync_file(journal->disk, journal->file);
 	if (rc == 0 && journal->offset == 0)

@@ -128,7 +128,7 @@ struct muster_options {
 	uint16_t beacon_port;          /* 0: 3501 */
 	enum muster_transfer transfer;
 	unsigned int
-		timeout_ms; /* to find a name server, at the start and after one is lost; 0: 5 s */
+		timeout_ms; /* to find a name server, at the start and after one is lost; 0: 4.5 s */
 	const char *remembered;   /* "HOST:PORT" that worked last time, tried at once; NULL: none */
 	const uint8_t *client_id; /* 16 bytes that no other running client uses; NULL: random */
 };

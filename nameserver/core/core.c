@@ -210,11 +210,13 @@ static void on_frame(struct nameserver *ns, const struct ns_event *event)
 static void on_malformed(struct nameserver *ns, const struct ns_event *event)
 {
 	struct session *from = session_find(ns, event->conn);
+	const struct frame_header *header = event->header;
 
 	if (!from || from->closing)
 		return;
-	if (event->header && !event->header->reply)
-		refuse(ns, from, event->header, -ERR_BAD_REQUEST);
+	if (header && !header->reply)
+		refuse(ns, from, header,
+		       header->body_size > BODY_SIZE_MAX ? -ERR_TOO_LARGE : -ERR_BAD_REQUEST);
 	session_close(ns, from);
 }
 

@@ -183,8 +183,8 @@ static void give(struct syncer *syncer, struct store_commit *commit, struct stor
 	syncer->commit = commit;
 	syncer->chore = chore;
 	syncer->finished = false;
-	pthread_cond_signal(&syncer->change);
 	pthread_mutex_unlock(&syncer->lock);
+	pthread_cond_signal(&syncer->change);
 }
 
 /* The store is in the middle of something: the core hears of it afterwards. */

@@ -60,6 +60,16 @@ struct closing closing_of(const struct store *store, const struct segment *segme
 				 .entries = entries };
 }
 
+static uint64_t zeros_wanted(const struct leg *leg)
+{
+	const struct segment *segment = leg->segment;
+	uint64_t end = leg->offset + leg->size;
+
+	if (end <= segment->zeroed || end >= segment->limit || leg->size > ZERO_GROUP_MAX)
+		return 0;
+	return segment->limit - end < ZERO_AHEAD ? segment->limit - end : ZERO_AHEAD;
+}
+
 static void leg_end(struct planner *planner)
 {
 	struct leg *leg = planner->leg;
@@ -68,6 +78,7 @@ static void leg_end(struct planner *planner)
 		return;
 	planner->tail = align_up(planner->tail, STORE_BLOCK);
 	leg->size = planner->tail - leg->offset;
+	leg->zeros = zeros_wanted(leg);
 	planner->leg = NULL;
 }
 
@@ -272,7 +283,10 @@ static void legs_adopt(struct store *store, struct store_commit *commit)
 			segments_add(store, leg->segment);
 			segment_opened(store, leg->segment, leg->file);
 			store->upkeep = true;
+			store->unseen = UINT64_MAX;
 		}
+		if (leg->zeros)
+			leg->segment->zeroed = leg->offset + leg->size + leg->zeros;
 		store->occupied += leg->offset + leg->size - leg->segment->end;
 		leg->segment->end = leg->offset + leg->size;
 		leg->create = false;

@@ -114,13 +114,26 @@ static int leg_write(struct store_commit *commit, const struct leg *leg)
 	return count ? disk_writev(commit->disk, leg->file, parts, count, at) : 0;
 }
 
+/* Fills blocks that are still to come, so that later groups find them written. */
+static int leg_zero(struct store_commit *commit, const struct leg *leg)
+{
+	int rc = leg->zeros
+			 ? disk_zero(commit->disk, leg->file, leg->offset + leg->size, leg->zeros)
+			 : 0;
+
+	return rc == -ERR_LOCAL_FULL ? 0 : rc;
+}
+
 static int contents_write(struct store_commit *commit)
 {
 	struct store_write *write;
 	int rc = 0;
 
-	for (size_t i = 0; i < commit->leg_count && rc == 0; i++)
+	for (size_t i = 0; i < commit->leg_count && rc == 0; i++) {
 		rc = leg_write(commit, &commit->legs[i]);
+		if (rc == 0)
+			rc = leg_zero(commit, &commit->legs[i]);
+	}
 	STAILQ_FOREACH(write, &commit->writes, link) {
 		if (rc < 0)
 			break;

@@ -127,6 +127,20 @@ static int padding_skip(struct walk *walk, uint64_t *offset)
 	return 1;
 }
 
+/* How many bytes are zero from `at` on in the window. A segment that was being written ends in many
+ * megabytes of them. */
+static size_t zeros_ahead(const struct walk *walk, const uint8_t *at)
+{
+	static const uint8_t block[STORE_BLOCK];
+	size_t left = walk->window_size - (size_t)(at - walk->window), zeros = 0;
+
+	while (left - zeros >= STORE_BLOCK && memcmp(at + zeros, block, STORE_BLOCK) == 0)
+		zeros += STORE_BLOCK;
+	while (left - zeros >= RECORD_ALIGN && !get_u64(at + zeros))
+		zeros += RECORD_ALIGN;
+	return zeros;
+}
+
 /* From a place where no header is to the next one that is valid, or to the end of the file. Counts
  * bytes up to the last that is not zero: an allocated tail is no damage. */
 static int resync(struct walk *walk, uint64_t *offset, uint64_t *ret_damaged)
@@ -134,13 +148,16 @@ static int resync(struct walk *walk, uint64_t *offset, uint64_t *ret_damaged)
 	uint64_t start = *offset, last = *offset;
 	struct record record;
 
-	for (; *offset + RECORD_ALIGN <= walk->size; *offset += RECORD_ALIGN) {
+	while (*offset + RECORD_ALIGN <= walk->size) {
 		int rc;
 		const uint8_t *at = peek(walk, *offset, RECORD_ALIGN, &rc);
+		uint64_t zeros;
 
 		if (!at)
 			return rc;
-		if (!get_u64(at))
+		zeros = zeros_ahead(walk, at);
+		*offset += zeros;
+		if (zeros)
 			continue;
 		rc = *offset > start && get_u32(at) == record_magic()
 			     ? header_at(walk, *offset, &record)
@@ -149,7 +166,8 @@ static int resync(struct walk *walk, uint64_t *offset, uint64_t *ret_damaged)
 			return rc;
 		if (rc)
 			break;
-		last = *offset + RECORD_ALIGN;
+		*offset += RECORD_ALIGN;
+		last = *offset;
 	}
 	*ret_damaged = last - start;
 	if (*offset + RECORD_ALIGN > walk->size)

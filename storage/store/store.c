@@ -7,6 +7,8 @@
 #include "store_impl.h"
 #include "superblock.h"
 
+enum { LOOKS = 64 /* free space is looked at again when this part of it has been reserved */ };
+
 /* ---- opening ---- */
 
 struct opening {
@@ -305,11 +307,20 @@ static uint64_t less(uint64_t from, uint64_t amount)
 	return from > amount ? from - amount : 0;
 }
 
-void store_usage(struct store *store, struct store_usage *ret)
+/* Others may fill the file system too. */
+static void space_look(struct store *store)
+{
+	struct disk_space space;
+
+	store->free_seen = disk_space(store->disk, &space) == 0 ? space.free : UINT64_MAX / 2;
+	store->unseen = 0;
+}
+
+static void usage_count(const struct store *store, struct store_usage *ret)
 {
 	uint64_t own = less(store->capacity, store->reserve + store->occupied + store->reserved);
+	uint64_t others;
 	uint64_t allocated = store->active ? store->active->limit - store->active->end : 0;
-	struct disk_space space;
 
 	*ret = (struct store_usage){ .capacity = store->capacity,
 				     .used = store->index.bytes,
@@ -317,11 +328,30 @@ void store_usage(struct store *store, struct store_usage *ret)
 				     .failed = store->failed };
 	if (store->failed)
 		return;
-	/* Others may fill the file system too. */
-	if (disk_space(store->disk, &space) == 0 &&
-	    less(space.free + allocated, store->reserve + store->reserved) < own)
-		own = less(space.free + allocated, store->reserve + store->reserved);
-	ret->free = own;
+	others = less(store->free_seen + allocated, store->reserve + store->reserved);
+	ret->free = others < own ? others : own;
+}
+
+void store_usage(struct store *store, struct store_usage *ret)
+{
+	space_look(store);
+	usage_count(store, ret);
+}
+
+int space_check(struct store *store, uint32_t length)
+{
+	uint64_t footprint = chunk_footprint(store, length);
+	struct store_usage usage;
+
+	if (store->failed)
+		return -ERR_IO;
+	if (store->unseen > store->free_seen / LOOKS || footprint > store->free_seen / LOOKS)
+		space_look(store);
+	usage_count(store, &usage);
+	if (footprint > usage.free)
+		return -ERR_NO_SPACE;
+	store->unseen += footprint;
+	return 0;
 }
 
 bool store_has(const struct store *store, uint64_t chunk)

@@ -18,6 +18,9 @@ enum {
 	BATCH_UNLINKS = 64,     /* files removed by one chore: tens of milliseconds */
 	BATCH_MOVES = 1024,     /* chunks, and */
 	BATCH_MOVE_BYTES = 4 * 1024 * 1024, /* bytes, moved by one chore */
+	ZERO_AHEAD = 1024 * 1024, /* of a segment's blocks are written before they are needed, */
+	ZERO_GROUP_MAX =
+		256 * 1024, /* unless as much comes at once: then it costs more than it saves */
 	BIG_DIRS = 256,
 	BIG_DIR_SHIFT = 10, /* 1024 chunks in a row share a directory, and so its sync */
 	STORE_PATH_MAX = 48,
@@ -29,10 +32,11 @@ enum {
 struct segment {
 	uint32_t number;
 	uint32_t pins;
-	uint64_t end;   /* of the records that count */
-	uint64_t limit; /* what is allocated while it is written */
-	uint64_t live;  /* bytes of records that the index points to */
-	int file;       /* -1: not open */
+	uint64_t end;    /* of the records that count */
+	uint64_t limit;  /* what is allocated while it is written, */
+	uint64_t zeroed; /* and up to where those blocks have been written once */
+	uint64_t live;   /* bytes of records that the index points to */
+	int file;        /* -1: not open */
 	bool sealed;
 	bool stuck;                  /* what is left cannot be moved: damaged, kept aside */
 	bool dead;                   /* unlinked; freed with the last pin */
@@ -66,6 +70,7 @@ struct leg {
 	int file;
 	bool create;
 	uint64_t offset, size;
+	uint64_t zeros;            /* to be written behind it */
 	struct store_write *first; /* and those that follow in the list, large ones not counted */
 	size_t count;
 };
@@ -139,8 +144,10 @@ struct store {
 	uint64_t version; /* counts additions to the index */
 
 	uint64_t capacity, reserve;
-	uint64_t occupied; /* records, dead ones too, and large files */
-	uint64_t reserved; /* for writes on their way */
+	uint64_t free_seen; /* in the file system, when it was last looked at */
+	uint64_t unseen;    /* bytes reserved since then */
+	uint64_t occupied;  /* records, dead ones too, and large files */
+	uint64_t reserved;  /* for writes on their way */
 	bool failed;
 	bool busy;    /* a commit is sealed, or a chore given out */
 	bool changed; /* since the last checkpoint */
@@ -176,6 +183,9 @@ static inline void big_dir_learn(struct store *store, unsigned int dir)
 {
 	store->big_dirs[dir / 8] = (uint8_t)(store->big_dirs[dir / 8] | 1u << dir % 8);
 }
+
+/* store.c */
+int space_check(struct store *store, uint32_t length);
 
 /* write.c */
 uint64_t chunk_footprint(const struct store *store, uint32_t length);

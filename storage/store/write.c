@@ -77,16 +77,6 @@ void write_forget(struct store *store, struct store_write *write)
 	write_free(write);
 }
 
-static int space_check(struct store *store, uint32_t length)
-{
-	struct store_usage usage;
-
-	store_usage(store, &usage);
-	if (usage.failed)
-		return -ERR_IO;
-	return chunk_footprint(store, length) > usage.free ? -ERR_NO_SPACE : 0;
-}
-
 static bool is_known(const struct store *store, uint64_t chunk)
 {
 	struct store_write *write;

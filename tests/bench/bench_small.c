@@ -25,7 +25,8 @@ struct run {
 	unsigned int files;
 	unsigned int next;
 	unsigned int running;
-	unsigned int copies; /* fewest reached */
+	unsigned int finished; /* whole and right */
+	unsigned int copies;   /* fewest reached */
 	int error;
 	struct job jobs[IN_FLIGHT_MAX];
 };
@@ -40,12 +41,25 @@ static double seconds(void)
 
 static void job_next(struct job *job);
 
+/* A rate counts only for files that came back whole: each begins with its own path. */
+static int check_got(const struct job *job, const struct muster_op *op)
+{
+	size_t size = sizeof(job->path) < job->run->size ? sizeof(job->path) : job->run->size;
+
+	if (muster_op_get(op)->bytes != job->run->size || memcmp(job->data, job->path, size) != 0)
+		return -MUSTER_E_CORRUPT;
+	return 0;
+}
+
 static void job_done(void *context, struct muster_op *op, int result)
 {
 	struct job *job = context;
 	struct run *run = job->run;
 
 	run->running--;
+	if (!run->put && result == 0)
+		result = check_got(job, op);
+	run->finished += result == 0;
 	if (result < 0 && run->error == 0)
 		run->error = result;
 	if (run->put && result == 0 && muster_op_put(op)->copies < run->copies)
@@ -73,6 +87,7 @@ static int start_get(struct job *job)
 		.sink = { .fd = -1, .data = job->data, .size = job->run->size },
 	};
 
+	memset(job->data, 0, job->run->size);
 	return muster_start_get(job->run->session, &args, (struct muster_then){ job_done, job },
 				NULL);
 }
@@ -84,6 +99,7 @@ static void job_next(struct job *job)
 
 	if (run->next == run->files || run->error)
 		return;
+	memset(job->path, 0, sizeof(job->path));
 	snprintf(job->path, sizeof(job->path), "/bench/%u/%u", run->next % 16, run->next);
 	run->next++;
 	rc = run->put ? start_put(job) : start_get(job);
@@ -98,7 +114,7 @@ static int measure(struct run *run, unsigned int in_flight)
 	double start = seconds();
 	double taken;
 
-	run->next = 0;
+	run->next = run->finished = 0;
 	run->copies = 9;
 	for (unsigned int i = 0; i < in_flight; i++) {
 		run->jobs[i].run = run;
@@ -109,8 +125,9 @@ static int measure(struct run *run, unsigned int in_flight)
 	taken = seconds() - start;
 	printf("{\"bench\":\"small_%s\",\"files\":%u,\"size\":%llu,\"in_flight\":%u,"
 	       "\"seconds\":%.3f,\"files_per_s\":%.0f,\"copies\":%u,\"error\":\"%s\"}\n",
-	       run->put ? "put" : "get", run->next, (unsigned long long)run->size, in_flight, taken,
-	       run->next / taken, run->put ? run->copies : 0, muster_error_name(run->error));
+	       run->put ? "put" : "get", run->finished, (unsigned long long)run->size, in_flight,
+	       taken, run->finished / taken, run->put ? run->copies : 0,
+	       muster_error_name(run->error));
 	if (run->error)
 		fprintf(stderr, "%s\n", muster_detail(run->session));
 	return run->error;

@@ -106,9 +106,9 @@ class Host(Clients):
         self.ip("addr", "add", address + "/24", "brd", "+", "dev", "eth0")
         self.address = address
 
-    def bytes_passed(self):
-        """In and out of eth0, ever."""
-        row = json.loads(self.ip("-s", "-j", "link", "show", "eth0"))[0]["stats64"]
+    def bytes_passed(self, interface="eth0"):
+        """In and out of it, ever."""
+        row = json.loads(self.ip("-s", "-j", "link", "show", interface))[0]["stats64"]
         return row["rx"]["bytes"] + row["tx"]["bytes"]
 
     def daemon(self, program, *arguments):

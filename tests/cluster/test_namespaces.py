@@ -107,7 +107,7 @@ def case_two_clusters_keep_apart():
         for storage in (red, blue):
             assert storage.event("registered"), storage.output()
         undecided = five.storage()
-        six.fails("more than one cluster", "ls")
+        six.fails("more than one cluster", "ls", status=3)
         for cluster, address in (("red", three.address), ("blue", four.address)):
             six.options = ["--cluster", cluster]
             expect([node["address"] for node in six.nodes()], [address + ":3503"])
@@ -150,12 +150,6 @@ def case_copies_go_to_different_machines():
         assert server.process.poll() is None
 
 
-def addresses_of(process):
-    """Whom this process has connections with, as the kernel says."""
-    with open("/proc/%d/net/tcp" % process.pid) as table:
-        return {row.split()[2].split(":")[0] for row in table.readlines()[1:]}
-
-
 def case_loopback_is_for_one_machine_only():
     """Name server, a storage server and a client on one host; others elsewhere."""
     with Lan(3) as lan:
@@ -166,7 +160,8 @@ def case_loopback_is_for_one_machine_only():
             assert daemon.event("registered"), daemon.output()
         far.wait_online(2)
         data = content(36 * MIB)
-        for client in (far, there, here):
+        for client in (far, here, there):
+            quiet = [(host, host.bytes_passed("lo")) for host in (there, far) if host is not client]
             assert not [node for node in client.nodes() if node["address"].startswith("127.")
                         and client is not here], client.nodes()
             for way in ("auto", "active", "passive"):
@@ -178,8 +173,12 @@ def case_loopback_is_for_one_machine_only():
                 path = "/%d-%s" % (client.number, way)
                 expect(client.put(path, data), 2, path)
                 client.check(path, data)
-                for other in lan.hosts:
-                    other.check(path, data)
+            # Nobody was sent to itself by the address of somebody else's loopback.
+            for host, before in quiet:
+                expect(host.bytes_passed("lo"), before, "loopback of host %d" % host.number)
+        for host in lan.hosts:
+            host.check("/1-auto", data)
+            host.check("/3-auto", data)
         for daemon in daemons:
             assert "hop" not in daemon.output(), daemon.output()
             assert "UNREACHABLE" not in daemon.output(), daemon.output()
@@ -258,7 +257,7 @@ def case_cable_pulled_in_a_get():
         result = reader.finish()
         expect((result.status, result.err), (DONE, ""))
         assert reader.data == data
-        assert reader.longest < 2 + SLACK_S, reader.longest
+        assert 0.5 < reader.longest < 1 + SLACK_S, reader.longest
         expect(client.put("/g", content(20 * MIB)) >= 2, True)
         client.wait_until(lambda: sorted(n["state"] for n in client.nodes()) ==
                           ["offline", "online", "online"], 18)

@@ -37,8 +37,8 @@ static const struct option_table table = {
 		    "       muster-conformance [OPTION…] memory [SCRIPT…]\n"
 		    "       muster-conformance coverage FILE",
 	.about =
-		"Checks whether a server speaks the Muster protocol. Use one without data of its own:\n"
-		"the scripts write and delete.\n"
+		"Checks whether a server speaks the Muster protocol. Use one without data of its\n"
+		"own: the scripts write and delete.\n"
 		"  nameserver  a name server; storage servers and clients are played\n"
 		"  storage     a storage server by its data port; it must have been started with\n"
 		"              --nameserver pointing to this machine and the port of --listen\n"

@@ -1,54 +1,55 @@
 /* Conformance scripts (.mst): what must go over the wire, one line each, in the words of
- * protocol/messages.def. The same script runs against a core in memory and against a live server.
+ * protocol/messages.def. The same script runs against a core in memory and a live server.
  *
- *     # comment
- *     server storage                    what is under test: `nameserver` or `storage`; the first line
- *     needs memory                      else the script is skipped: a server with nothing in it and a
- *                                       clock of its own; `needs $free < 16777216` compares numbers
+ *   # comment
+ *   server storage               what is under test, `nameserver` or `storage`; comes first
+ *   needs memory                 else it is skipped: a server with nothing in it, a clock of its
+ *                                own; `needs $free < 16777216` compares numbers
  *
  * Participants. The first line of one opens its connection:
- *     client a:      storage s:         dial the server under test
- *     nameserver n:                     is dialled by the storage server under test; its heartbeats are
- *                                       answered unless the script orders one
- *     listener h:                       any other place where we are dialled; `listener h: listen` sets
- *                                       $h_endpoint, the record to be handed out
+ *   client a:    storage s:      dial the server under test
+ *   nameserver n:                is dialled by the storage server under test; its heartbeats are
+ *                                answered unless the script orders one
+ *   listener h:                  any other place where we are dialled; `listener h: listen` sets
+ *                                $h_endpoint, the record to be handed out
  * Their lines:
- *     client a: send stat path="/x"     a request
- *     client a: expect stat status=NOT_FOUND
- *                                       the reply to the oldest request without one; replies with +MORE
- *                                       are collected until the last, which has all their receipts.
- *                                       Only the fields named are looked at; `*` is any value; a list
- *                                       must have as many items as the script says; those of `receipts`
- *                                       may come in any order. `unknown`: to a type that is none
- *     storage s: order connect lane=1   the next request that the server sends to us
- *     storage s: reply connect          answers the order taken last
- *     client a: data offset=0 length=9 last
- *                                       DATA of the last request, bytes of the pattern; `broken`: one
- *                                       byte is wrong; `abort`: no payload; `id=5`: of another request
- *     client a: bytes offset=0 length=9 takes DATA frames for the oldest request (or the order taken
- *                                       last) that bring just these bytes of the pattern; `aborted`:
- *                                       takes frames up to the one with ABORT
- *     storage s: nothing                neither an order nor a reply is waiting
- *     client a: raw 0a0b0c…             any bytes; their answer can be expected too
- *     client a: closed                  the server has closed the connection
- *     client a: close                   we do; the next line of `a` opens another one
- *     client a: hold                    what is sent waits for
- *     client a: flush 7                 which sends it in pieces of 7 bytes; without a number: in one
- *     client a: times 65 send ping      the rest of the line, so often
+ *   client a: send stat path="/x"     a request
+ *   client a: expect stat status=NOT_FOUND
+ *                                the reply to the oldest request without one; replies with +MORE
+ *                                are collected until the last, which has all their receipts.
+ *                                Only the fields named are looked at; `*` is any value; a list
+ *                                must have as many items as the script says; those of `receipts`
+ *                                may come in any order. `unknown`: to a type that is none
+ *   storage s: order connect lane=1   the next request that the server sends to us
+ *   storage s: reply connect     answers the order taken last
+ *   client a: data offset=0 length=9 last
+ *                                DATA of the last request, bytes of the pattern; `broken`: one
+ *                                byte is wrong; `abort`: no payload; `id=5`: of another request
+ *   client a: bytes offset=0 length=9
+ *                                takes DATA frames for the oldest request (or the order taken
+ *                                last) that bring just these bytes of the pattern; `aborted`:
+ *                                takes frames up to the one with ABORT
+ *   storage s: nothing           neither an order nor a reply is waiting
+ *   client a: raw 0a0b0c…        any bytes; their answer can be expected too
+ *   client a: closed             the server has closed the connection
+ *   client a: close              we do; the next line of `a` opens another one
+ *   client a: hold               what is sent waits for
+ *   client a: flush 7            which sends it in pieces of 7 bytes; without a number: in one
+ *   client a: times 65 send ping the rest of the line, so often
  *
  * Commands:
- *     clock +1s                         time passes
- *     disk IO                           the next chunk written or read meets that error (memory only)
- *     set $x VALUE
- *     number $x                         a number that is new in each run
- *     repeat $x 255 TEXT                TEXT so many times
- *     digest $d TEXT                    XXH3-128 of the text
- *     pattern $d LENGTH                 the same of the first bytes of the pattern
- *     receipt $r key=$k chunk=$c length=9 digest=$d epoch=$e holder=$s
- *     ticket $t key=$k operation=1 chunk=$c …
- *                                       signs one: the record as text, `ticket=$t`
- *     receipt key=$k RECEIPT            the tag must verify
- *     ticket key=$k TICKET              likewise, for that holder and client
+ *   clock +1s                    time passes
+ *   disk IO                      the next chunk written or read meets that error (memory only)
+ *   set $x VALUE
+ *   number $x                    a number that is new in each run
+ *   repeat $x 255 TEXT           TEXT so many times
+ *   digest $d TEXT               XXH3-128 of the text
+ *   pattern $d LENGTH            the same of the first bytes of the pattern
+ *   receipt $r key=$k chunk=$c length=9 digest=$d epoch=$e holder=$s
+ *   ticket $t key=$k operation=1 chunk=$c …
+ *                                signs one: the record as text, `ticket=$t`
+ *   receipt key=$k RECEIPT       the tag must verify
+ *   ticket key=$k TICKET         likewise, for that holder and client
  *
  * $name stands for a variable's text. In an expected message a variable that is not set yet takes
  * the value found there (a number, an id, or a whole record). Set from the start: $a, the id of the
@@ -96,7 +97,7 @@ struct script_how {
 	uint64_t seed;
 };
 
-/* `text`: the whole file. Returns 0 also when it is skipped, else the negative reason; `ret` tells. */
+/* `text`: the whole file. 0 also when it is skipped, else the negative reason; `ret` tells. */
 int script_run(const char *text, const struct script_how *how, struct script_result *ret);
 
 /* What the script is for: 1 a storage server, 0 a name server, -ERR_USAGE: it does not say. */
