@@ -126,8 +126,8 @@ int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, uint6
 int catalogue_set_copies(struct kv *kv, struct slice path, uint8_t copies, struct inode *ret);
 
 /* Garbage. Frees what has waited since before `before_ms` (uptime), in at most `most` steps (a
- * chunk, a file or a directory each), and calls `each` for every chunk that nobody refers to any
- * more; inodes for which `held` says yes wait on. Returns the number of steps made: below `most`
+ * chunk, a file or a directory each), and calls `each` for every chunk right before its rows go;
+ * inodes for which `held` says yes wait on. Returns the number of steps made: below `most`
  * when nothing is left to do for now. */
 typedef bool garbage_held_fn(void *context, uint64_t inode);
 typedef void garbage_chunk_fn(void *context, uint64_t chunk);
@@ -145,7 +145,8 @@ bool catalogue_has_garbage(struct kv *kv);
  * "k" chunk -> inode, index that catalogue_put_file keeps. */
 int chunk_owner(struct kv *kv, uint64_t chunk, uint64_t *ret_inode, uint32_t *ret_index);
 
-/* Recorded answers, at most RESULT_SIZE_MAX bytes each. */
+/* Recorded answers, at most RESULT_SIZE_MAX bytes each. result_get: -ERR_EXPIRED for an operation
+ * that has been forgotten, -ERR_NOT_FOUND for one that is new. */
 int result_get(struct kv *kv, const struct id *client, uint64_t operation, struct slice *ret);
 int result_put(struct kv *kv, const struct id *client, uint64_t operation, struct slice answer);
 /* Forgets those of the client below `outstanding`, at most `most`; UINT64_MAX: all of them, and the
@@ -165,6 +166,7 @@ struct holders {
 	unsigned int count;
 };
 int holders_get(struct kv *kv, uint64_t chunk, struct holders *ret); /* none: count 0, no error */
+int holders_set(struct kv *kv, uint64_t chunk, const struct holders *holders); /* sorted */
 /* 1: it was new, or was there; else 0. -ERR_TOO_LARGE: the set is full. */
 int holders_add(struct kv *kv, uint64_t chunk, uint16_t number);
 int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number);

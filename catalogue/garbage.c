@@ -84,12 +84,13 @@ static int file_free(struct collector *collector, uint64_t inode)
 			rc = inode_remove(collector, inode);
 			return rc < 0 ? rc : 1;
 		}
-		if (rc == 0)
-			rc = chunk_remove(collector->kv, inode, index, chunk.chunk);
 		if (rc < 0)
 			return rc;
 		collector->steps++;
 		collector->how->each(collector->how->context, chunk.chunk);
+		rc = chunk_remove(collector->kv, inode, index, chunk.chunk);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }

@@ -26,7 +26,7 @@ int holders_get(struct kv *kv, uint64_t chunk, struct holders *ret)
 	return rc < 0 ? rc : holders_decode(value, ret);
 }
 
-static int holders_put(struct kv *kv, uint64_t chunk, const struct holders *holders)
+int holders_set(struct kv *kv, uint64_t chunk, const struct holders *holders)
 {
 	uint8_t space[ROW_KEY_MAX];
 	uint8_t row[1 + 2 * HOLDERS_MAX] = { ROW_VERSION };
@@ -71,7 +71,7 @@ int holders_add(struct kv *kv, uint64_t chunk, uint16_t number)
 		(holders.count - i) * sizeof(holders.numbers[0]));
 	holders.numbers[i] = number;
 	holders.count++;
-	rc = holders_put(kv, chunk, &holders);
+	rc = holders_set(kv, chunk, &holders);
 	return rc < 0 ? rc : 1;
 }
 
@@ -89,7 +89,7 @@ int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number)
 	holders.count--;
 	memmove(holders.numbers + i, holders.numbers + i + 1,
 		(holders.count - i) * sizeof(holders.numbers[0]));
-	rc = holders_put(kv, chunk, &holders);
+	rc = holders_set(kv, chunk, &holders);
 	return rc < 0 ? rc : 1;
 }
 

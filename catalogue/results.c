@@ -9,20 +9,6 @@ static struct slice key_result(uint8_t *space, const struct id *client, uint64_t
 	return key;
 }
 
-int result_get(struct kv *kv, const struct id *client, uint64_t operation, struct slice *ret)
-{
-	uint8_t space[ROW_KEY_MAX];
-	struct slice value;
-	int rc = kv_get(kv, key_result(space, client, operation), &value);
-
-	if (rc < 0)
-		return rc;
-	if (value.size == 0 || value.data[0] != ROW_VERSION)
-		return -ERR_BAD_FORMAT;
-	*ret = (struct slice){ value.data + 1, value.size - 1 };
-	return 0;
-}
-
 int result_put(struct kv *kv, const struct id *client, uint64_t operation, struct slice answer)
 {
 	uint8_t row[1 + RESULT_SIZE_MAX] = { ROW_VERSION };
@@ -47,6 +33,26 @@ static int mark_get(struct kv *kv, const struct id *client, uint64_t *ret)
 	if (rc == 0)
 		*ret = get_u64(at);
 	return rc;
+}
+
+int result_get(struct kv *kv, const struct id *client, uint64_t operation, struct slice *ret)
+{
+	uint8_t space[ROW_KEY_MAX];
+	struct slice value;
+	uint64_t mark = 0;
+	int rc = mark_get(kv, client, &mark);
+
+	if (rc < 0 && rc != -ERR_NOT_FOUND)
+		return rc;
+	if (operation < mark)
+		return -ERR_EXPIRED;
+	rc = kv_get(kv, key_result(space, client, operation), &value);
+	if (rc < 0)
+		return rc;
+	if (value.size == 0 || value.data[0] != ROW_VERSION)
+		return -ERR_BAD_FORMAT;
+	*ret = (struct slice){ value.data + 1, value.size - 1 };
+	return 0;
 }
 
 static int mark_put(struct kv *kv, const struct id *client, uint64_t operation)

@@ -40,8 +40,8 @@ static void hops_fill(const struct piece *piece, struct hop *hops,
 	for (unsigned int i = 1; i < place->count; i++) {
 		const struct node *before = place->holders[i - 1].node;
 		const struct node *node = place->holders[i].node;
-		bool same = !id_is_none(&node->machine) &&
-			    id_equal(&before->machine, &node->machine);
+		bool same =
+			!id_is_none(&node->machine) && id_equal(&before->machine, &node->machine);
 
 		hops[i - 1] = (struct hop){
 			.ticket = place->holders[i].ticket,

@@ -27,6 +27,7 @@ static void opened_free(struct nameserver *ns, struct client *client, struct ope
 	}
 	TAILQ_REMOVE(&client->opened_order, opened, order);
 	HASH_DEL(client->opened, opened);
+	ns->opened_count--;
 	free(opened);
 }
 
@@ -52,8 +53,11 @@ int client_open(struct nameserver *ns, struct client *client, uint64_t inode)
 	HASH_FIND(hh, client->opened, &inode, sizeof(inode), opened);
 	if (opened)
 		return 0;
-	if (HASH_COUNT(client->opened) >= OPENED_PER_CLIENT_MAX)
+	if (HASH_COUNT(client->opened) >= OPENED_PER_CLIENT_MAX || ns->opened_count >= OPENED_MAX) {
+		if (!client->opened)
+			return -ERR_BUSY;
 		opened_free(ns, client, TAILQ_FIRST(&client->opened_order));
+	}
 	opened = calloc(1, sizeof(*opened));
 	if (!opened)
 		return -ERR_NO_MEMORY;
@@ -61,6 +65,7 @@ int client_open(struct nameserver *ns, struct client *client, uint64_t inode)
 		free(opened);
 		return -ERR_NO_MEMORY;
 	}
+	ns->opened_count++;
 	opened->inode = inode;
 	HASH_ADD(hh, client->opened, inode, sizeof(opened->inode), opened);
 	TAILQ_INSERT_TAIL(&client->opened_order, opened, order);
@@ -204,60 +209,63 @@ void clients_free(struct nameserver *ns)
 
 static unsigned int port_count(const struct nameserver *ns)
 {
-	return (unsigned int)(ns->config.client_port_last - ns->config.client_port_first) + 1;
+	return ns->config.client_port_last - ns->config.client_port_first + 1u;
+}
+
+/* Sets of ports have a bit for each port of the range. */
+static bool bit_is_set(const uint8_t *set, unsigned int bit)
+{
+	return set[bit / 8] >> bit % 8 & 1;
+}
+
+static void bit_set(uint8_t *set, unsigned int bit)
+{
+	set[bit / 8] = (uint8_t)(set[bit / 8] | 1u << bit % 8);
 }
 
 /* Clients of one machine share its ports, and so do clients seen at one address. */
-static bool port_is_taken(const struct nameserver *ns, const struct client *client, uint16_t port)
+static void ports_taken(const struct nameserver *ns, const struct client *client, uint8_t *set)
 {
 	const struct session *session, *next;
 
 	HASH_ITER(hh, ns->sessions, session, next) {
 		const struct client *other = session->client;
 
-		if (!other || other == client || other->port != port)
+		if (!other || other == client || !other->port)
 			continue;
 		if ((!id_is_none(&client->machine) &&
 		     id_equal(&other->machine, &client->machine)) ||
 		    id_equal(&session->peer.address, &client->session->peer.address))
-			return true;
+			bit_set(set, (unsigned int)other->port - ns->config.client_port_first);
 	}
-	return false;
-}
-
-static bool port_is_rejected(const struct client *client, unsigned int bit)
-{
-	return client->rejected && client->rejected[bit / 8] & 1u << bit % 8;
 }
 
 static int port_reject(const struct nameserver *ns, struct client *client, uint64_t port)
 {
-	unsigned int bit;
-
 	if (port < ns->config.client_port_first || port > ns->config.client_port_last)
 		return -ERR_BAD_REQUEST;
-	bit = (unsigned int)port - ns->config.client_port_first;
 	if (!client->rejected)
 		client->rejected = calloc(1, port_count(ns) / 8 + 1);
 	if (!client->rejected)
 		return -ERR_NO_MEMORY;
-	client->rejected[bit / 8] = (uint8_t)(client->rejected[bit / 8] | 1u << bit % 8);
+	bit_set(client->rejected, (unsigned int)port - ns->config.client_port_first);
 	return 0;
 }
 
 static uint16_t port_choose(struct nameserver *ns, const struct client *client)
 {
-	unsigned int count = port_count(ns);
-	unsigned int first = ns->config.client_port_first;
+	uint8_t taken[65536 / 8] = { 0 };
+	unsigned int count = port_count(ns), first = ns->config.client_port_first;
 
+	ports_taken(ns, client, taken);
 	for (unsigned int i = 0; i < count; i++) {
 		unsigned int bit = (ns->next_port - first + i) % count;
-		uint16_t port = (uint16_t)(first + bit);
 
-		if (port_is_rejected(client, bit) || port_is_taken(ns, client, port))
+		if (bit_is_set(taken, bit) ||
+		    (client->rejected && bit_is_set(client->rejected, bit)))
 			continue;
 		ns->next_port = (uint16_t)(first + (bit + 1) % count);
-		return port;
+		return (uint16_t)(first + bit);
 	}
 	return 0;
 }

@@ -151,18 +151,6 @@ static int commit_file(struct nameserver *ns, const struct commit *commit, struc
 	return catalogue_put_file(ns->kv, request->path, &file, uptime_ms(ns), ret);
 }
 
-static int commit_places(struct nameserver *ns, const struct lease *lease)
-{
-	for (unsigned int i = 0; i < lease->count; i++) {
-		struct member *member = member_by_number(ns, lease->holders[i]);
-		int rc = lease->durable >> i & 1 ? place_add(ns, lease->chunk, member) : 0;
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
 /* From the last one on: leases of a put close the gap that one leaves with their last. */
 static void commit_done(struct nameserver *ns, struct commit *commit)
 {
@@ -182,7 +170,7 @@ int on_put_commit(struct nameserver *ns, struct session *from,
 	if (rc == 0)
 		rc = commit_file(ns, &commit, &inode);
 	for (uint32_t i = 0; rc == 0 && i < commit.count; i++)
-		rc = commit_places(ns, commit.leases[i]);
+		rc = places_begin(ns, commit.leases[i], commit.copies);
 	if (rc < 0)
 		return rc;
 	*reply = (struct put_commit_reply){
@@ -194,8 +182,6 @@ int on_put_commit(struct nameserver *ns, struct session *from,
 	ns_event(ns, LOG_DEBUG, "put_committed", "inode=%llu size=%llu chunks=%u copies=%u/%u",
 		 (unsigned long long)inode.id, (unsigned long long)inode.size, inode.chunks,
 		 commit.durable, commit.copies);
-	if (commit.durable < commit.copies)
-		sweep_request(ns);
 	ns->garbage = ns->garbage || inode.version > 1;
 	commit_done(ns, &commit);
 	return 0;

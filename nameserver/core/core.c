@@ -150,8 +150,11 @@ static int handle(struct nameserver *ns, struct session *from, const struct mess
 	uint32_t before = ns->kv->batch_count;
 	int rc;
 
-	if (changes && (header->arg1 == 0 || header->arg2 > header->arg1))
+	if (changes &&
+	    (header->arg1 == 0 || header->arg1 == UINT64_MAX || header->arg2 > header->arg1))
 		return -ERR_BAD_REQUEST;
+	if (changes && header->arg1 - header->arg2 >= OPERATIONS_MAX)
+		return -ERR_BUSY;
 	rc = changes ? repeat(ns, from, header) : 0;
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
@@ -438,7 +441,7 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	ns->prng.state = config->seed;
 	ns->next_port = ns->config.client_port_first;
 	ns->garbage = true;
-	ns->sweep.again = true;
+	ns->sweep.again = ns->worse = true;
 	ns->next_beacon_ms = now_ms;
 	ns->results_ms = now_ms + CLIENT_FORGET_MS;
 	TAILQ_INIT(&ns->strangers);
@@ -452,6 +455,8 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 		nameserver_free(ns);
 		return rc;
 	}
+	/* After a restart nothing goes before those who hold it, and who were reading it, are back. */
+	ns->garbage_ms = ns->start == 1 ? now_ms : now_ms + CLIENT_GONE_MS;
 	*ret = ns;
 	return 0;
 }

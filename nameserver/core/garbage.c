@@ -57,7 +57,7 @@ void delete_answered(struct nameserver *ns, struct member *member,
 		return;
 	member->deleting = false;
 	if (header->status == 0)
-		member->free = header->arg2;
+		member->free = believable(header->arg2);
 	if (member->doomed.count)
 		garbage_soon(ns);
 }
@@ -91,22 +91,9 @@ static bool garbage_held(void *context, uint64_t inode)
 static void garbage_chunk(void *context, uint64_t chunk)
 {
 	struct nameserver *ns = context;
-	struct holders holders;
 
-	if (holders_get(ns->kv, chunk, &holders) < 0) {
+	if (places_end(ns, chunk) < 0)
 		ns->failed = true;
-		return;
-	}
-	for (unsigned int i = 0; i < holders.count; i++) {
-		struct member *member = member_by_number(ns, holders.numbers[i]);
-		int rc = member ? place_remove(ns, chunk, member)
-				: holders_remove(ns->kv, chunk, holders.numbers[i]);
-
-		if (rc < 0)
-			ns->failed = true;
-		if (member)
-			chunk_doom(ns, member, chunk);
-	}
 }
 
 static bool must_pause(const struct nameserver *ns)
@@ -121,7 +108,7 @@ static bool must_pause(const struct nameserver *ns)
 static void collect(struct nameserver *ns)
 {
 	const struct garbage_how how = {
-		.before_ms = uptime_ms(ns) + 1,
+		.before_ms = UINT64_MAX,
 		.most = COLLECT_STEP,
 		.held = garbage_held,
 		.each = garbage_chunk,
@@ -129,7 +116,7 @@ static void collect(struct nameserver *ns)
 	};
 	int rc;
 
-	if (!ns->garbage || must_pause(ns))
+	if (!ns->garbage || ns->deletes_blocked || must_pause(ns))
 		return;
 	rc = catalogue_collect(ns->kv, &how);
 	if (rc < 0)
@@ -156,7 +143,7 @@ uint64_t garbage_deadline(const struct nameserver *ns)
 {
 	uint64_t grace_ms = ns->started_ms + ns->config.unknown_grace_ms;
 
-	if (ns->garbage)
+	if (ns->garbage && !ns->deletes_blocked)
 		return ns->garbage_ms;
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];

@@ -50,6 +50,8 @@ int lease_new(struct nameserver *ns, struct put *put, uint32_t length_max, unsig
 	struct lease *lease;
 	int count;
 
+	if (HASH_COUNT(ns->leases) >= LEASES_MAX)
+		return -ERR_BUSY;
 	if (leases_room(put) < 0)
 		return -ERR_NO_MEMORY;
 	count = placement_choose(ns, &wanted, chosen);
@@ -83,18 +85,24 @@ static void holder_release(struct nameserver *ns, const struct lease *lease, uns
 		member->free -= member->free < lease->length ? member->free : lease->length;
 }
 
+static void lease_drop(struct nameserver *ns, struct lease *lease, bool kept)
+{
+	for (unsigned int i = 0; i < lease->count; i++)
+		holder_release(ns, lease, i, kept);
+	lease->put->sealed -= lease->durable != 0;
+	HASH_DEL(ns->leases, lease);
+	free(lease);
+}
+
+/* The last of the put closes the gap. */
 void lease_free(struct nameserver *ns, struct lease *lease, bool kept)
 {
 	struct put *put = lease->put;
 
-	for (unsigned int i = 0; i < lease->count; i++)
-		holder_release(ns, lease, i, kept);
-	put->sealed -= lease->durable != 0;
 	put->count--;
 	put->leases[lease->index] = put->leases[put->count];
 	put->leases[lease->index]->index = lease->index;
-	HASH_DEL(ns->leases, lease);
-	free(lease);
+	lease_drop(ns, lease, kept);
 }
 
 /* ---- receipts ---- */
@@ -175,8 +183,9 @@ struct put *put_new(struct nameserver *ns, struct client *client, uint64_t numbe
 
 void put_free(struct nameserver *ns, struct put *put)
 {
-	while (put->count)
-		lease_free(ns, put->leases[put->count - 1], false);
+	/* In ascending order, which is the cheap one for chunk_doom(). */
+	for (uint32_t i = 0; i < put->count; i++)
+		lease_drop(ns, put->leases[i], false);
 	TAILQ_REMOVE(&ns->put_order, put, order);
 	if (put->number) {
 		HASH_DEL(ns->puts, put);

@@ -1,7 +1,14 @@
 /* The storage servers: registration, heartbeats, states. */
+#include <stdio.h>
+
 #include "endpoint.h"
 #include "ns_state.h"
 #include "text.h"
+
+enum {
+	RETURN_MS = 3000,  /* for the servers to come back after a start */
+	RETURN_ENOUGH = 2, /* of them: a put is acknowledged when durable on two */
+};
 
 struct member *member_find(const struct nameserver *ns, const struct id *node)
 {
@@ -30,21 +37,21 @@ unsigned int members_online(const struct nameserver *ns)
 	return count;
 }
 
+/* Just started, we do not know yet who is up: servers take a moment to find us. */
+bool members_are_coming(const struct nameserver *ns)
+{
+	if (ns->now_ms - ns->started_ms >= RETURN_MS || members_online(ns) >= RETURN_ENOUGH)
+		return false;
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		if (!ns->sorted[i]->key && !ns->sorted[i]->row.retired)
+			return true;
+	}
+	return false;
+}
+
 uint64_t member_room(const struct member *member)
 {
 	return member->free > member->leased ? member->free - member->leased : 0;
-}
-
-unsigned int holders_up(const struct nameserver *ns, const struct holders *holders)
-{
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; i < holders->count; i++) {
-		const struct member *member = member_by_number(ns, holders->numbers[i]);
-
-		count += member && member_is_up(member);
-	}
-	return count;
 }
 
 /* ---- the table ---- */
@@ -146,7 +153,7 @@ static void member_event(struct nameserver *ns, enum log_level level, const char
 	if (member->endpoint_count)
 		endpoint_format(&member->endpoints[0], address);
 	ns_event(ns, level, event, "node=%s name=%s address=%s", id_format(&member->row.node, node),
-		 member->row.name[0] ? member->row.name : "none", address);
+		 member->row.name, address);
 }
 
 static void member_set_state(struct nameserver *ns, struct member *member, uint8_t state)
@@ -157,11 +164,14 @@ static void member_set_state(struct nameserver *ns, struct member *member, uint8
 		[NODE_OFFLINE] = "offline",
 	};
 
+	bool was_up = member_is_up(member);
+
 	if (member->state == state)
 		return;
 	member->state = state;
 	member_event(ns, state == NODE_ONLINE ? LOG_INFO : LOG_WARN, events[state], member);
-	sweep_request(ns);
+	if (was_up != member_is_up(member))
+		sweep_request(ns, was_up);
 }
 
 void member_heard(struct nameserver *ns, struct member *member)
@@ -254,17 +264,51 @@ static int register_check(const struct nameserver *ns, const struct member *memb
 	return request->start < member->row.generation ? -ERR_STALE : 0;
 }
 
+static bool name_is_taken(const struct nameserver *ns, const struct member_row *row,
+			  const char *name)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member_row *other = &ns->sorted[i]->row;
+
+		if (other != row && strcmp(other->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+enum { NAME_SUFFIX_MAX = 6 };
+
+/* The host's name, for ever; of several servers on a host the later ones get "-2", "-3" and so on. */
+static void row_name(const struct nameserver *ns, struct member_row *row, struct slice host)
+{
+	char base[sizeof(row->name)], name[sizeof(row->name) + NAME_SUFFIX_MAX];
+	size_t size;
+
+	name_copy(base, sizeof(base), host.size ? host : slice_of("storage"));
+	size = strlen(base);
+	memcpy(name, base, size + 1);
+	for (unsigned int i = 2; name_is_taken(ns, row, name); i++) {
+		char suffix[NAME_SUFFIX_MAX];
+		size_t more = (size_t)snprintf(suffix, sizeof(suffix), "-%hu", (uint16_t)i);
+		size_t kept = size + more < sizeof(row->name) ? size : sizeof(row->name) - 1 - more;
+
+		memcpy(name + kept, suffix, more + 1);
+	}
+	memcpy(row->name, name, sizeof(row->name));
+}
+
 static int row_update(struct nameserver *ns, struct member_row *row,
 		      const struct register_request *request)
 {
 	struct member_row before = *row;
 
+	if (!row->name[0])
+		row_name(ns, row, request->name);
 	if (row->starts == 0 || request->start > row->generation) {
 		row->starts++;
 		row->last_start_ms = ns->wall_ms;
 	}
 	row->generation = request->start;
-	name_copy(row->name, sizeof(row->name), request->name);
 	name_copy(row->zone, sizeof(row->zone), request->zone);
 	return memcmp(&before, row, sizeof(before)) ? member_put(ns->kv, row) : 0;
 }
@@ -350,15 +394,23 @@ static void endpoints_update(struct member *member, const struct session *from,
 	}
 }
 
+/* 8 PiB: what all servers together say must not overflow. */
+uint64_t believable(uint64_t bytes)
+{
+	const uint64_t most = (uint64_t)1 << 53;
+
+	return bytes < most ? bytes : most;
+}
+
 static void member_up(struct nameserver *ns, struct member *member, struct session *from,
 		      const struct register_request *request)
 {
 	member->session = from;
 	from->member = member;
 	member->machine = from->machine;
-	member->capacity = request->capacity;
-	member->free = request->free;
-	member->used = request->used;
+	member->capacity = believable(request->capacity);
+	member->free = believable(request->free);
+	member->used = believable(request->used);
 	member->chunks = request->chunks;
 	member->load = 0;
 	member->disk_failed = false;
@@ -407,8 +459,8 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 		return -ERR_STALE;
 	if (request->flags & HEARTBEAT_DISK_FAILED && !member->disk_failed)
 		member_event(ns, LOG_ERROR, "disk_failed", member);
-	member->used = request->used;
-	member->free = request->free;
+	member->used = believable(request->used);
+	member->free = believable(request->free);
 	member->chunks = request->chunks;
 	member->load = request->load;
 	member->disk_failed = request->flags & HEARTBEAT_DISK_FAILED;

@@ -81,10 +81,11 @@ int on_set_copies(struct nameserver *ns, struct session *from,
 	if (rc == 0)
 		rc = catalogue_set_copies(ns->kv, request->path, request->copies, &inode);
 	if (rc == 0)
-		rc = file_copies(ns, &inode, inode.chunks, &held);
+		rc = file_copies(ns, &inode, (struct chunk_range){ 0, inode.chunks }, &held);
 	if (rc < 0)
 		return rc;
 	reply->copies = held;
-	sweep_request(ns);
+	if (inode.type == ENTRY_FILE)
+		sweep_request(ns, true);
 	return 0;
 }

@@ -15,10 +15,12 @@
  * (also to a pure question, also a refusal) waits for the newest batch sealed up to the end of its
  * turn. So the glue sends what it is told at once and otherwise only reports NS_DURABLE.
  *
- * Figures in answers: `copies` counts the copies on servers that are online or suspect, exactly in
- * STAT and OPEN, over the first 64 chunks of each file in LIST. STATUS gets its `under_copied` and
- * `lost` from a walk over all chunks in the background (50 000 a second, at most every half
- * second), which starts again whenever servers or places change: it lags behind by one walk. */
+ * Figures in answers: `copies` counts the copies on servers that are online or suspect and that
+ * nobody reported bad: exactly in STAT and the first answer to OPEN, over the chunks in later ones,
+ * over the first 64 chunks of each file in LIST. `under_copied` and `lost` of STATUS follow each
+ * put, report and removal at once; when servers come or go, a walk over all chunks counts them anew
+ * (50 000 a second in the background, the next 65 536 at each STATUS). While it is not done, chunks
+ * that may have become under-copied and were not reached yet count as such. */
 #ifndef MUSTER_NAMESERVER_H
 #define MUSTER_NAMESERVER_H
 
@@ -29,10 +31,14 @@
 
 enum {
 	SESSIONS_MAX = 16384,          /* connections; more are closed at once */
+	SESSIONS_KEPT = 2048,          /* of these, not for clients: HELLO answers BUSY */
 	CLIENTS_MAX = 65536,           /* remembered, also those gone for a while */
 	PUTS_PER_CLIENT_MAX = 64,      /* open at a time, else BUSY */
 	AHEAD_PER_CLIENT_MAX = 256,    /* places leased ahead, else BUSY */
 	OPENED_PER_CLIENT_MAX = 65536, /* contents held open; beyond it the oldest is let go */
+	OPENED_MAX = 1024 * 1024,      /* of all clients */
+	LEASES_MAX = 1024 * 1024,      /* chunk places of all puts, else BUSY */
+	OPERATIONS_MAX = 65536,        /* of a client, from the lowest outstanding on, else BUSY */
 	PUT_CHUNKS_MAX_ = 128 * 1024,  /* chunks of one file: what fits a batch; else TOO_LARGE */
 	CLIENT_GONE_MS = 30 * 1000,    /* then its puts are forgotten */
 	CLIENT_FORGET_MS = 10 * 60 * 1000, /* then its recorded answers are */

@@ -141,9 +141,8 @@ struct member {
 	struct chunk_set listed; /* by INVENTORY */
 	struct chunk_set
 		fresh;        /* got durable since it registered, while an inventory is under way */
-	struct chunk_set bad; /* copies reported corrupt: an inventory does not bring them back */
+	struct chunk_set bad; /* copies reported corrupt: see corrupt_copy */
 	struct chunk_set unknown;
-	uint64_t unknown_since_ms;
 	bool digest_known;
 	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
 
@@ -172,7 +171,7 @@ struct sweep {
 	bool running;
 	bool again;
 	uint64_t cursor;
-	uint64_t under, lost; /* so far */
+	uint64_t under, lost, seen; /* so far */
 	uint64_t next_ms;
 	uint64_t last_inode; /* whose policy is known */
 	uint8_t last_copies;
@@ -202,6 +201,7 @@ struct nameserver {
 	struct session_list strangers;
 	struct client *clients;
 	struct client_list gone, fading;
+	uint64_t opened_count;
 	struct inode_use *inode_uses;
 	struct lease *leases;
 	struct put *puts;
@@ -221,7 +221,7 @@ struct nameserver {
 	uint64_t probes_ms[PROBE_ANSWERS_PER_S]; /* when the last ones were */
 	struct sweep sweep;
 	uint64_t under_copied, lost;
-	uint64_t corrupt;     /* copies reported */
+	bool worse;           /* something happened that only a walk yet to end will count */
 	bool garbage;         /* perhaps something to collect */
 	uint64_t garbage_ms;  /* next step */
 	bool deletes_blocked; /* the nodes know more than we: the catalogue is old */
@@ -280,16 +280,17 @@ void member_heard(struct nameserver *ns, struct member *member);
 void member_lost(struct nameserver *ns, struct member *member); /* its connection broke */
 bool member_is_up(const struct member *member);                 /* online or suspect */
 unsigned int members_online(const struct nameserver *ns);
+bool members_are_coming(const struct nameserver *ns);
+uint64_t believable(uint64_t bytes);               /* of what a server says about its size */
 uint64_t member_room(const struct member *member); /* bytes free that nobody was promised */
-unsigned int holders_up(const struct nameserver *ns, const struct holders *holders);
 
 /* ---- places.c: where copies are ---- */
 
-int place_add(struct nameserver *ns, uint64_t chunk, struct member *member);
-int place_remove(struct nameserver *ns, uint64_t chunk, struct member *member);
+int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int wanted);
+int places_end(struct nameserver *ns, uint64_t chunk);
 /* A new registration: whether its inventory is wanted. */
 bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest);
-int place_sweep(struct nameserver *ns, uint64_t chunk, const struct holders *holders);
+int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders);
 /* Receipts of late copies and of commits alike. 1: verified; 0: void (an older registration's);
  * -ERR_BAD_RECEIPT. */
 int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct member **ret);
@@ -359,15 +360,34 @@ void results_tick(struct nameserver *ns);
 uint64_t results_deadline(const struct nameserver *ns);
 void sweep_tick(struct nameserver *ns);
 uint64_t sweep_deadline(const struct nameserver *ns);
-void sweep_request(struct nameserver *ns);
+void sweep_request(struct nameserver *ns, bool worse); /* worse: chunks may have fewer copies */
+uint64_t sweep_under_copied(struct nameserver *ns, uint64_t chunks);
+struct copies {
+	unsigned int up;    /* on servers that are up */
+	unsigned int sound; /* of these, not reported bad */
+};
+struct copies copies_count(const struct nameserver *ns, uint64_t chunk,
+			   const struct holders *holders);
+/* What a chunk adds to the counts of STATUS; nothing if it is part of no file. */
+struct standing {
+	bool under, lost;
+};
+struct standing standing_of(struct copies copies, unsigned int wanted);
+int standing_get(struct nameserver *ns, uint64_t chunk, struct standing *ret);
+void standing_change(struct nameserver *ns, uint64_t chunk, struct standing before,
+		     struct standing after);
 void beacons_tick(struct nameserver *ns);
 void beacon_probed(struct nameserver *ns);
 uint64_t beacons_deadline(const struct nameserver *ns);
 
 /* ---- reads.c ---- */
 
-/* Copies of the chunk that has fewest up, looking at no more than `most` chunks. */
-int file_copies(struct nameserver *ns, const struct inode *inode, uint32_t most, uint8_t *ret);
+/* Copies of the chunk that has fewest, looking at no more than `most` chunks from `first` on. */
+struct chunk_range {
+	uint64_t first, most;
+};
+int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
+		uint8_t *ret);
 
 /* ---- handlers, one per message that a name server serves ---- */
 

@@ -7,7 +7,7 @@
 #include "ns_state.h"
 
 /* A small chunk costs as much as this one: it is a write and a place all the same. */
-enum { COST_MIN = 64 * 1024, LOAD_COST = 1024 * 1024 };
+enum { COST_MIN = 64 * 1024, LOAD_COST = 1024 * 1024, LOAD_MAX = 1000 };
 
 static uint64_t cost_of(const struct member *member, uint64_t length)
 {
@@ -67,7 +67,9 @@ static enum rank rank_of(const struct choice *choice, const struct member *membe
 
 static uint64_t weight_of(const struct member *member)
 {
-	return member->pressure + member->load * cost_of(member, LOAD_COST);
+	uint64_t load = member->load < LOAD_MAX ? member->load : LOAD_MAX;
+
+	return member->pressure + load * cost_of(member, LOAD_COST);
 }
 
 static bool may_take(const struct member *member, uint64_t length)

@@ -3,6 +3,15 @@
 
 enum { UNKNOWN_MAX = 1024 * 1024, BAD_MAX = 65536 };
 
+static bool holders_have(const struct holders *holders, uint16_t number)
+{
+	for (unsigned int i = 0; i < holders->count; i++) {
+		if (holders->numbers[i] == number)
+			return true;
+	}
+	return false;
+}
+
 static void digest_turn(struct digest *digest, uint64_t chunk)
 {
 	uint8_t bytes[8];
@@ -24,21 +33,36 @@ static void digest_change(struct nameserver *ns, struct member *member, uint64_t
 		digest_turn(&member->digest, chunk);
 }
 
-int place_add(struct nameserver *ns, uint64_t chunk, struct member *member)
+static int place_noted(struct nameserver *ns, uint64_t chunk, struct member *member, bool added)
 {
-	int rc = holders_add(ns->kv, chunk, member->row.number);
-
-	if (rc < 0)
-		return rc;
 	if (member->stage != INVENTORY_NONE && chunk_set_add(&member->fresh, chunk) < 0)
 		return -ERR_NO_MEMORY;
 	chunk_set_remove(&member->bad, chunk);
-	if (rc > 0)
+	if (added)
 		digest_change(ns, member, chunk);
+	return 0;
+}
+
+static int place_add(struct nameserver *ns, uint64_t chunk, struct member *member)
+{
+	struct standing before, after;
+	int rc = standing_get(ns, chunk, &before), added;
+
+	if (rc < 0)
+		return rc;
+	added = holders_add(ns->kv, chunk, member->row.number);
+	if (added < 0)
+		return added;
+	rc = place_noted(ns, chunk, member, added > 0);
+	if (rc == 0)
+		rc = standing_get(ns, chunk, &after);
+	if (rc == 0)
+		standing_change(ns, chunk, before, after);
 	return rc;
 }
 
-int place_remove(struct nameserver *ns, uint64_t chunk, struct member *member)
+/* The counts are the caller's business. */
+static int place_remove(struct nameserver *ns, uint64_t chunk, struct member *member)
 {
 	int rc = holders_remove(ns->kv, chunk, member->row.number);
 
@@ -48,6 +72,58 @@ int place_remove(struct nameserver *ns, uint64_t chunk, struct member *member)
 	chunk_set_remove(&member->fresh, chunk);
 	digest_change(ns, member, chunk);
 	return rc;
+}
+
+/* The chunk belongs to a file now: its holders in one row. */
+int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int wanted)
+{
+	struct holders holders = { 0 };
+	int rc;
+
+	for (unsigned int i = 0; i < lease->count; i++) {
+		unsigned int at = holders.count;
+
+		if (!(lease->durable >> i & 1))
+			continue;
+		for (; at > 0 && holders.numbers[at - 1] > lease->holders[i]; at--)
+			holders.numbers[at] = holders.numbers[at - 1];
+		holders.numbers[at] = lease->holders[i];
+		holders.count++;
+	}
+	rc = holders_set(ns->kv, lease->chunk, &holders);
+	for (unsigned int i = 0; rc == 0 && i < holders.count; i++)
+		rc = place_noted(ns, lease->chunk, member_by_number(ns, holders.numbers[i]), true);
+	if (rc == 0)
+		standing_change(ns, lease->chunk, (struct standing){ 0 },
+				standing_of(copies_count(ns, lease->chunk, &holders), wanted));
+	return rc;
+}
+
+/* The chunk goes: nothing is known of it any more, and its holders are told. */
+int places_end(struct nameserver *ns, uint64_t chunk)
+{
+	struct standing standing;
+	struct holders holders;
+	int rc = standing_get(ns, chunk, &standing);
+
+	if (rc == 0)
+		rc = holders_get(ns->kv, chunk, &holders);
+	if (rc < 0)
+		return rc;
+	standing_change(ns, chunk, standing, (struct standing){ 0 });
+	for (unsigned int i = 0; i < holders.count; i++) {
+		struct member *member = member_by_number(ns, holders.numbers[i]);
+
+		rc = member ? place_remove(ns, chunk, member)
+			    : holders_remove(ns->kv, chunk, holders.numbers[i]);
+		if (rc < 0)
+			return rc;
+		if (!member)
+			continue;
+		chunk_set_remove(&member->bad, chunk);
+		chunk_doom(ns, member, chunk);
+	}
+	return 0;
 }
 
 int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct member **ret)
@@ -72,6 +148,7 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 	chunk_set_done(&member->unknown);
 	chunk_set_done(&member->listed);
 	chunk_set_done(&member->fresh);
+	member->inventory_position = member->inventory_last = 0;
 	member->stage = same ? INVENTORY_NONE : INVENTORY_COMING;
 	member->digest_known = same;
 	return !same;
@@ -85,6 +162,24 @@ static bool is_as_recorded(struct nameserver *ns, const struct chunk_ref *ref, u
 	return catalogue_chunk(ns->kv, inode, index, &row) == 0 && row.length == ref->length;
 }
 
+/* A copy that was reported bad and given up does not come back. */
+static int known_chunk(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	struct holders holders;
+	int rc = holders_get(ns->kv, chunk, &holders);
+
+	if (rc < 0)
+		return rc;
+	if (!holders_have(&holders, member->row.number)) {
+		if (chunk_set_has(&member->bad, chunk) || holders.count == HOLDERS_MAX)
+			return 0;
+		rc = holders_add(ns->kv, chunk, member->row.number);
+		if (rc < 0)
+			return rc;
+	}
+	return chunk_set_add(&member->listed, chunk) < 0 ? -ERR_NO_MEMORY : 0;
+}
+
 /* 1: nobody knows the chunk. */
 static int inventory_chunk(struct nameserver *ns, struct member *member,
 			   const struct chunk_ref *ref)
@@ -94,20 +189,15 @@ static int inventory_chunk(struct nameserver *ns, struct member *member,
 	int rc = chunk_owner(ns->kv, ref->chunk, &inode, &index);
 
 	if (rc == 0) {
-		if (chunk_set_has(&member->bad, ref->chunk) ||
-		    !is_as_recorded(ns, ref, inode, index))
-			return 0;
-		rc = holders_add(ns->kv, ref->chunk, member->row.number);
-		if (rc < 0)
-			return rc == -ERR_TOO_LARGE ? 0 : rc;
-		return chunk_set_add(&member->listed, ref->chunk) < 0 ? -ERR_NO_MEMORY : 0;
+		return is_as_recorded(ns, ref, inode, index) ? known_chunk(ns, member, ref->chunk)
+							     : 0;
 	}
 	if (rc != -ERR_NOT_FOUND)
 		return rc;
 	if (lease_find(ns, ref->chunk))
 		return 0;
-	/* An id from a start that we have not had: the catalogue is older than this disk. */
-	if (ref->chunk >> ID_BITS_OF_COUNT > ns->start && !ns->deletes_blocked) {
+	/* An id that we have not given out: the catalogue is older than this disk. */
+	if (ref->chunk > (ns->start << ID_BITS_OF_COUNT | ns->next_chunk) && !ns->deletes_blocked) {
 		ns->deletes_blocked = true;
 		ns_event(ns, LOG_ERROR, "catalogue_is_old", "chunk=%llu start=%llu",
 			 (unsigned long long)ref->chunk, (unsigned long long)ns->start);
@@ -138,12 +228,6 @@ int on_inventory(struct nameserver *ns, struct session *from,
 	struct member *member = from->member;
 	int rc = member ? 0 : -ERR_STALE;
 
-	if (rc == 0 && request->position == 0 && member->stage != INVENTORY_COMING)
-		inventory_begin(ns, member, &(struct digest){ { 0 } });
-	if (rc == 0 && member->stage == INVENTORY_NONE)
-		member->stage = INVENTORY_COMING;
-	if (rc == 0 && request->position == 0)
-		member->inventory_position = member->inventory_last = 0;
 	if (rc == 0)
 		rc = inventory_check(member, request);
 	for (unsigned int i = 0; rc >= 0 && i < request->chunks_count; i++) {
@@ -159,7 +243,7 @@ int on_inventory(struct nameserver *ns, struct session *from,
 		return 0;
 	member->stage = INVENTORY_WAITING;
 	member->digest_known = false;
-	sweep_request(ns);
+	sweep_request(ns, true);
 	garbage_soon(ns);
 	return 0;
 }
@@ -189,8 +273,6 @@ static int stored_copy(struct nameserver *ns, struct member *member, const struc
 	if (row.length != receipt->length || !digest_equal(&row.digest, &receipt->digest))
 		return 0;
 	rc = place_add(ns, receipt->chunk, member);
-	if (rc > 0)
-		sweep_request(ns);
 	return rc < 0 && rc != -ERR_TOO_LARGE ? rc : 1;
 }
 
@@ -216,66 +298,78 @@ int on_stored(struct nameserver *ns, struct session *from, const struct stored_r
 	return 0;
 }
 
-/* The last copy that is up is kept whatever they say: perhaps only the way to it is bad. */
-static int corrupt_copy(struct nameserver *ns, struct member *member, uint64_t chunk)
+/* Who reports a copy of its own gives it up. What a client says of others may be a lie: that copy
+ * only counts no more and is read last. The last good copy that is up stays one whatever they say:
+ * perhaps only the way to it is bad. 1: something has changed. */
+static int corrupt_copy(struct nameserver *ns, struct member *member, uint64_t chunk, bool own)
 {
+	struct standing before, after;
 	struct holders holders;
+	struct copies copies;
+	bool known = chunk_set_has(&member->bad, chunk);
 	int rc = holders_get(ns->kv, chunk, &holders);
 
-	if (rc < 0 || holders.count < 2)
+	if (rc < 0 || !holders_have(&holders, member->row.number) || holders.count < 2)
 		return rc;
-	if (holders_up(ns, &holders) < 2 && member_is_up(member))
+	copies = copies_count(ns, chunk, &holders);
+	own = own && (copies.up > 1 || !member_is_up(member));
+	if ((known && !own) || (!known && copies.sound < 2 && member_is_up(member)))
 		return 0;
-	rc = place_remove(ns, chunk, member);
-	if (rc <= 0)
+	rc = standing_get(ns, chunk, &before);
+	if (rc == 0 && own)
+		rc = place_remove(ns, chunk, member);
+	if (rc >= 0 && member->bad.count < BAD_MAX)
+		rc = chunk_set_add(&member->bad, chunk);
+	if (rc >= 0)
+		rc = standing_get(ns, chunk, &after);
+	if (rc < 0)
 		return rc;
-	ns->corrupt++;
-	if (member->bad.count < BAD_MAX)
-		chunk_set_add(&member->bad, chunk);
-	sweep_request(ns);
-	return 0;
+	standing_change(ns, chunk, before, after);
+	return 1;
 }
 
 int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt_request *request,
 	       struct corrupt_reply *reply)
 {
 	struct member *member = member_find(ns, &request->node);
-	uint64_t before = ns->corrupt;
-	int rc = 0;
+	bool own = from->role == ROLE_STORAGE;
+	unsigned int believed = 0;
 
 	(void)reply;
-	if (from->role == ROLE_STORAGE && !id_equal(&from->self, &request->node))
+	if (own && (!member || from->member != member))
 		return -ERR_DENIED;
 	if (!member)
 		return -ERR_NOT_FOUND;
-	for (unsigned int i = 0; rc == 0 && i < request->chunks_count; i++)
-		rc = corrupt_copy(ns, member, request->chunks[i].chunk);
-	if (rc == 0)
-		ns_event(ns, LOG_WARN, "corrupt", "name=%s reported=%u dropped=%llu by=%s",
-			 member->row.name[0] ? member->row.name : "none", request->chunks_count,
-			 (unsigned long long)(ns->corrupt - before),
-			 from->role == ROLE_STORAGE ? "itself" : "client");
-	return rc;
+	for (unsigned int i = 0; i < request->chunks_count; i++) {
+		int rc = corrupt_copy(ns, member, request->chunks[i].chunk, own);
+
+		if (rc < 0)
+			return rc;
+		believed += rc > 0;
+	}
+	ns_event(ns, LOG_WARN, "corrupt", "name=%s reported=%u believed=%u by=%s", member->row.name,
+		 request->chunks_count, believed, own ? "itself" : "client");
+	return 0;
 }
 
 /* ---- what the sweep does with a chunk ---- */
 
 /* Inventories that are complete decide what their members hold. */
-int place_sweep(struct nameserver *ns, uint64_t chunk, const struct holders *holders)
+int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders)
 {
-	for (unsigned int i = 0; i < holders->count; i++) {
-		struct member *member = member_by_number(ns, holders->numbers[i]);
-		int rc;
+	unsigned int kept = 0, before = holders->count;
 
-		if (!member || member->stage != INVENTORY_SWEPT)
-			continue;
-		if (chunk_set_has(&member->listed, chunk) || chunk_set_has(&member->fresh, chunk)) {
+	for (unsigned int i = 0; i < before; i++) {
+		struct member *member = member_by_number(ns, holders->numbers[i]);
+
+		if (member && member->stage == INVENTORY_SWEPT) {
+			if (!chunk_set_has(&member->listed, chunk) &&
+			    !chunk_set_has(&member->fresh, chunk))
+				continue;
 			digest_turn(&member->digest, chunk);
-			continue;
 		}
-		rc = holders_remove(ns->kv, chunk, member->row.number);
-		if (rc < 0)
-			return rc;
+		holders->numbers[kept++] = holders->numbers[i];
 	}
-	return 0;
+	holders->count = kept;
+	return kept == before ? 0 : holders_set(ns->kv, chunk, holders);
 }

@@ -116,6 +116,8 @@ static int space_check(const struct nameserver *ns, uint64_t size, unsigned int 
 	unsigned int online = members_online(ns);
 	uint64_t room = 0;
 
+	if (members_are_coming(ns))
+		return -ERR_BUSY;
 	if (online == 0)
 		return -ERR_NO_NODES;
 	if (size == SIZE_UNKNOWN)
@@ -199,7 +201,7 @@ static int ahead_prepare(struct nameserver *ns, struct client *client,
 	if (!client->ahead && !put_new(ns, client, 0))
 		return -ERR_NO_MEMORY;
 	left = AHEAD_PER_CLIENT_MAX - client->ahead->count;
-	if (left == 0)
+	if (left == 0 || members_are_coming(ns))
 		return -ERR_BUSY;
 	how->places = how->places < left ? how->places : left;
 	how->copies = request->copies ? (unsigned int)request->copies : ns->config.copies;
@@ -262,8 +264,10 @@ static int replacement_choose(struct nameserver *ns, const struct lease *lease,
 			avoid[wanted.avoid_count++] = member;
 	}
 	rc = placement_choose(ns, &wanted, chosen);
+	if (rc < 0)
+		return rc;
 	*ret = chosen[0];
-	return rc < 0 ? rc : 0;
+	return 0;
 }
 
 int on_put_replace(struct nameserver *ns, struct session *from,

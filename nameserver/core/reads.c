@@ -7,29 +7,30 @@ enum {
 	LIST_CHUNKS_TOTAL = 8 * 1024, /* of one page; then the page ends early */
 };
 
-int file_copies(struct nameserver *ns, const struct inode *inode, uint32_t most, uint8_t *ret)
+int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
+		uint8_t *ret)
 {
 	unsigned int fewest = inode->type == ENTRY_FILE ? inode->copies : 0;
 
-	for (uint32_t i = 0; i < inode->chunks && i < most; i++) {
+	for (uint64_t i = 0; i < range.most && range.first + i < inode->chunks; i++) {
 		struct holders holders;
 		struct chunk_row chunk;
-		unsigned int up;
-		int rc = catalogue_chunk(ns->kv, inode->id, i, &chunk);
+		unsigned int sound;
+		int rc = catalogue_chunk(ns->kv, inode->id, (uint32_t)(range.first + i), &chunk);
 
 		if (rc == 0)
 			rc = holders_get(ns->kv, chunk.chunk, &holders);
 		if (rc < 0)
 			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
-		up = holders_up(ns, &holders);
-		if (i == 0 || up < fewest)
-			fewest = up;
+		sound = copies_count(ns, chunk.chunk, &holders).sound;
+		if (i == 0 || sound < fewest)
+			fewest = sound;
 	}
 	*ret = (uint8_t)(fewest < COPIES_MAX ? fewest : COPIES_MAX);
 	return 0;
 }
 
-static int entry_fill(struct nameserver *ns, const struct inode *inode, uint32_t most,
+static int entry_fill(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		      struct entry *ret)
 {
 	*ret = (struct entry){
@@ -46,7 +47,7 @@ static int entry_fill(struct nameserver *ns, const struct inode *inode, uint32_t
 		.digest_known = inode->digest_known,
 		.digest = inode->digest,
 	};
-	return file_copies(ns, inode, most, &ret->copies);
+	return file_copies(ns, inode, range, &ret->copies);
 }
 
 /* The entry of a path, its name included. */
@@ -117,7 +118,7 @@ int on_stat(struct nameserver *ns, struct session *from, const struct stat_reque
 	if (rc == 0)
 		rc = entry_find(ns, request->path, &inode, &reply->entry);
 	if (rc == 0)
-		rc = entry_fill(ns, &inode, inode.chunks, &reply->entry);
+		rc = entry_fill(ns, &inode, (struct chunk_range){ 0, inode.chunks }, &reply->entry);
 	if (rc == 0 && request->flags & STAT_HOLDERS && inode.chunks)
 		rc = stat_holders(ns, &inode, reply);
 	return rc;
@@ -145,7 +146,7 @@ static int list_file(struct nameserver *ns, const struct inode *inode, struct sl
 	entry->name = name;
 	reply->entries = entry;
 	reply->entries_count = after.size == 0 || slice_compare(name, after) > 0;
-	return entry_fill(ns, inode, LIST_CHUNKS_MAX, entry);
+	return entry_fill(ns, inode, (struct chunk_range){ 0, LIST_CHUNKS_MAX }, entry);
 }
 
 static int list_directory(struct nameserver *ns, uint64_t directory, struct slice after,
@@ -168,7 +169,7 @@ static int list_directory(struct nameserver *ns, uint64_t directory, struct slic
 			return 0;
 		}
 		entry->name = name;
-		rc = entry_fill(ns, &inode, LIST_CHUNKS_MAX, entry);
+		rc = entry_fill(ns, &inode, (struct chunk_range){ 0, LIST_CHUNKS_MAX }, entry);
 		if (rc < 0)
 			return rc;
 		looked += inode.chunks < LIST_CHUNKS_MAX ? inode.chunks : LIST_CHUNKS_MAX;
@@ -198,11 +199,13 @@ int on_list(struct nameserver *ns, struct session *from, const struct list_reque
 
 /* ---- OPEN ---- */
 
-/* Lower is better: online, on the client's machine, not busy. */
-static uint64_t read_order(const struct client *client, const struct member *member)
+/* Lower is better: not reported bad, online, on the client's machine, not busy. */
+static uint64_t read_order(const struct client *client, const struct member *member, uint64_t chunk)
 {
 	uint64_t order = member->load / 4;
 
+	if (chunk_set_has(&member->bad, chunk))
+		order |= (uint64_t)1 << 63;
 	if (member->state != NODE_ONLINE || member->disk_failed)
 		order |= (uint64_t)1 << 62;
 	if (id_is_none(&client->machine) || !id_equal(&client->machine, &member->machine))
@@ -221,10 +224,12 @@ static unsigned int readers_sort(const struct nameserver *ns, const struct clien
 		unsigned int turn = (unsigned int)((i + chunk->chunk) % holders->count);
 		const struct member *member = member_by_number(ns, holders->numbers[turn]);
 		unsigned int at = count;
+		uint64_t order;
 
 		if (!member || !member_is_up(member) || !member->key)
 			continue;
-		for (; at > 0 && read_order(client, ret[at - 1]) > read_order(client, member); at--)
+		order = read_order(client, member, chunk->chunk);
+		for (; at > 0 && read_order(client, ret[at - 1], chunk->chunk) > order; at--)
 			ret[at] = ret[at - 1];
 		ret[at] = member;
 		count++;
@@ -303,6 +308,7 @@ static int open_chunks(struct nameserver *ns, struct client *client,
 int on_open(struct nameserver *ns, struct session *from, const struct open_request *request,
 	    struct open_reply *reply)
 {
+	struct chunk_range range = { request->first, CHUNKS_MAX };
 	struct inode inode;
 	int rc = entry_find(ns, request->path, &inode, &reply->entry);
 
@@ -314,7 +320,9 @@ int on_open(struct nameserver *ns, struct session *from, const struct open_reque
 		return -ERR_STALE;
 	if (request->first > inode.chunks)
 		return -ERR_RANGE;
-	rc = entry_fill(ns, &inode, inode.chunks, &reply->entry);
+	if (range.first == 0)
+		range.most = inode.chunks;
+	rc = entry_fill(ns, &inode, range, &reply->entry);
 	if (rc == 0)
 		rc = open_chunks(ns, from->client, request, &inode, reply);
 	if (rc == 0 && inode.chunks)

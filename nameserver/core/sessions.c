@@ -135,6 +135,9 @@ int on_hello(struct nameserver *ns, struct session *from, const struct hello_req
 	from->self = request->self;
 	from->machine = request->machine;
 	if (request->role != ROLE_STORAGE) {
+		/* Clients, however many, must not keep the storage servers out. */
+		if (HASH_COUNT(ns->sessions) > SESSIONS_MAX - SESSIONS_KEPT)
+			return -ERR_BUSY;
 		rc = client_attach(ns, from);
 		if (rc < 0)
 			return rc;

@@ -83,7 +83,7 @@ int on_status(struct nameserver *ns, struct session *from, const struct status_r
 		.directories = totals.directories,
 		.bytes = totals.bytes,
 		.chunks = totals.chunks,
-		.under_copied = ns->under_copied,
+		.under_copied = sweep_under_copied(ns, totals.chunks),
 		.lost = ns->lost,
 		.catalogue_copies = 1,
 		.writable = 1,

@@ -1,22 +1,105 @@
-/* A walk over all chunks, in small steps, whenever the places or the members have changed. It
- * counts the chunks that have too few copies up, and takes those places away from members whose
- * complete inventory did not name the chunk. What changes while it runs makes it run once more.
+/* How many chunks have too few copies. Every change to one chunk's places changes the counts at
+ * once. What changes the copies of many chunks (a server goes or comes, an inventory is complete)
+ * starts a walk over all of them, in small steps; it also takes those places away from members
+ * whose complete inventory did not name the chunk. What happens while it runs makes it run again.
  *
  * Chunks of removed files count until the collector has freed them. */
 #include "ns_state.h"
 
-enum { SWEEP_STEP = 1024, SWEEP_PAUSE_MS = 500 };
+enum {
+	SWEEP_STEP = 1024,
+	SWEEP_PAUSE_MS = 500,
+	SWEEP_AT_ONCE = 64 * 1024, /* chunks that STATUS looks at before it answers: some 0.2 s */
+};
 
-void sweep_request(struct nameserver *ns)
+void sweep_request(struct nameserver *ns, bool worse)
 {
 	ns->sweep.again = true;
+	ns->worse = ns->worse || worse;
 }
+
+/* ---- one chunk ---- */
+
+struct copies copies_count(const struct nameserver *ns, uint64_t chunk,
+			   const struct holders *holders)
+{
+	struct copies copies = { 0 };
+
+	for (unsigned int i = 0; i < holders->count; i++) {
+		const struct member *member = member_by_number(ns, holders->numbers[i]);
+
+		if (!member || !member_is_up(member))
+			continue;
+		copies.up++;
+		copies.sound += !chunk_set_has(&member->bad, chunk);
+	}
+	return copies;
+}
+
+struct standing standing_of(struct copies copies, unsigned int wanted)
+{
+	return (struct standing){ .under = copies.sound < wanted, .lost = copies.up == 0 };
+}
+
+/* How many copies the chunk shall have; chunks of one file mostly follow each other. */
+static int copies_wanted(struct nameserver *ns, uint64_t chunk, uint64_t *file, uint8_t *ret)
+{
+	struct inode inode;
+	uint32_t index;
+	uint64_t owner;
+	int rc = chunk_owner(ns->kv, chunk, &owner, &index);
+
+	if (rc < 0 || owner == *file)
+		return rc;
+	rc = inode_get(ns->kv, owner, &inode);
+	if (rc < 0)
+		return rc;
+	*file = owner;
+	*ret = inode.copies;
+	return 0;
+}
+
+int standing_get(struct nameserver *ns, uint64_t chunk, struct standing *ret)
+{
+	struct holders holders;
+	uint64_t file = 0;
+	uint8_t wanted = 0;
+	int rc = copies_wanted(ns, chunk, &file, &wanted);
+
+	*ret = (struct standing){ 0 };
+	if (rc < 0)
+		return rc == -ERR_NOT_FOUND ? 0 : rc;
+	rc = holders_get(ns->kv, chunk, &holders);
+	if (rc == 0)
+		*ret = standing_of(copies_count(ns, chunk, &holders), wanted);
+	return rc;
+}
+
+/* While a walk is due the counts may be off: they must not run below zero meanwhile. */
+static void count_change(uint64_t *count, bool before, bool after)
+{
+	if (after && !before)
+		++*count;
+	else if (before && !after && *count)
+		--*count;
+}
+
+void standing_change(struct nameserver *ns, uint64_t chunk, struct standing before,
+		     struct standing after)
+{
+	count_change(&ns->under_copied, before.under, after.under);
+	count_change(&ns->lost, before.lost, after.lost);
+	if (!ns->sweep.running || chunk > ns->sweep.cursor)
+		return;
+	count_change(&ns->sweep.under, before.under, after.under);
+	count_change(&ns->sweep.lost, before.lost, after.lost);
+}
+
+/* ---- all of them ---- */
 
 static void sweep_begin(struct nameserver *ns)
 {
-	struct sweep *sweep = &ns->sweep;
-
-	*sweep = (struct sweep){ .running = true };
+	ns->sweep = (struct sweep){ .running = true };
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
@@ -31,6 +114,7 @@ static void sweep_end(struct nameserver *ns)
 {
 	ns->under_copied = ns->sweep.under;
 	ns->lost = ns->sweep.lost;
+	ns->worse = ns->worse && ns->sweep.again;
 	ns->sweep.running = false;
 	ns->sweep.next_ms = ns->now_ms + SWEEP_PAUSE_MS;
 	for (unsigned int i = 0; i < ns->member_count; i++) {
@@ -42,7 +126,6 @@ static void sweep_end(struct nameserver *ns)
 		member->digest_known = true;
 		chunk_set_done(&member->listed);
 		chunk_set_done(&member->fresh);
-		ns->sweep.again = true;
 	}
 }
 
@@ -63,76 +146,73 @@ static int chunk_after(struct nameserver *ns, uint64_t after, uint64_t *ret)
 	return 0;
 }
 
-/* How many copies the chunk shall have; chunks of one file follow each other. */
-static int copies_wanted(struct nameserver *ns, uint64_t chunk, uint8_t *ret)
-{
-	struct sweep *sweep = &ns->sweep;
-	struct inode inode;
-	uint32_t index;
-	uint64_t owner;
-	int rc = chunk_owner(ns->kv, chunk, &owner, &index);
-
-	if (rc == 0 && owner != sweep->last_inode) {
-		rc = inode_get(ns->kv, owner, &inode);
-		sweep->last_inode = owner;
-		sweep->last_copies = inode.copies;
-	}
-	*ret = sweep->last_copies;
-	return rc;
-}
-
 static int sweep_chunk(struct nameserver *ns, uint64_t chunk)
 {
+	struct sweep *sweep = &ns->sweep;
 	struct holders holders;
-	unsigned int up;
-	uint8_t wanted = 0;
+	struct standing standing;
 	int rc = holders_get(ns->kv, chunk, &holders);
 
 	if (rc == 0)
-		rc = copies_wanted(ns, chunk, &wanted);
+		rc = copies_wanted(ns, chunk, &sweep->last_inode, &sweep->last_copies);
 	if (rc == 0)
 		rc = place_sweep(ns, chunk, &holders);
-	if (rc == 0)
-		rc = holders_get(ns->kv, chunk, &holders);
 	if (rc < 0)
 		return rc;
-	up = holders_up(ns, &holders);
-	ns->sweep.under += up < wanted;
-	ns->sweep.lost += up == 0;
+	standing = standing_of(copies_count(ns, chunk, &holders), sweep->last_copies);
+	sweep->under += standing.under;
+	sweep->lost += standing.lost;
+	sweep->seen++;
 	return 0;
 }
 
-static int sweep_step(struct nameserver *ns)
+/* Ends the walk, or goes on by `most` chunks. */
+static void sweep_step(struct nameserver *ns, unsigned int most)
 {
-	for (int i = 0; i < SWEEP_STEP; i++) {
+	if (!ns->sweep.running)
+		sweep_begin(ns);
+	for (unsigned int i = 0; i < most; i++) {
 		uint64_t chunk = 0;
 		int rc = chunk_after(ns, ns->sweep.cursor, &chunk);
 
 		if (rc == -ERR_NOT_FOUND) {
 			sweep_end(ns);
-			return 0;
+			return;
 		}
 		ns->sweep.cursor = chunk;
 		if (rc == 0)
 			rc = sweep_chunk(ns, chunk);
-		if (rc < 0)
-			return rc;
+		if (rc < 0) {
+			ns->failed = true;
+			return;
+		}
 	}
 	ns->sweep.next_ms = ns->now_ms + STEP_MS;
-	return 0;
 }
 
 void sweep_tick(struct nameserver *ns)
 {
-	if (ns->now_ms < sweep_deadline(ns))
-		return;
-	if (!ns->sweep.running)
-		sweep_begin(ns);
-	if (sweep_step(ns) < 0)
-		ns->failed = true;
+	if (ns->now_ms >= sweep_deadline(ns))
+		sweep_step(ns, SWEEP_STEP);
 }
 
 uint64_t sweep_deadline(const struct nameserver *ns)
 {
 	return ns->sweep.running || ns->sweep.again ? ns->sweep.next_ms : UINT64_MAX;
+}
+
+/* Never too few: what has not been counted since things became worse counts as under-copied. */
+uint64_t sweep_under_copied(struct nameserver *ns, uint64_t chunks)
+{
+	struct sweep *sweep = &ns->sweep;
+	uint64_t seen;
+
+	if (sweep->running || sweep->again)
+		sweep_step(ns, SWEEP_AT_ONCE);
+	if (sweep->again)
+		sweep_step(ns, SWEEP_AT_ONCE);
+	if (!ns->worse || !(sweep->running || sweep->again))
+		return ns->under_copied;
+	seen = sweep->again ? 0 : sweep->seen;
+	return chunks > seen ? sweep->under + chunks - seen : sweep->under;
 }

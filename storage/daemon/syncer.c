@@ -254,10 +254,8 @@ void syncer_finished(struct daemon *daemon)
 	pthread_mutex_lock(&syncer->lock);
 	finished = syncer->finished;
 	pthread_mutex_unlock(&syncer->lock);
-	if (!finished)
-		return;
-	finish(daemon);
-	syncer_submit(daemon);
+	if (finished)
+		finish(daemon); /* and the end of this turn submits what has been gathered */
 }
 
 /* Upkeep has the thread only while nobody waits for it. */

@@ -91,7 +91,7 @@ def main():
               "127.0.0.1:%d" % daemon.port, program=installed(space))
         check("the name server stops cleanly", daemon.stop() == 0, daemon.output())
         storage(space, coverage, "large")
-        storage(space, coverage, "small", "--capacity", "20M")
+        storage(space, coverage, "small", "--capacity", "16M")
         count("coverage", "coverage", coverage)
     print("%d passed, %d failed, %d skipped" % tuple(total))
     sys.exit(1 if total[1] else 0)

@@ -201,12 +201,11 @@ static void test_a_broken_chain_is_not_appended(void **state)
 static void test_the_last_file_may_be_torn_anywhere(void **state)
 {
 	struct rig *rig = *state;
-	int64_t size;
+	const int64_t size = 3 * BLOCK + 64; /* the rest are zeros written ahead */
 
 	assert_int_equal(append(rig, 1, 100), 0);
 	assert_int_equal(append(rig, 2, 3000), 0);
-	size = size_of(rig->disk, FIRST_FILE);
-	assert_int_equal(size, 3 * BLOCK);
+	assert_true(size_of(rig->disk, FIRST_FILE) > size);
 	for (int64_t at = size; at >= 0; at -= at > 2 * BLOCK + 2100 ? 64 : 1) {
 		struct disk_sim *clone = disk_sim_clone(rig->sim);
 		struct disk *disk = disk_sim_disk(clone);
@@ -251,9 +250,11 @@ static void test_a_flipped_bit_before_the_end_is_damage(void **state)
 {
 	struct rig *rig = *state;
 	const uint64_t used = 8 + BATCH_HEADER_SIZE + 7 + 3 + 100;
+	int64_t size;
 
 	assert_int_equal(append(rig, 1, 100), 0);
 	assert_int_equal(append(rig, 1, 100), 0);
+	size = size_of(rig->disk, FIRST_FILE);
 	for (uint64_t bit = 0; bit < used * 8; bit++) {
 		struct disk_sim *clone = disk_sim_clone(rig->sim);
 		struct disk *disk = disk_sim_disk(clone);
@@ -263,7 +264,7 @@ static void test_a_flipped_bit_before_the_end_is_damage(void **state)
 		disk_sim_flip(clone, FIRST_FILE, bit / 8, (uint8_t)(1 << bit % 8));
 		assert_int_equal(open_at(disk, 0, &journal, &replayed),
 				 bit / 8 == VERSION_AT ? -ERR_BAD_FORMAT : -ERR_CORRUPT);
-		assert_int_equal(size_of(disk, FIRST_FILE), 2 * BLOCK);
+		assert_int_equal(size_of(disk, FIRST_FILE), size);
 		disk_free(disk);
 	}
 }
@@ -273,15 +274,17 @@ static void test_another_version_is_left_alone(void **state)
 {
 	struct rig *rig = *state;
 	struct replayed replayed;
+	int64_t size;
 
 	assert_int_equal(append(rig, 1, 100), 0);
 	assert_int_equal(append(rig, 1, 100), 0);
+	size = size_of(rig->disk, FIRST_FILE);
 	journal_close(rig->journal);
 	rig->journal = NULL;
 	disk_sim_flip(rig->sim, FIRST_FILE, VERSION_AT, 1);
 	disk_sim_flip(rig->sim, FIRST_FILE, BLOCK + VERSION_AT, 1);
 	assert_int_equal(open_at(rig->disk, 0, &rig->journal, &replayed), -ERR_BAD_FORMAT);
-	assert_int_equal(size_of(rig->disk, FIRST_FILE), 2 * BLOCK);
+	assert_int_equal(size_of(rig->disk, FIRST_FILE), size);
 }
 
 /* Only names that we would write ourselves are ours. */

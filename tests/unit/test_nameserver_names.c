@@ -185,7 +185,7 @@ static void test_answers_are_forgotten(void **state)
 	setup(state);
 	DO(create, &reply, .path = slice_of("/a"));
 	DO(create, &reply, .path = slice_of("/b"));
-	assert_int_equal(result_get(d.kv, &client->id, 1, &answer), -ERR_NOT_FOUND);
+	assert_int_equal(result_get(d.kv, &client->id, 1, &answer), -ERR_EXPIRED);
 	assert_int_equal(result_get(d.kv, &client->id, 2, &answer), 0);
 	driver_close(client);
 	driver_clock(&d, CLIENT_FORGET_MS - 1000);

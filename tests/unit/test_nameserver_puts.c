@@ -162,6 +162,29 @@ static void test_begin_refusals(void **state)
 	driver_stop(&d);
 }
 
+/* Servers that were there before have a moment to come back, so that a put is not kept by one. */
+static void test_waits_for_servers_after_a_start(void **state)
+{
+	struct put_begin_reply begun;
+
+	(void)state;
+	start(3);
+	driver_restart(&d);
+	client = driver_client(&d, 1);
+	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")), -ERR_BUSY);
+	driver_storage_with(&d, &(struct ns_storage){ .number = 1, .start = 2 });
+	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")), -ERR_BUSY);
+	driver_storage_with(&d, &(struct ns_storage){ .number = 2, .start = 2 });
+	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")), 0);
+	assert_int_equal(begun.places[0].holders_count, 2);
+	driver_restart(&d);
+	client = driver_client(&d, 1);
+	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/g")), -ERR_BUSY);
+	driver_clock(&d, 3000);
+	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/g")), -ERR_NO_NODES);
+	driver_stop(&d);
+}
+
 /* 100 chunks, the first and the last with these ids. */
 static void stream_is_whole(uint64_t inode, uint64_t first, uint64_t last)
 {
@@ -566,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_small_put_and_open),
 		cmocka_unit_test(test_tickets_verify_at_the_holder),
 		cmocka_unit_test(test_begin_refusals),
+		cmocka_unit_test(test_waits_for_servers_after_a_start),
 		cmocka_unit_test(test_stream_of_many_chunks),
 		cmocka_unit_test(test_places_nobody_uses),
 		cmocka_unit_test(test_commit_needs_two_copies),

@@ -57,11 +57,11 @@ static void test_answers_are_kept_until_trimmed(void **state)
 	assert_int_equal(answer.size, 0);
 	assert_int_equal(result_get(kv, &one, 11, &answer), -ERR_NOT_FOUND);
 	assert_int_equal(result_trim(kv, &one, 5, 3), 3);
-	assert_int_equal(result_get(kv, &one, 3, &answer), -ERR_NOT_FOUND);
+	assert_int_equal(result_get(kv, &one, 3, &answer), -ERR_EXPIRED);
 	assert_int_equal(result_get(kv, &one, 4, &answer), 0);
 	assert_int_equal(result_trim(kv, &one, 5, 3), 1);
 	assert_int_equal(result_trim(kv, &one, 5, 3), 0);
-	assert_int_equal(result_get(kv, &one, 4, &answer), -ERR_NOT_FOUND);
+	assert_int_equal(result_get(kv, &one, 4, &answer), -ERR_EXPIRED);
 	assert_int_equal(result_get(kv, &one, 5, &answer), 0);
 	assert_int_equal(result_get(kv, &two, 1, &answer), 0);
 	assert_int_equal(result_trim(kv, &one, UINT64_MAX, 4), 4);
