@@ -56,6 +56,8 @@ void send_end(struct client *client, uint64_t connection)
 	struct client_outbox *out = client->out;
 	size_t start = 0;
 
+	if (out->bytes.error)
+		out->failed = true;
 	/* Whatever stands behind the last action's bytes is what was just appended. */
 	for (size_t i = out->count; i > 0; i--) {
 		struct client_action *last = &out->actions[i - 1];
@@ -70,8 +72,6 @@ void send_end(struct client *client, uint64_t connection)
 		}
 		break;
 	}
-	if (out->bytes.error)
-		out->failed = true;
 	if (out->bytes.size > start) {
 		struct client_action *action = act(client, CLIENT_SEND);
 
@@ -146,6 +146,8 @@ static void op_run(struct client *client, struct client_op *op)
 static bool op_may_run(const struct client *client, const struct client_op *op)
 {
 	if (op->kind == OP_PUT && !op->put.how.rewindable && client->stream_running)
+		return false;
+	if (op->kind == OP_PUT && !put_is_small(op) && client->large_puts >= LARGE_PUTS_MAX)
 		return false;
 	return client->running_count < CLIENT_OPS_MAX;
 }

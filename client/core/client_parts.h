@@ -33,6 +33,7 @@ enum parts_limits {
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
 	RESTARTS_MAX = 3,
+	LARGE_PUTS_MAX = 48, /* at once: the name server lets a client have 64 open */
 	BULK_PLACES_MAX = 256,
 	BULK_LIFE_MS = 5 * 60 * 1000, /* half a lease */
 	PARTS_MAX = 2,                /* transfers of one get at once */
@@ -278,10 +279,11 @@ struct put_state {
 	uint64_t put;
 	uint64_t chunk_size;
 	uint8_t copies_wanted;
-	uint64_t busy_ms; /* ask again then; 0: no */
-	uint64_t next;    /* index of the next piece to start */
-	uint64_t filled;  /* bytes of it, of a stream */
-	uint64_t leased;  /* places leased in all */
+	uint64_t busy_ms;  /* ask again then; 0: no */
+	uint64_t since_ms; /* asking for the put to be opened */
+	uint64_t next;     /* index of the next piece to start */
+	uint64_t filled;   /* bytes of it, of a stream */
+	uint64_t leased;   /* places leased in all */
 	uint64_t size;
 	struct digest digest;
 	unsigned int place_first;
@@ -399,6 +401,7 @@ struct client {
 	struct op_list spare_ops;
 	unsigned int running_count;
 	unsigned int small_puts;
+	unsigned int large_puts;
 	unsigned int large_gets;
 	bool stream_running;
 	struct bulk bulk;
@@ -417,6 +420,7 @@ uint64_t connection_new(struct client *client);
 bool client_is_ready(const struct client *client); /* transfers can begin */
 
 /* put.c */
+bool put_is_small(const struct client_op *op); /* one chunk, which may be leased ahead */
 void put_start(struct client *client, struct client_op *op);
 void put_go_on(struct client *client, struct client_op *op);
 void put_filled(struct client *client, const struct client_event *event);

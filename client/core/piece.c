@@ -235,16 +235,18 @@ void piece_hop_dead(struct client *client, struct piece *piece)
 
 /* ---- receipts ---- */
 
-static void receipt_take(struct piece *piece, const struct receipt *receipt)
+/* Whether it is a new one, of a server that was asked for it. */
+static bool receipt_take(struct piece *piece, const struct receipt *receipt)
 {
 	if (receipt->chunk != piece->place.chunk || receipt->length != piece->length ||
-	    piece->receipt_count == COPIES_MAX)
-		return;
+	    piece->receipt_count == COPIES_MAX || !hop_is_in(piece, &receipt->holder))
+		return false;
 	for (unsigned int i = 0; i < piece->receipt_count; i++) {
 		if (id_equal(&piece->receipts[i].holder, &receipt->holder))
-			return;
+			return false;
 	}
 	piece->receipts[piece->receipt_count++] = *receipt;
+	return true;
 }
 
 static void receipts_strike(struct piece *piece)
@@ -289,19 +291,22 @@ static void piece_conclude(struct client *client, struct piece *piece)
 void piece_reply(struct client *client, struct piece *piece, const struct message *message)
 {
 	const struct write_reply *reply = message->body;
+	bool news = message->status || !(message->flags & FRAME_MORE);
 
-	piece->moved_ms = piece->op->progress_ms = client->now_ms;
+	if (piece->final)
+		return;
+	piece->final = news;
 	if (message->status) {
 		piece->status = -(int)message->status;
-		piece->final = true;
 	} else {
 		for (unsigned int i = 0; i < reply->receipts_count; i++)
-			receipt_take(piece, &reply->receipts[i]);
-		if (!(message->flags & FRAME_MORE)) {
-			piece->final = true;
+			news |= receipt_take(piece, &reply->receipts[i]);
+		if (piece->final)
 			piece->dead = reply->dead;
-		}
 	}
+	/* Who only says that more will follow says nothing. */
+	if (news)
+		piece->moved_ms = piece->op->progress_ms = client->now_ms;
 	if (piece->final && piece->sent)
 		piece_conclude(client, piece);
 }

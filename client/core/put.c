@@ -21,7 +21,7 @@ static uint64_t chunk_total(const struct put_state *put)
 	return (put->size + put->chunk_size - 1) / put->chunk_size;
 }
 
-static bool is_small(const struct client_op *op)
+bool put_is_small(const struct client_op *op)
 {
 	return op->kind == OP_PUT && op->put.how.rewindable && op->put.how.size > 0 &&
 	       op->put.how.size <= SMALL_CHUNK_MAX;
@@ -122,7 +122,7 @@ static void begin_answered(struct client *client, void *owner, int error, const 
 
 	put->asking = false;
 	op->progress_ms = client->now_ms;
-	if (error == -ERR_BUSY && client->now_ms - op->start_ms < CLIENT_STUCK_MS) {
+	if (error == -ERR_BUSY && client->now_ms - put->since_ms < CLIENT_STUCK_MS) {
 		put->busy_ms = client->now_ms + BUSY_MS;
 		return;
 	}
@@ -179,9 +179,13 @@ void put_start(struct client *client, struct client_op *op)
 
 	put->size = put->how.size == SIZE_UNKNOWN ? 0 : put->how.size;
 	put->digest = digest_of("", 0);
-	client->small_puts += is_small(op);
+	put->since_ms = client->now_ms;
+	if (put_is_small(op))
+		client->small_puts++;
+	else
+		client->large_puts++;
 	client->stream_running |= is_stream(put);
-	if (!is_small(op) || !bulk_want(client, op))
+	if (!put_is_small(op) || !bulk_want(client, op))
 		put_begin(client, op);
 }
 
@@ -483,6 +487,7 @@ void put_retry(struct client *client, struct client_op *op, int error)
 	put_abort(client, op);
 	bulk_leave(client, op);
 	put->restarts++;
+	put->since_ms = client->now_ms;
 	put->bulk = put->asking = put->committing = false;
 	put->next = put->leased = put->busy_ms = 0;
 	put->place_first = put->place_count = 0;
@@ -501,7 +506,10 @@ void put_drop(struct client *client, struct client_op *op)
 	put_abort(client, op);
 	bulk_leave(client, op);
 	if (op->running) {
-		client->small_puts -= is_small(op);
+		if (put_is_small(op))
+			client->small_puts--;
+		else
+			client->large_puts--;
 		if (is_stream(put))
 			client->stream_running = false;
 	}
@@ -525,10 +533,13 @@ static uint64_t last_move(const struct client_op *op)
 	return moved_ms;
 }
 
-static bool is_waiting_for_servers(const struct put_state *put)
+/* While there is no name server, whoever needs it for another place waits for that. */
+static bool is_waiting_for_servers(const struct client *client, const struct put_state *put)
 {
 	for (unsigned int i = 0; i < CLIENT_PIECES_MAX; i++) {
-		if (put->pieces[i].state != PIECE_FREE && put->pieces[i].state != PIECE_REPLACING)
+		enum piece_state state = put->pieces[i].state;
+
+		if (state != PIECE_FREE && (state != PIECE_REPLACING || client->control))
 			return true;
 	}
 	return false;
@@ -547,7 +558,7 @@ void put_tick(struct client *client, struct client_op *op)
 	}
 	for (unsigned int i = 0; i < CLIENT_PIECES_MAX && op->running; i++)
 		piece_tick(client, &put->pieces[i]);
-	if (op->running && is_waiting_for_servers(put) &&
+	if (op->running && is_waiting_for_servers(client, put) &&
 	    client->now_ms - last_move(op) >= CLIENT_STUCK_MS)
 		op_finish(client, op, -ERR_UNREACHABLE, NULL);
 }

@@ -178,15 +178,20 @@ static void carry_out(struct muster *session, const struct client_action *action
 	}
 }
 
-/* A name server's name is looked up in the midst of this: the core then adds to the outbox, so its
- * array may move and an action is copied before it is carried out. */
+/* A name server's name is looked up in the midst of this, and a caller's function may start something:
+ * the core then adds to the outbox, so its array may move and an action is copied before it is
+ * carried out. */
 void actions_carry_out(struct muster *session)
 {
+	if (session->acting)
+		return;
+	session->acting = true;
 	for (size_t i = 0; i < session->outbox.count; i++) {
 		struct client_action action = session->outbox.actions[i];
 
 		carry_out(session, &action);
 	}
+	session->acting = false;
 	if (session->outbox.failed)
 		session->broken = true;
 	client_outbox_clear(&session->outbox);

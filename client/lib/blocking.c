@@ -47,11 +47,11 @@ static int outcome_wait(struct muster *session, struct muster_op *op, struct out
 static int ask(struct muster *session, unsigned int code, void *body, convert_fn *convert,
 	       struct outcome *outcome)
 {
-	struct muster_op *op = op_alloc(session, LIB_SIMPLE, then_of(outcome));
-	int rc;
+	struct muster_op *op;
+	int rc = op_alloc(session, LIB_SIMPLE, then_of(outcome), &op);
 
-	if (!op)
-		return -ERR_NO_MEMORY;
+	if (rc < 0)
+		return rc;
 	op->code = code;
 	op->convert = convert;
 	op->convert_context = outcome;
@@ -164,10 +164,22 @@ struct muster_list {
 	char path[PATH_SIZE_MAX + 1];
 	char after[NAME_SIZE_MAX + 1];
 	bool more;
+	int error; /* of the page */
 	unsigned int at;
 	unsigned int count;
 	struct muster_entry entries[PAGE];
 };
+
+/* Whether the page goes on behind the one before it. */
+static bool is_after(const struct muster_list *list, const struct list_reply *page)
+{
+	struct muster_entry first;
+
+	if (page->entries_count == 0 || !*list->after)
+		return true;
+	entry_convert(&page->entries[0], &first);
+	return strcmp(first.name, list->after) > 0;
+}
 
 static void convert_list(struct muster_op *op, const void *reply)
 {
@@ -175,6 +187,10 @@ static void convert_list(struct muster_op *op, const void *reply)
 	struct outcome *outcome = op->convert_context;
 	struct muster_list *list = outcome->ret;
 
+	/* Names ascend; else a listing might never end. */
+	list->error = is_after(list, page) ? 0 : -ERR_BAD_REQUEST;
+	if (list->error < 0)
+		return;
 	list->at = 0;
 	list->count = page->entries_count < PAGE ? page->entries_count : PAGE;
 	list->more = page->more || page->entries_count > PAGE;
@@ -194,8 +210,9 @@ static int list_page(struct muster_list *list)
 		.after = slice_of(list->after),
 	};
 	struct outcome outcome = { .ret = list };
+	int rc = ask(list->session, MSG_list, &request, convert_list, &outcome);
 
-	return ask(list->session, MSG_list, &request, convert_list, &outcome);
+	return rc < 0 ? rc : list->error;
 }
 
 int muster_list_open(struct muster *session, const char *path, struct muster_list **ret)

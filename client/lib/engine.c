@@ -148,6 +148,8 @@ void engine_act(struct muster *session)
 {
 	struct later *later;
 
+	if (session->acting)
+		return;
 	actions_carry_out(session);
 	while ((later = STAILQ_FIRST(&session->laters)) != NULL) {
 		STAILQ_REMOVE_HEAD(&session->laters, entry);
@@ -208,7 +210,7 @@ void engine_wake(struct muster *session)
 	session->woken = write(session->wake, &one, sizeof(one)) == (ssize_t)sizeof(one);
 }
 
-static void woken(struct muster *session)
+void engine_woken(struct muster *session)
 {
 	uint64_t count;
 
@@ -263,7 +265,7 @@ static void dispatch(struct muster *session, const struct epoll_event *event, bo
 		timer_fired(session);
 		*fired = true;
 		break;
-	case WATCH_WAKE: woken(session); break;
+	case WATCH_WAKE: engine_woken(session); break;
 	case WATCH_SOURCE: source_ready(session, (struct source *)watch); break;
 	}
 }

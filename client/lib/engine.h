@@ -210,6 +210,8 @@ struct muster {
 	atomic_bool interrupted;
 	uint64_t next_accepted;
 	bool cancels; /* some op is cancelled */
+	bool acting;  /* actions are carried out; those of calls from within follow in turn */
+	bool closing; /* nothing new is started */
 
 	char *nameserver; /* as given */
 	char **interfaces;
@@ -243,6 +245,7 @@ void engine_act(struct muster *session); /* carries out what the outbox says */
 void engine_later(struct muster *session, const struct client_event *event);
 void engine_forget(struct muster *session, const struct muster_op *op); /* no later event of it */
 void engine_wake(struct muster *session);
+void engine_woken(struct muster *session); /* empties what woke it */
 int engine_turn(struct muster *session, int wait_ms);
 uint64_t engine_now(void);
 
@@ -292,10 +295,11 @@ struct digest op_digest(struct muster_op *op);
 
 /* sink.c */
 void sink_open(struct sink *sink, const struct muster_sink *how);
-int sink_write(struct sink *sink, const void *data, size_t size);
+int sink_write(struct muster *session, struct sink *sink, const void *data, size_t size);
 
 /* ops.c */
-struct muster_op *op_alloc(struct muster *session, enum lib_op_kind kind, struct muster_then then);
+int op_alloc(struct muster *session, enum lib_op_kind kind, struct muster_then then,
+	     struct muster_op **ret);
 void op_free(struct muster_op *op);
 void op_complete(struct muster *session, struct muster_op *op, int result);
 void op_ended(struct muster *session, const struct client_action *action);

@@ -10,7 +10,6 @@
 
 enum {
 	RECEIVE_MOST = 8 * 1024 * 1024, /* then others have their turn */
-	DATA_REPLY = MSG_data | 0x8000,
 };
 
 /* ---- transfers ---- */
@@ -89,6 +88,21 @@ static size_t good_prefix(const uint8_t *data, size_t size, const uint8_t *crcs)
 	return good;
 }
 
+/* Returns whether that was all of it. */
+static bool transfer_advance(struct transfer *transfer, size_t size)
+{
+	transfer->chunk_at += size;
+	transfer->at += size;
+	transfer->left -= size;
+	return transfer->left == 0;
+}
+
+static void transfer_end(struct muster *session, struct channel *channel)
+{
+	transfer_free(session, channel, channel->incoming.transfer);
+	channel->incoming.transfer = NULL;
+}
+
 /* Verified bytes of the transfer; those that were asked for go to the sink. */
 static int deliver(struct transfer *transfer, const uint8_t *data, size_t size, uint64_t *ret)
 {
@@ -103,7 +117,7 @@ static int deliver(struct transfer *transfer, const uint8_t *data, size_t size, 
 		return 0;
 	if (op->whole)
 		op_hash(op, from, bytes, (size_t)(to - from));
-	rc = sink_write(&op->sink, bytes, (size_t)(to - from));
+	rc = sink_write(op->session, &op->sink, bytes, (size_t)(to - from));
 	if (rc == 0)
 		*ret = to - from;
 	return rc;
@@ -123,28 +137,20 @@ static void received(struct muster *session, struct channel *channel, const uint
 		.token = transfer->token,
 		.error = good < size ? -ERR_CORRUPT : 0,
 	};
-	bool frame_ends = incoming->done + size == incoming->head.length;
 	int rc = deliver(transfer, data, good, &event.size);
+	bool ends = transfer_advance(transfer, size);
 
-	transfer->chunk_at += good;
-	transfer->at += good;
-	transfer->left -= good;
 	if (rc < 0) {
 		event.error = rc;
 		event.local = true;
-	} else if (event.error == 0 && frame_ends) {
-		event.last = incoming->head.flags & FRAME_LAST;
-		if (event.last != (transfer->left == 0))
-			event.error = -ERR_BAD_REQUEST;
 	}
-	if (event.last && event.error == 0 && op->whole)
+	event.last = ends && event.error == 0;
+	if (event.last && op->whole)
 		event.digest = op_digest(op);
 	if (event.error < 0)
 		transfer->op = NULL;
-	if (event.last) {
-		incoming->transfer = NULL;
-		transfer_free(session, channel, transfer);
-	}
+	if (ends)
+		transfer_end(session, channel);
 	op_progress(op, op->sink.at, false);
 	engine_step(session, &event);
 	if (event.last || event.error < 0)
@@ -170,14 +176,17 @@ static void data_refused(struct muster *session, struct channel *channel)
 		engine_step(session, &event);
 }
 
-/* Whether its bytes follow the last ones; a frame for nobody is swallowed. */
-static int data_check(struct incoming *incoming, const struct transfer *transfer)
+/* Whether its bytes follow the last ones, and end where they should. What nobody wants any more was
+ * asked for all the same; what nobody ever asked for is no answer. */
+static int data_check(const struct incoming *incoming)
 {
+	const struct transfer *transfer = incoming->transfer;
+	bool last = incoming->head.flags & FRAME_LAST;
+
 	if (!transfer)
-		return 0;
-	if (incoming->head.offset != transfer->chunk_at && transfer->op)
 		return -ERR_BAD_REQUEST;
-	if (incoming->head.length > transfer->left && transfer->op)
+	if (incoming->head.offset != transfer->chunk_at || incoming->head.length > transfer->left ||
+	    last != (incoming->head.length == transfer->left))
 		return -ERR_BAD_REQUEST;
 	return 0;
 }
@@ -200,19 +209,9 @@ static int64_t data_begin(struct muster *session, struct channel *channel,
 	incoming->transfer = transfer_find(channel, header->id);
 	if (incoming->head.flags & FRAME_ABORT)
 		data_refused(session, channel);
-	else if (data_check(incoming, incoming->transfer) < 0)
+	else if (data_check(incoming) < 0)
 		return -ERR_BAD_REQUEST;
 	return (int64_t)(FRAME_HEADER_SIZE + crcs_size);
-}
-
-static void data_skip(struct muster *session, struct channel *channel, bool ends)
-{
-	struct incoming *incoming = &channel->incoming;
-
-	if (ends && incoming->transfer && incoming->head.flags & FRAME_LAST) {
-		transfer_free(session, channel, incoming->transfer);
-		incoming->transfer = NULL;
-	}
 }
 
 static int64_t data_go_on(struct muster *session, struct channel *channel, const uint8_t *data,
@@ -225,15 +224,15 @@ static int64_t data_go_on(struct muster *session, struct channel *channel, const
 
 	if (usable == 0)
 		return 0;
-	if (incoming->transfer && incoming->transfer->op) {
+	if (incoming->transfer->op) {
 		if (is_ahead(incoming->transfer)) {
 			channel->paused_for = incoming->transfer->op;
 			channel_interest(session, channel);
 			return 0;
 		}
 		received(session, channel, data, usable);
-	} else {
-		data_skip(session, channel, ends);
+	} else if (transfer_advance(incoming->transfer, usable)) {
+		transfer_end(session, channel);
 	}
 	incoming->done += (uint32_t)usable;
 	if (ends)
@@ -254,7 +253,7 @@ static void forget_refused(struct muster *session, struct channel *channel,
 		transfer_free(session, channel, transfer);
 }
 
-/* The protocol part knows DATA as a request only; as a reply it has the same layout and limits. */
+/* Storage servers may set the reply bit of DATA; nothing else can be meant by it. */
 static int data_header_decode(const uint8_t *data, struct frame_header *ret)
 {
 	uint8_t header[FRAME_HEADER_SIZE];
@@ -273,7 +272,7 @@ static int64_t frame_take(struct muster *session, struct channel *channel, const
 
 	if (size < FRAME_HEADER_SIZE)
 		return 0;
-	if (get_u16(data) == DATA_REPLY) {
+	if ((get_u16(data) & 0x7fff) == MSG_data) {
 		rc = data_header_decode(data, &header);
 		return rc < 0 ? rc : data_begin(session, channel, &header, data, size);
 	}

@@ -144,7 +144,8 @@ MUSTER_API int muster_open(const struct muster_options *options, struct muster *
 MUSTER_API int muster_new(const struct muster_options *options, struct muster **ret);
 /* Waits until the session is connected; 0 at once when it is. */
 MUSTER_API int muster_connect(struct muster *session);
-/* Operations still running complete with -MUSTER_E_CANCELLED first. NULL-safe. */
+/* Operations still running complete with -MUSTER_E_CANCELLED first; none can be started any more.
+ * NULL-safe. */
 MUSTER_API void muster_close(struct muster *session);
 
 struct muster_info {
@@ -401,8 +402,9 @@ MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
 
 /* ---- many at once ----
  *
- * The calls above wait. Those below start an operation and return; any number may run at once (more
- * than 1024 wait in line), and one thread and one descriptor serve them all.
+ * The calls above wait. Those below start an operation and return; any number may be started (a
+ * session works on up to 256 at once, 48 of them puts of more than 1 MiB; the rest wait in line), and
+ * one thread and one descriptor serve them all.
  *
  *     muster_start_get(session, &args, (struct muster_then){ on_done, job }, NULL);
  *     while (running) {
@@ -414,7 +416,8 @@ MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
  *
  * Completion is told by `done`, from inside muster_process() and exactly once; never from inside
  * muster_start_*(). The operation is gone when `done` returns. `done` may start new operations and
- * cancel others; it must not call blocking functions, muster_process() or muster_close(). Blocking
+ * cancel others; it must not call blocking functions, muster_process() or muster_close(). The same
+ * goes for the functions that a put reads from, a get writes to, or that are told the progress. Blocking
  * calls may be made while operations run: they process those too. */
 
 struct muster_op;

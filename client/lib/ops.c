@@ -10,19 +10,21 @@
 
 /* ---- lives ---- */
 
-struct muster_op *op_alloc(struct muster *session, enum lib_op_kind kind, struct muster_then then)
+int op_alloc(struct muster *session, enum lib_op_kind kind, struct muster_then then,
+	     struct muster_op **ret)
 {
-	struct muster_op *op = calloc(1, sizeof(*op));
+	struct muster_op *op = session->closing ? NULL : calloc(1, sizeof(*op));
 
+	*ret = op;
 	if (!op)
-		return NULL;
+		return session->closing ? -ERR_CANCELLED : -ERR_NO_MEMORY;
 	op->session = session;
 	op->kind = kind;
 	op->then = then;
 	op->total = MUSTER_UNKNOWN;
 	TAILQ_INSERT_TAIL(&session->ops, op, link);
 	session->running++;
-	return op;
+	return 0;
 }
 
 void op_free(struct muster_op *op)
@@ -243,11 +245,10 @@ int muster_start_put(struct muster *session, const struct muster_put_args *args,
 
 	if (rc == 0 && args->copies > COPIES_MAX)
 		rc = -ERR_USAGE;
+	if (rc == 0)
+		rc = op_alloc(session, LIB_PUT, then, &op);
 	if (rc < 0)
 		return rc;
-	op = op_alloc(session, LIB_PUT, then);
-	if (!op)
-		return -ERR_NO_MEMORY;
 	rc = put_prepare(op, args);
 	if (rc < 0)
 		return op_undo(session, op, rc);
@@ -269,11 +270,10 @@ int muster_start_get(struct muster *session, const struct muster_get_args *args,
 	struct client_op *core;
 	int rc = path_from(args->path, &get.path);
 
+	if (rc == 0)
+		rc = op_alloc(session, LIB_GET, then, &op);
 	if (rc < 0)
 		return rc;
-	op = op_alloc(session, LIB_GET, then);
-	if (!op)
-		return -ERR_NO_MEMORY;
 	sink_open(&op->sink, &args->sink);
 	get.most = args->sink.data && !args->sink.write ? args->sink.size : UINT64_MAX;
 	op->progress = args->progress;
@@ -306,10 +306,11 @@ struct simple {
 
 static int start_simple(struct muster *session, const struct simple *simple, struct muster_op **ret)
 {
-	struct muster_op *op = op_alloc(session, LIB_SIMPLE, simple->then);
+	struct muster_op *op;
+	int rc = op_alloc(session, LIB_SIMPLE, simple->then, &op);
 
-	if (!op)
-		return -ERR_NO_MEMORY;
+	if (rc < 0)
+		return rc;
 	op->code = simple->code;
 	op->convert = simple->convert;
 	if (ret)

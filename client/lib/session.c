@@ -128,6 +128,7 @@ void muster_close(struct muster *session)
 
 	if (!session)
 		return;
+	session->closing = true;
 	TAILQ_FOREACH(op, &session->ops, link)
 		muster_cancel(op);
 	session->inside = true;

@@ -17,14 +17,16 @@ void sink_open(struct sink *sink, const struct muster_sink *how)
 		sink->file = fstat(how->fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-static void wait_writable(int fd)
+static void wait_writable(struct muster *session, int fd)
 {
-	struct pollfd wait = { fd, POLLOUT, 0 };
+	struct pollfd waits[] = { { fd, POLLOUT, 0 }, { session->wake, POLLIN, 0 } };
 
-	poll(&wait, 1, -1);
+	poll(waits, ARRAY_SIZE(waits), -1);
+	if (waits[1].revents)
+		engine_woken(session);
 }
 
-static int write_fd(struct sink *sink, const uint8_t *data, size_t size)
+static int write_fd(struct muster *session, struct sink *sink, const uint8_t *data, size_t size)
 {
 	uint64_t at = sink->how.offset + sink->at;
 
@@ -32,10 +34,13 @@ static int write_fd(struct sink *sink, const uint8_t *data, size_t size)
 		ssize_t put = sink->file ? pwrite(sink->how.fd, data, size, (off_t)at)
 					 : write(sink->how.fd, data, size);
 
-		if (put < 0 && errno == EAGAIN)
-			wait_writable(sink->how.fd);
-		else if (put < 0 && errno != EINTR)
+		if (put < 0 && errno != EAGAIN && errno != EINTR)
 			return error_from_errno(errno);
+		/* Whoever waits for all of it sees to the interrupt itself, but here it must end. */
+		if (put < 0 && atomic_load(&session->interrupted))
+			return -ERR_CANCELLED;
+		if (put < 0 && errno == EAGAIN)
+			wait_writable(session, sink->how.fd);
 		if (put <= 0)
 			continue;
 		data += put;
@@ -45,7 +50,7 @@ static int write_fd(struct sink *sink, const uint8_t *data, size_t size)
 	return 0;
 }
 
-int sink_write(struct sink *sink, const void *data, size_t size)
+int sink_write(struct muster *session, struct sink *sink, const void *data, size_t size)
 {
 	int rc = 0;
 
@@ -56,8 +61,9 @@ int sink_write(struct sink *sink, const void *data, size_t size)
 	else if (sink->how.data)
 		rc = -ERR_TOO_LARGE;
 	else
-		rc = write_fd(sink, data, size);
-	if (rc == 0)
-		sink->at += size;
-	return rc < 0 ? rc : 0;
+		rc = write_fd(session, sink, data, size);
+	if (rc < 0)
+		return rc;
+	sink->at += size;
+	return 0;
 }

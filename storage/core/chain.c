@@ -211,8 +211,8 @@ void storage_chain_abort(struct storage *s, struct transfer *transfer)
 
 	if (!transfer->to)
 		return;
-	/* A forwarding glue knows by itself, and the hop answers. */
-	if (transfer->forwarding)
+	/* The glue that forwards, or has, knows by itself, and the hop answers. */
+	if (transfer->forwarding || (transfer->large && !transfer->prefix.size))
 		return;
 	if (transfer->prefix.size) {
 		/* It has heard nothing of it. */

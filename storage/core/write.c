@@ -19,7 +19,8 @@ static int write_check(struct storage *s, const struct conn *conn, const struct 
 	return req->length > req->ticket.length ? -ERR_DENIED : 0;
 }
 
-/* 1: the chunk is here already, as the asker wants it; 0: it may come. */
+/* 1: the chunk is here already, as the asker wants it; 0: it may come, also in place of a copy that
+ * proves damaged. */
 static int look_for_chunk(struct storage *s, struct storage_meta *meta)
 {
 	uint32_t length = 0;
@@ -29,6 +30,11 @@ static int look_for_chunk(struct storage *s, struct storage_meta *meta)
 		rc = chunks(s)->find(s->config.chunks_context, meta->chunk, &length, &meta->digest);
 	if (rc == 0)
 		return length == meta->length ? 1 : -ERR_EXISTS;
+	if (rc == -ERR_CORRUPT) {
+		chunks(s)->quarantine(s->config.chunks_context, meta->chunk);
+		storage_corrupt_send(s, meta->chunk, rc);
+		return 0;
+	}
 	return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 

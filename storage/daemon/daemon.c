@@ -124,6 +124,7 @@ static void loop_start(struct daemon *daemon)
 	watch_signal(daemon, &daemon->interrupt, on_stop, SIGINT);
 	watch_signal(daemon, &daemon->hangup, on_hangup, SIGHUP);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write that fails is enough */
 }
 
 static int beacons_start(struct daemon *daemon, char *message)

@@ -72,8 +72,6 @@ static bool push_data_head(struct flow *flow, uint32_t length, uint8_t flags)
 	const uint8_t *crcs = flow->source->crcs + flow->position / BLOCK_SIZE * 4;
 	size_t size = data_head_encode(&head, crcs, bytes);
 
-	if (flow->transfer == 0)
-		bytes[1] |= 0x80; /* a reply */
 	if (flow->head_sent == flow->head.size) {
 		buffer_clear(&flow->head);
 		flow->head_sent = 0;
@@ -278,7 +276,9 @@ static void drop_silent(struct sender *sender)
 	struct flow *flow, *next;
 
 	LIST_FOREACH_SAFE(flow, &sender->all, in_thread, next) {
-		if (now_ms - flow->moved_ms < SILENCE_MS || is_starving(flow))
+		if (is_starving(flow))
+			flow->moved_ms = now_ms;
+		if (now_ms - flow->moved_ms < SILENCE_MS)
 			continue;
 		flow->result = -ERR_TIMEOUT;
 		hand_back(flow);

@@ -276,8 +276,11 @@ int receive_start(struct wire *wire, const struct storage_action *action)
 	receive->length = action->length;
 	receive->write = action->write;
 	receive->socket = rc = link_detach_input(wire->link, &receive->leftover);
-	if (rc >= 0)
+	if (rc >= 0) {
 		rc = enqueue(daemon->receivers, receive);
+		if (rc < 0)
+			(void)link_attach(wire->link, &receive->leftover);
+	}
 	if (rc < 0) {
 		source_retire(daemon, action->transfer);
 		receive_free(receive);

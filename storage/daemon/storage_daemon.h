@@ -21,7 +21,7 @@
 
 enum {
 	LARGE_SIZE = SMALL_CHUNK_MAX + 1,
-	RECEIVERS = 8,
+	RECEIVERS = 64, /* each may wait for a slow peer; started when they are needed */
 	SENDERS = 3,
 	SILENCE_MS = 10 * 1000,   /* a peer in the middle of a long transfer, then it is dropped */
 	UNSENT_MAX = 1024 * 1024, /* answers to READ wait until the peer has taken what was sent */
@@ -102,7 +102,7 @@ struct wire {
 	UT_hash_handle hh;
 	struct link *link;
 	int socket;
-	bool known;              /* has sent a frame that was not refused */
+	bool known;              /* has said HELLO */
 	bool paused;             /* by the core */
 	struct receive *receive; /* owns the input */
 	struct flow *flow;       /* owns the output */

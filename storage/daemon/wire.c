@@ -29,7 +29,7 @@ static void on_frame(void *context, struct link *link, const struct frame_header
 
 	if (wire->gone)
 		return;
-	if (!wire->known) {
+	if (!wire->known && header->type == MSG_hello) {
 		wire->known = true;
 		link_set_frame_max(link, SIZE_MAX);
 	}
@@ -257,7 +257,6 @@ static int send_short(struct wire *wire, const struct waiting_read *read)
 	if (rc < 0)
 		return rc;
 	data_head_encode(&head, crcs, frame);
-	frame[1] |= 0x80; /* a reply */
 	link_send(wire->link, frame, head_size + read->length);
 	return 0;
 }

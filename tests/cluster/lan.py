@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import tempfile
 
-from muster_cluster import (MUSTER, Clients, Skip, plain_environment, undo, undo_later)
+from muster_cluster import (MUSTER, Clients, Skip, Workspace, end_all, go_on, plain_environment, undo,
+                            undo_later)
 from muster_proc import Daemon
 
 _INSIDE = "MUSTER_TEST_NAMESPACES"
@@ -19,6 +20,8 @@ NET = "10.77.0"
 
 
 def _run(*words, check=True):
+    if check:
+        go_on()
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if check and done.returncode:
         raise OSError("%s: %s" % (" ".join(words), done.stderr.decode().strip()))
@@ -112,6 +115,7 @@ class Host(Clients):
         return row["rx"]["bytes"] + row["tx"]["bytes"]
 
     def daemon(self, program, *arguments):
+        go_on()
         daemon = HostDaemon(self, program, arguments)
         self.lan.daemons.append(daemon)
         return daemon
@@ -135,7 +139,7 @@ class HostDaemon(Daemon):
                          before=("ip", "netns", "exec", host.netns))
 
 
-class Lan:
+class Lan(Workspace):
     """`count` hosts, 10.77.0.1 and on, on one switch; all gone after `with`."""
 
     def __init__(self, count):
@@ -144,6 +148,7 @@ class Lan:
         self.path = tempfile.mkdtemp(prefix="muster-lan-")
         self.daemons, self.processes, self.hosts = [], [], []
         self.count = count
+        undo_later(self, self.destroy)
 
     def _add(self, name):
         _run("ip", "netns", "add", name)
@@ -174,14 +179,15 @@ class Lan:
         return self
 
     def __exit__(self, kind, *_):
-        for process in self.processes + [daemon.process for daemon in self.daemons]:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        end_all(self)
         if kind and not issubclass(kind, Skip):
             for daemon in self.daemons:
                 for line in daemon.output().splitlines()[-15:]:
                     print("# host %d: %s" % (daemon.host.number, line), flush=True)
+        undo(self)
+
+    def destroy(self):
+        end_all(self)
         for name in [host.netns for host in self.hosts] + [self.switch]:
             undo(name)
         shutil.rmtree(self.path, ignore_errors=True)

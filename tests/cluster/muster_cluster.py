@@ -28,10 +28,20 @@ _ports = iter(range(12000 + os.getpid() % 200 * 80, 32000, CLIENT_PORTS))
 
 
 _undo = {}  # what must not outlive us, whatever happens: key -> function
+_stopping = threading.Event()
+_workers = []
+STOP_S = 3.0  # for the cases to end by themselves after a signal
+
+
+def go_on():
+    """Nothing new is begun once we have been told to stop."""
+    if _stopping.is_set():
+        raise Skip("told to stop")
 
 
 def undo_later(key, function):
     _undo[key] = function
+    go_on()
 
 
 def undo(key):
@@ -46,6 +56,13 @@ def _undo_all():
 
 
 def _on_signal(*_):
+    """The cases run into the end of their processes, and clean up; then we do, after them."""
+    _stopping.set()
+    for cluster in [key for key in list(_undo) if isinstance(key, Workspace)]:
+        end_all(cluster)
+    end = time.monotonic() + STOP_S
+    for worker in _workers:
+        worker.join(max(0.0, end - time.monotonic()))
     _undo_all()
     os._exit(1)
 
@@ -125,16 +142,30 @@ def plain_environment(home):
     return environment
 
 
+def end_all(cluster):
+    """Kills what it started; each by its process id."""
+    for process in cluster.processes + [daemon.process for daemon in cluster.daemons]:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+class Workspace:
+    """What has processes and daemons."""
+
+
 class Clients:
     """Runs `muster`. Who inherits has path, environment, processes and words()."""
 
     def open(self, *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
+        go_on()
         process = subprocess.Popen(self.words(words, False), stdin=stdin, stdout=stdout,
                                    stderr=subprocess.PIPE, env=self.environment, cwd=self.path)
         self.processes.append(process)
         return process
 
     def muster(self, *words, stdin=None, json_=False, limit=LIMIT_S):
+        go_on()
         began = time.monotonic()
         done = subprocess.run(self.words(words, json_), input=stdin if stdin is not None else b"",
                               env=self.environment, cwd=self.path, stdout=subprocess.PIPE,
@@ -182,11 +213,12 @@ class Clients:
     def wait_until(self, condition, seconds=20.0, pause=0.1):
         end = time.monotonic() + seconds
         while not condition():
+            go_on()
             assert time.monotonic() < end, "nothing came of it in %.0f s" % seconds
             time.sleep(pause)
 
 
-class Cluster(Clients):
+class Cluster(Workspace, Clients):
     """One name server and some storage servers on loopback; everything is gone after `with`."""
 
     def __init__(self, count=3, ns=(), storage=(), client_ports=None):
@@ -200,6 +232,7 @@ class Cluster(Clients):
         self.port = None
         self.count, self.storages, self.nameserver = count, [], None
         self.environment = plain_environment(self.path)
+        undo_later(self, self.destroy)
 
     def __enter__(self):
         try:
@@ -213,12 +246,13 @@ class Cluster(Clients):
         return self
 
     def __exit__(self, kind, *_):
-        for process in self.processes + [daemon.process for daemon in self.daemons]:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        end_all(self)
         if kind and not issubclass(kind, Skip):
             self.show_logs()
+        undo(self)
+
+    def destroy(self):
+        end_all(self)
         for mount in self.mounts:
             undo(mount)
         shutil.rmtree(self.path, ignore_errors=True)
@@ -233,6 +267,7 @@ class Cluster(Clients):
     # ---- servers
 
     def daemon(self, program, *arguments):
+        go_on()
         daemon = Daemon(program, self.path, arguments, environment=self.environment)
         self.daemons.append(daemon)
         return daemon
@@ -347,8 +382,9 @@ def main(cases, workers):
     def work():
         while True:
             try:
+                go_on()
                 case = waiting.get_nowait()
-            except queue.Empty:
+            except (queue.Empty, Skip):
                 return
             name, began = case.__name__[5:], time.monotonic()
             try:
@@ -361,10 +397,10 @@ def main(cases, workers):
                 note("failed", "not ok %s (%.1f s)\n# %s" % (
                     name, time.monotonic() - began, traceback.format_exc().replace("\n", "\n# ")))
 
-    threads = [threading.Thread(target=work) for _ in range(min(workers, len(cases)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _workers.extend(threading.Thread(target=work) for _ in range(min(workers, len(cases))))
+    for worker in _workers:
+        worker.start()
+    for worker in _workers:
+        worker.join()
     print("%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % counts)
     return 1 if counts["failed"] or not cases else 0

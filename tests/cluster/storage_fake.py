@@ -218,7 +218,7 @@ class DataClient(Connection):
         while True:
             reply = self.receive()
             assert reply is not None, "the connection was closed"
-            if reply.id != self.number or not reply.is_reply:
+            if reply.id != self.number or reply.is_reply != (reply.type == READ):
                 continue
             if reply.type == READ:
                 return reply.status, data

@@ -627,6 +627,12 @@ def test_scripts(cluster):
     cluster.fails(USAGE, "NUL", stdin=b"pwd\0\n")
 
 
+def unread(pipe):
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
+
+
 def test_quiet_and_broken_pipe(cluster):
     home = cluster.directory()
     assert cluster.ok("-q", "write", home + "/f", "x").text == ""
@@ -638,6 +644,16 @@ def test_quiet_and_broken_pipe(cluster):
         assert process.wait(LIMIT_S) == FAILED
         assert process.stderr.read() == b""
         process.stderr.close()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    process = subprocess.Popen([MUSTER, "cat", home + "/big"], env=cluster.environment, stdout=writer,
+                               stderr=subprocess.PIPE)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as slow:
+        wait_until(lambda: process.poll() is not None or unread(slow) >= 1 << 16)
+        assert len(slow.read()) == 4 << 20
+    assert process.wait(LIMIT_S) == DONE, process.stderr.read()
+    process.stderr.close()
     with open("/dev/full", "wb") as full:
         result = subprocess.run([MUSTER, "cat", home + "/big"], env=cluster.environment, stdout=full,
                                 stderr=subprocess.PIPE, timeout=LIMIT_S)

@@ -6,7 +6,6 @@
 What runs on a host is told nothing but what a user would type there: no addresses.
 """
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -14,8 +13,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lan import NET, Lan, enter  # noqa: E402
-from muster_cluster import (DONE, FAILED, KIB, MIB, Reader, content, expect, main,  # noqa: E402
-                            sockets)
+from muster_cluster import DONE, KIB, MIB, Reader, content, expect, main, sockets  # noqa: E402
 from muster_proc import BEACON, Beacon, wait_until  # noqa: E402
 
 WORKERS = 4

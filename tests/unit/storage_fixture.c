@@ -36,6 +36,8 @@ static int fake_find(void *context, uint64_t chunk, uint32_t *ret_length, struct
 
 	if (!found)
 		return -ERR_NOT_FOUND;
+	if (digest && found->damaged)
+		return -ERR_CORRUPT;
 	if (digest) {
 		*ret_length = found->length;
 		*digest = found->digest;
@@ -160,7 +162,7 @@ void fixture_stored(struct fixture *f, uint32_t transfer, int error)
 	if (error == 0)
 		f->chunks[f->chunk_count++] =
 			(struct fake_chunk){ write->meta.chunk, write->meta.length,
-					     write->meta.digest };
+					     write->meta.digest, false };
 	fixture_step(f, (struct storage_event){ .kind = STORAGE_STORED,
 						.transfer = transfer,
 						.error = error,

@@ -12,6 +12,7 @@ struct fake_chunk {
 	uint64_t chunk;
 	uint32_t length;
 	struct digest digest;
+	bool damaged;
 };
 
 struct fake_write {

@@ -166,6 +166,71 @@ static void test_put_begins_again(void **state)
 	fake_close(&fake);
 }
 
+/* Replies without a receipt are no progress, however many come. */
+static void test_put_leaves_a_babbler(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control, since_ms;
+	struct message write;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	write = fake_sent(&fake, MSG_write, NULL);
+	payload_sent(&fake);
+	since_ms = fake.now_ms;
+	while (fake.now_ms - since_ms < 10000) {
+		fake_wait(&fake, 500);
+		if (fake_was_sent(&fake, MSG_put_replace))
+			break;
+		fake_reply_flags(&fake, links[0], &write, &(struct write_reply){ 0 }, FRAME_MORE);
+	}
+	assert_in_range(fake.now_ms - since_ms, 1000, 5000);
+	fake_close(&fake);
+}
+
+/* A receipt of somebody who was not asked for one. */
+static void test_put_ignores_strange_receipts(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control;
+	struct receipt receipts[2];
+	struct message write;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	write = fake_sent(&fake, MSG_write, NULL);
+	payload_sent(&fake);
+	receipts[0] = fake_receipt(&fake, 0, CHUNK, SIZE);
+	receipts[1] = fake_receipt(&fake, 2, CHUNK, SIZE);
+	fake_reply(&fake, links[0], &write,
+		   &(struct write_reply){ .receipts = receipts, .receipts_count = 2 });
+	assert_false(fake_was_sent(&fake, MSG_put_commit));
+	fake_close(&fake);
+}
+
+/* A name server lets one client have 64 open puts; whoever wants more has them wait in line. */
+static void test_open_puts_are_bounded(void **state)
+{
+	struct client_put put = { .path = slice_of("/f"), .size = SIZE, .rewindable = true };
+	uint64_t links[FAKE_SERVERS];
+	unsigned int begun = 0;
+	struct fake fake;
+
+	(void)state;
+	session_open(&fake, links);
+	for (unsigned int i = 0; i < 200; i++) {
+		struct client_start start = fake_start(&fake);
+		int error;
+
+		assert_non_null(client_put(fake.client, &start, &put, &error));
+		begun += fake_was_sent(&fake, MSG_put_begin);
+	}
+	assert_in_range(begun, 4, 64);
+	fake_close(&fake);
+}
+
 static void begin_get(struct fake *fake, uint64_t control)
 {
 	struct client_get get = { .path = slice_of("/f"), .most = UINT64_MAX };
@@ -274,6 +339,9 @@ int main(void)
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_put_replaces_a_dead_hop),
 		cmocka_unit_test(test_put_begins_again),
+		cmocka_unit_test(test_put_leaves_a_babbler),
+		cmocka_unit_test(test_put_ignores_strange_receipts),
+		cmocka_unit_test(test_open_puts_are_bounded),
 		cmocka_unit_test(test_get_goes_on_elsewhere),
 		cmocka_unit_test(test_get_leaves_a_silent_holder),
 		cmocka_unit_test(test_get_reports_a_bad_copy),

@@ -327,6 +327,48 @@ static void test_long_transfers_are_the_glues(void **state)
 	fixture_done(&f);
 }
 
+/* The glue has told the hop already; a word more could fall into another transfer's stream. */
+static void test_a_long_transfer_is_aborted_once(void **state)
+{
+	struct id hop_id = fixture_id(2);
+	struct fixture f;
+	uint64_t client, hop;
+	uint32_t number;
+
+	(void)state;
+	begin(&f);
+	client = fixture_client(&f, ROLE_CLIENT, &f.client);
+	write_chunk(&f, client, 7, 2 << 20, 1);
+	number = fixture_find(&f, ACT_RECEIVE)->transfer;
+	hop = fixture_accept(&f, ROLE_STORAGE, &hop_id);
+	assert_non_null(fixture_find(&f, ACT_FORWARD));
+	fixture_step(&f, (struct storage_event){ .kind = STORAGE_FORWARDED, .transfer = number });
+	fixture_step(&f, (struct storage_event){ .kind = STORAGE_RECEIVED,
+						 .transfer = number,
+						 .error = -ERR_CORRUPT });
+	assert_null(fixture_sent(&f, hop, 0));
+	fixture_done(&f);
+}
+
+/* It is no reason to refuse a good one. */
+static void test_a_damaged_copy_is_replaced(void **state)
+{
+	struct fixture f;
+	uint64_t client;
+
+	(void)state;
+	begin(&f);
+	f.chunks[f.chunk_count++] =
+		(struct fake_chunk){ .chunk = 7, .length = 5000, .damaged = true };
+	client = fixture_client(&f, ROLE_CLIENT, &f.client);
+	write_chunk(&f, client, 7, 5000, 0);
+	assert_int_equal(fixture_sent(&f, f.nameserver, 0)->info->code, MSG_corrupt);
+	fixture_payload(&f, client, 7, 5000, 'x');
+	fixture_stored(&f, last_transfer(&f), 0);
+	assert_int_equal(write_reply(&f, client, 0, 0)->receipts_count, 1);
+	fixture_done(&f);
+}
+
 static void test_too_much_at_once(void **state)
 {
 	struct fixture f;
@@ -418,6 +460,8 @@ int main(void)
 		cmocka_unit_test(test_hop_breaks_off),
 		cmocka_unit_test(test_hop_cannot_be_reached),
 		cmocka_unit_test(test_long_transfers_are_the_glues),
+		cmocka_unit_test(test_a_long_transfer_is_aborted_once),
+		cmocka_unit_test(test_a_damaged_copy_is_replaced),
 		cmocka_unit_test(test_too_much_at_once),
 		cmocka_unit_test(test_deleted_while_it_comes_in),
 		cmocka_unit_test(test_reads),

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""muster-storage when something gives way: its disk, its descriptors, a peer, itself.
+
+    test_storage_faults.py [NAME ...]     only the tests whose names contain one of these
+"""
+import os
+import resource
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from storage_fake import *  # noqa: E402,F403
+from test_storage import LARGE, Cluster, check_receipt, expect, main  # noqa: E402
+
+DISK_FAILED = 1
+
+
+def limit(server, what, value):
+    hard = resource.prlimit(server.process.pid, what)[1]
+    resource.prlimit(server.process.pid, what, (value, hard))
+
+
+def descriptors(server):
+    return len(os.listdir("/proc/%d/fd" % server.process.pid))
+
+
+def heartbeat_flags(cluster):
+    said = cluster.nameserver.said(HEARTBEAT)
+    return said[-1].body[12] if said else 0
+
+
+def test_failed_disk_still_reads():
+    with Cluster(1) as cluster:
+        client, server = cluster.client(), cluster.servers[0]
+        contents = {1: os.urandom(5000), 2: os.urandom(LARGE)}
+        for chunk, data in contents.items():
+            expect(client.write(chunk, data).status, OK)
+        limit(server, resource.RLIMIT_FSIZE, 0)
+        assert client.write(3, bytes(LARGE)).status != OK
+        assert client.write(4, bytes(5000)).status != OK
+        assert client.write(5, bytes(5000)).status != OK
+        for chunk, data in contents.items():
+            expect(client.read(chunk, len(data)), (OK, data), chunk)
+        wait_until(lambda: heartbeat_flags(cluster) & DISK_FAILED)
+        limit(server, resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
+        assert client.write(6, bytes(5000)).status != OK, "a failed disk does not mend itself"
+        server.stop()
+        cluster.restart(0)
+        client = cluster.client()
+        for chunk, data in contents.items():
+            expect(client.read(chunk, len(data)), (OK, data), chunk)
+        expect(client.write(4, bytes(5000)).status, OK)
+
+
+def test_no_descriptors_left():
+    with Cluster(1) as cluster:
+        client, server = cluster.client(), cluster.servers[0]
+        data = os.urandom(LARGE)
+        expect(client.write(1, data).status, OK)
+        expect(client.write(10, b"opens the segment").status, OK)
+        before = descriptors(server)
+        limit(server, resource.RLIMIT_NOFILE, before + 8)
+        port = cluster.nodes[0].ports[0]
+        strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+        wait_until(lambda: descriptors(server) >= before + 8)
+        assert client.write(2, data).status != OK
+        expect(client.write(3, b"small").status, OK)
+        expect(client.read(3, 5), (OK, b"small"))
+        assert client.read(1, LARGE)[0] != OK
+        for stranger in strangers:
+            stranger.close()
+        wait_until(lambda: descriptors(server) <= before + 1)
+        expect(client.write(2, data).status, OK)
+        expect(cluster.client().read(1, LARGE), (OK, data), "the copy was not called bad")
+        expect(cluster.nameserver.said(CORRUPT_REPORT), [])
+
+
+def test_nothing_leaks():
+    with Cluster(2, "--capacity", "400M") as cluster:
+        client = cluster.client()
+        expect(client.write(1, bytes(LARGE), cluster.nodes[1:]).failed, 0)
+        before = [descriptors(server) for server in cluster.servers]
+        for chunk in range(100, 130):
+            broken = cluster.client()
+            out = b"".join(broken.write_frames(chunk, bytes(LARGE), cluster.nodes[1:])[1])
+            broken.send(out[:chunk % 5 * (1 << 20) + 500])
+            if chunk % 3 == 0:
+                ticket = cluster.nameserver.ticket(broken.node, 1, broken.id, TICKET_READ, LARGE)
+                reader = DataClient(cluster.nameserver, cluster.nodes[0], client=broken.id)
+                reader.send(frame(READ, 1, 0, LARGE, ticket) * 3)
+                reader.close()
+            broken.close()
+        for server, count in zip(cluster.servers, before):
+            wait_until(lambda: descriptors(server) <= count + 8)
+        for i in range(2):
+            wait_until(lambda: all(not name.endswith(".new") for _, _, names in
+                                   os.walk(cluster.servers[i].data + "/big") for name in names))
+        chunk = 1000
+        while client.write(chunk, bytes(16 << 20)).status == OK:
+            chunk += 1
+        assert chunk - 1000 > 18, "reserved space came back: %d" % (chunk - 1000)
+
+
+def test_delete_while_it_is_read_and_written():
+    with Cluster(1) as cluster:
+        client, node = cluster.client(), cluster.nodes[0]
+        data = os.urandom(16 << 20)
+        expect(client.write(1, data).status, OK)
+        reader = cluster.client()
+        ticket = cluster.nameserver.ticket(node, 1, reader.id, TICKET_READ, len(data))
+        reader.send(frame(READ, 1, 0, len(data), ticket))
+        number, out = client.write_frames(2, data)
+        client.send(b"".join(out[:3]))
+        wait_until(lambda: any(name.endswith(".new") for _, _, names in
+                               os.walk(cluster.servers[0].data + "/big") for name in names))
+        order = struct.pack("<HQQ", 2, 1, 2)
+        expect(cluster.nameserver.ask(node, DELETE, 1, 0, order).arg1, 2)
+        got = b""
+        while len(got) < len(data):
+            reply = reader.receive()
+            got += reply.body[(reply.arg2 + BLOCK - 1) // BLOCK * 4:]
+        expect(got == data, True, "what was read")
+        client.send(b"".join(out[3:]))
+        expect(client.answer(number).status, EXPIRED)
+        expect([client.read(c, len(data))[0] for c in (1, 2)], [NOT_FOUND, NOT_FOUND])
+
+
+def test_stops_amid_transfers():
+    with Cluster(2) as cluster:
+        data = os.urandom(16 << 20)
+        expect(cluster.client().write(1, data, cluster.nodes[1:]).failed, 0)
+        clients = [cluster.client() for _ in range(12)]
+        for chunk, client in enumerate(clients, 10):
+            if chunk % 2:
+                ticket = cluster.nameserver.ticket(client.node, 1, client.id, TICKET_READ, len(data))
+                client.send(frame(READ, 1, 0, len(data), ticket))
+            else:
+                client.send(b"".join(client.write_frames(chunk, data, cluster.nodes[1:])[1][:4]))
+        started = time.monotonic()
+        expect(cluster.servers[0].stop(), 0, "exit status")
+        assert time.monotonic() - started < 5
+        expect(cluster.servers[1].stop(), 0, "exit status of the hop")
+        for i in range(2):
+            cluster.restart(i)
+            expect(cluster.client(i).read(1, len(data)), (OK, data))
+
+
+def test_new_key_amid_a_transfer():
+    with Cluster(1) as cluster:
+        client, old = cluster.client(), cluster.nodes[0]
+        for chunk, size in ((1, 5000), (2, LARGE)):
+            before = cluster.nameserver.nodes[old.id]
+            data = os.urandom(size)
+            number, out = client.write_frames(chunk, data)
+            client.send(out[0] + out[1][:1000])
+            cluster.nameserver.connections[old.id].socket.shutdown(socket.SHUT_RDWR)
+            node = wait_until(lambda: cluster.nameserver.nodes[old.id] is not before and
+                              cluster.nameserver.nodes[old.id])
+            client.send(out[1][1000:] + b"".join(out[2:]))
+            answer = client.answer(number)
+            expect(answer.status, OK)
+            check_receipt(node, answer.receipts[0], chunk, size)
+            client.node = node
+
+
+def test_two_ask_for_the_same():
+    with Cluster(1) as cluster:
+        one, other = cluster.client(), cluster.client()
+        for base, size in ((1000, 5000), (2000, LARGE)):
+            data = os.urandom(size)
+            for chunk in range(base, base + 100):
+                number, out = one.write_frames(chunk, data)
+                one.send(out[0] + out[1][:100])
+                refused = other.write(chunk, data).status  # OK: it overtook the first
+                one.send(out[1][100:] + b"".join(out[2:]))
+                assert one.answer(number).status in (OK, BUSY)
+                expect(other.write(chunk, data).status, OK)
+                if refused != OK:
+                    break
+            expect(refused, BUSY)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))

@@ -1,0 +1,535 @@
+/* libmuster against servers that lie, callers that do what they like, and readers that do not
+ * read. One thread per connection plays the name server and two storage servers: the first one
+ * lies, the second one does not. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "clock.h"
+#include "codec.h"
+#include "endpoint.h"
+#include "error.h"
+#include "hash.h"
+#include "muster.h"
+#include "network.h"
+
+enum {
+	SIZE = 5 * DATA_PAYLOAD_MAX / 2,
+	CHUNK = 7,
+	THREADS_MAX = 64,
+};
+
+enum lie {
+	LIE_NONE,
+	LIE_LENGTH,     /* more than was asked for */
+	LIE_OFFSET,     /* from somewhere else */
+	LIE_ID,         /* of a READ that nobody sent */
+	LIE_NO_LAST,    /* all of it, but no end */
+	LIE_EARLY_LAST, /* an end, but not all of it */
+	LIE_TWICE,      /* and all of it once more */
+	LIE_CRC,
+	LIE_ABORT,
+	LIE_REFUSAL,
+	LIE_ANSWER, /* a READ has no answer but DATA */
+	LIE_HANG_UP,
+	LIE_COUNT,
+};
+
+struct server {
+	int listener;
+	enum lie lie;
+	uint16_t port;
+	pthread_t acceptor;
+	unsigned int threads;
+	pthread_t thread[THREADS_MAX];
+	int sockets[THREADS_MAX];
+	uint8_t *content;
+};
+
+struct peer {
+	struct server *server;
+	int socket;
+	struct id self; /* what the other side took us for */
+	struct buffer out;
+};
+
+static struct id id_make(uint8_t kind, uint8_t number)
+{
+	return (struct id){ { kind, number } };
+}
+
+/* ---- the servers ---- */
+
+static void send_all(struct peer *peer)
+{
+	size_t sent = 0;
+
+	while (sent < peer->out.size) {
+		ssize_t now = send(peer->socket, peer->out.data + sent, peer->out.size - sent,
+				   MSG_NOSIGNAL);
+
+		if (now <= 0)
+			break;
+		sent += (size_t)now;
+	}
+	buffer_clear(&peer->out);
+}
+
+static void on_hello(struct peer *peer, const struct message *message)
+{
+	const struct hello_request *hello = message->body;
+	bool control = id_is_none(&hello->expected);
+
+	peer->self = control ? id_make('n', 1) : hello->expected;
+	reply_encode(&peer->out, MSG_hello, message->id,
+		     &(struct hello_reply){
+			     .version = PROTOCOL_VERSION,
+			     .epoch = 1,
+			     .role = control ? ROLE_NAMESERVER : ROLE_STORAGE,
+			     .cluster = id_make('C', 1),
+			     .cluster_name = slice_of("test"),
+			     .self = peer->self,
+		     });
+}
+
+static void on_open(struct peer *peer, const struct message *message)
+{
+	struct endpoint endpoint = endpoint_ipv4(0x7f000001, peer->server->port);
+	struct node_address nodes[2] = {
+		{ .node = id_make('s', 0), .endpoints = &endpoint, .endpoints_count = 1 },
+		{ .node = id_make('s', 1), .endpoints = &endpoint, .endpoints_count = 1 },
+	};
+	struct holder holders[2] = { { .node = 0 }, { .node = 1 } };
+	struct located_chunk chunk = {
+		.chunk = CHUNK, .length = SIZE, .holders = holders, .holders_count = 2
+	};
+	struct open_reply reply = {
+		.entry = { .inode = 5,
+			   .type = ENTRY_FILE,
+			   .size = SIZE,
+			   .chunks = 1,
+			   .chunk_size = CHUNK_SIZE_DEFAULT,
+			   .digest_known = 1,
+			   .digest = digest_of(peer->server->content, SIZE) },
+		.nodes = nodes,
+		.nodes_count = 2,
+		.chunks = &chunk,
+		.chunks_count = 1,
+	};
+
+	reply_encode(&peer->out, MSG_open, message->id, &reply);
+}
+
+static void on_list(struct peer *peer, const struct message *message)
+{
+	struct entry entries[2] = {
+		{ .name = slice_of("a"), .inode = 2, .type = ENTRY_FILE },
+		{ .name = slice_of("b"), .inode = 3, .type = ENTRY_FILE },
+	};
+
+	reply_encode(&peer->out, MSG_list, message->id,
+		     &(struct list_reply){ .more = 1, .entries = entries, .entries_count = 2 });
+}
+
+static void frame_add(struct peer *peer, const struct data_head *head, const uint8_t *data,
+		      bool damaged)
+{
+	uint8_t bytes[FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX];
+	uint8_t crcs[DATA_CRCS_SIZE_MAX];
+
+	crc32c_blocks(data, head->length, crcs);
+	crcs[0] ^= damaged;
+	buffer_append(&peer->out, bytes, data_head_encode(head, crcs, bytes));
+	buffer_append(&peer->out, data, head->length);
+}
+
+static void data_add(struct peer *peer, uint32_t id, const struct read_request *read, enum lie lie)
+{
+	const uint8_t *content = peer->server->content;
+	uint64_t length = read->length;
+	uint64_t shift = lie == LIE_OFFSET ? BLOCK_SIZE : 0;
+
+	if (lie == LIE_EARLY_LAST)
+		length = DATA_PAYLOAD_MAX;
+	for (uint64_t at = 0; at < length; at += DATA_PAYLOAD_MAX) {
+		uint64_t left = length - at;
+		struct data_head head = {
+			.id = lie == LIE_ID ? id + 1 : id,
+			.offset = read->offset + at + shift,
+			.length = (uint32_t)(left < DATA_PAYLOAD_MAX ? left : DATA_PAYLOAD_MAX),
+		};
+
+		if (head.length == left && lie == LIE_LENGTH)
+			head.length = DATA_PAYLOAD_MAX;
+		if (at + DATA_PAYLOAD_MAX >= length && lie != LIE_NO_LAST)
+			head.flags = FRAME_LAST;
+		frame_add(peer, &head, content + read->offset + at, lie == LIE_CRC);
+	}
+}
+
+static void on_read(struct peer *peer, const struct message *message)
+{
+	struct id liar = id_make('s', 0);
+	enum lie lie = id_equal(&peer->self, &liar) ? peer->server->lie : LIE_NONE;
+	uint8_t head[FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX];
+
+	switch (lie) {
+	case LIE_ABORT:
+		buffer_append(&peer->out, head,
+			      data_head_encode(&(struct data_head){ .id = message->id,
+								    .flags = FRAME_ABORT },
+					       NULL, head));
+		break;
+	case LIE_REFUSAL: refusal_encode(&peer->out, MSG_read, message->id, -ERR_IO); break;
+	case LIE_ANSWER:
+		reply_encode(&peer->out, MSG_read, message->id, &(struct read_reply){ 0 });
+		break;
+	case LIE_HANG_UP: shutdown(peer->socket, SHUT_RDWR); break;
+	case LIE_TWICE: data_add(peer, message->id, message->body, lie); /* fall through */
+	default: data_add(peer, message->id, message->body, lie);
+	}
+}
+
+static void serve(struct peer *peer, const struct message *message)
+{
+	switch (message->info->code) {
+	case MSG_hello: on_hello(peer, message); break;
+	case MSG_open: on_open(peer, message); break;
+	case MSG_read: on_read(peer, message); break;
+	case MSG_list: on_list(peer, message); break;
+	case MSG_close: break;
+	case MSG_stat:
+		reply_encode(&peer->out, MSG_stat, message->id,
+			     &(struct stat_reply){ .entry = { .type = ENTRY_FILE } });
+		break;
+	default: refusal_encode(&peer->out, message->info->code, message->id, -ERR_UNSUPPORTED);
+	}
+	send_all(peer);
+}
+
+static size_t take(struct peer *peer, const struct buffer *in, size_t at, struct arena *arena)
+{
+	struct frame_header header;
+	struct message message;
+	size_t size;
+
+	if (frame_next(in->data + at, in->size - at, &header, &size) != 1)
+		return 0;
+	arena_reset(arena);
+	if (message_decode(&header, in->data + at + FRAME_HEADER_SIZE, arena, &message) == 0 &&
+	    !message.reply)
+		serve(peer, &message);
+	return size;
+}
+
+static void *peer_run(void *context)
+{
+	struct peer *peer = context;
+	struct arena arena = { 0 };
+	struct buffer in = { 0 };
+	uint8_t bytes[4096];
+	ssize_t got;
+
+	while ((got = recv(peer->socket, bytes, sizeof(bytes), 0)) > 0) {
+		size_t at = 0, size;
+
+		buffer_append(&in, bytes, (size_t)got);
+		while ((size = take(peer, &in, at, &arena)) > 0)
+			at += size;
+		memmove(in.data, in.data + at, in.size - at);
+		in.size -= at;
+	}
+	buffer_done(&in);
+	buffer_done(&peer->out);
+	arena_done(&arena);
+	free(peer);
+	return NULL;
+}
+
+static void *accept_run(void *context)
+{
+	struct server *server = context;
+	int socket;
+
+	while (server->threads < THREADS_MAX &&
+	       (socket = accept(server->listener, NULL, NULL)) >= 0) {
+		struct peer *peer = calloc(1, sizeof(*peer));
+
+		*peer = (struct peer){ .server = server, .socket = socket };
+		server->sockets[server->threads] = socket;
+		pthread_create(&server->thread[server->threads++], NULL, peer_run, peer);
+	}
+	return NULL;
+}
+
+static struct muster *world_open(struct server *server, enum lie lie)
+{
+	struct address any = { 0x7f000001, 0 };
+	struct muster_options options = { .timeout_ms = 3000 };
+	struct muster *session;
+	char name[64];
+
+	*server = (struct server){ .lie = lie, .content = malloc(SIZE + DATA_PAYLOAD_MAX) };
+	for (size_t i = 0; i < SIZE + DATA_PAYLOAD_MAX; i++)
+		server->content[i] = (uint8_t)(i * 2654435761u >> 13);
+	server->listener = tcp_listen(&any);
+	assert_true(server->listener >= 0);
+	fcntl(server->listener, F_SETFL, 0);
+	assert_int_equal(socket_local(server->listener, &any), 0);
+	server->port = any.port;
+	pthread_create(&server->acceptor, NULL, accept_run, server);
+	snprintf(name, sizeof(name), "127.0.0.1:%u", server->port);
+	options.nameserver = name;
+	assert_int_equal(muster_open(&options, &session), 0);
+	return session;
+}
+
+static void world_close(struct server *server, struct muster *session)
+{
+	muster_close(session);
+	shutdown(server->listener, SHUT_RDWR);
+	pthread_join(server->acceptor, NULL);
+	for (unsigned int i = 0; i < server->threads; i++) {
+		shutdown(server->sockets[i], SHUT_RDWR);
+		pthread_join(server->thread[i], NULL);
+		close(server->sockets[i]);
+	}
+	close(server->listener);
+	free(server->content);
+}
+
+/* ---- servers that lie ---- */
+
+static void test_lies(void **state)
+{
+	(void)state;
+	for (unsigned int lie = LIE_NONE; lie < LIE_COUNT; lie++) {
+		uint8_t *data = calloc(1, SIZE);
+		struct muster_get_args get = {
+			.path = "/f",
+			.sink = { .data = data, .size = SIZE },
+		};
+		struct server server;
+		struct muster *session = world_open(&server, (enum lie)lie);
+		uint64_t start_ms = clock_monotonic_ms();
+		int rc = muster_get(session, &get, NULL);
+
+		if (rc < 0 || clock_monotonic_ms() - start_ms > 1800)
+			fail_msg("lie %u: %s after %u ms", lie, muster_error_name(rc),
+				 (unsigned int)(clock_monotonic_ms() - start_ms));
+		assert_memory_equal(data, server.content, SIZE);
+		world_close(&server, session);
+		free(data);
+	}
+}
+
+static void test_endless_listing(void **state)
+{
+	struct muster_entry entry;
+	struct muster_list *list;
+	struct server server;
+	struct muster *session;
+	unsigned int count = 0;
+	int rc;
+
+	(void)state;
+	session = world_open(&server, LIE_NONE);
+	assert_int_equal(muster_list_open(session, "/", &list), 0);
+	while ((rc = muster_list_next(list, &entry)) == 1 && count < 100)
+		count++;
+	assert_int_equal(rc, -MUSTER_E_BAD_REQUEST);
+	assert_int_equal(count, 2);
+	muster_list_close(list);
+	world_close(&server, session);
+}
+
+/* ---- callers that do what they like ---- */
+
+struct busy {
+	struct muster *session;
+	unsigned int started;
+	unsigned int ended;
+	int result;
+	struct muster_op *get;
+};
+
+static void on_stat(void *context, struct muster_op *op, int result)
+{
+	struct busy *busy = context;
+
+	(void)op;
+	assert_int_equal(result, 0);
+	busy->ended++;
+}
+
+static int write_and_start(void *context, const void *data, size_t size)
+{
+	struct busy *busy = context;
+
+	(void)data;
+	(void)size;
+	assert_int_equal(muster_start_stat(busy->session, "/f",
+					   (struct muster_then){ on_stat, busy }, NULL),
+			 0);
+	busy->started++;
+	return 1; /* not what the manual says */
+}
+
+static void test_starts_inside_callbacks(void **state)
+{
+	struct busy busy = { 0 };
+	struct muster_get_args get = {
+		.path = "/f",
+		.sink = { .fd = -1, .write = write_and_start, .context = &busy },
+	};
+	struct server server;
+
+	(void)state;
+	busy.session = world_open(&server, LIE_NONE);
+	assert_int_equal(muster_get(busy.session, &get, NULL), 0);
+	while (muster_process(busy.session) > 0)
+		muster_wait(busy.session, 100);
+	assert_true(busy.started > 0);
+	assert_int_equal(busy.started, busy.ended);
+	world_close(&server, busy.session);
+}
+
+static void start_again(void *context, struct muster_op *op, int result)
+{
+	struct busy *busy = context;
+
+	(void)op;
+	assert_int_equal(result, -MUSTER_E_CANCELLED);
+	busy->ended++;
+	busy->result = muster_start_stat(busy->session, "/f",
+					 (struct muster_then){ start_again, busy }, NULL);
+	busy->started += busy->result == 0;
+}
+
+/* Nothing starts any more in a session that ends, and all that was started is told. */
+static void test_close_with_work(void **state)
+{
+	struct busy busy = { 0 };
+	struct server server;
+
+	(void)state;
+	busy.session = world_open(&server, LIE_NONE);
+	for (unsigned int i = 0; i < 300; i++) {
+		assert_int_equal(muster_start_stat(busy.session, "/f",
+						   (struct muster_then){ start_again, &busy },
+						   NULL),
+				 0);
+		busy.started++;
+	}
+	world_close(&server, busy.session);
+	assert_int_equal(busy.started, 300);
+	assert_int_equal(busy.ended, 300);
+	assert_int_equal(busy.result, -MUSTER_E_CANCELLED);
+}
+
+static void on_cancelled(void *context, struct muster_op *op, int result)
+{
+	struct busy *busy = context;
+
+	(void)op;
+	busy->ended++;
+	busy->result = result;
+}
+
+/* At whatever moment it comes. */
+static void test_cancel_any_time(void **state)
+{
+	(void)state;
+	for (unsigned int turns = 0; turns < 24; turns++) {
+		struct busy busy = { 0 };
+		uint8_t *data = malloc(SIZE);
+		struct muster_get_args get = { .path = "/f",
+					       .sink = { .data = data, .size = SIZE } };
+		struct server server;
+
+		busy.session = world_open(&server, LIE_NONE);
+		assert_int_equal(muster_start_get(busy.session, &get,
+						  (struct muster_then){ on_cancelled, &busy },
+						  &busy.get),
+				 0);
+		for (unsigned int i = 0; i < turns && !busy.ended; i++)
+			muster_wait(busy.session, 1);
+		if (!busy.ended) {
+			muster_cancel(busy.get);
+			muster_process(busy.session);
+			assert_int_equal(busy.result, -MUSTER_E_CANCELLED);
+		}
+		assert_int_equal(busy.ended, 1);
+		/* The connections are of use to others. */
+		get.path = "/g";
+		assert_int_equal(muster_get(busy.session, &get, NULL), 0);
+		assert_memory_equal(data, server.content, SIZE);
+		world_close(&server, busy.session);
+		free(data);
+	}
+}
+
+/* ---- readers that do not read ---- */
+
+static struct muster *volatile interrupted;
+
+static void on_alarm(int number)
+{
+	(void)number;
+	muster_interrupt(interrupted);
+}
+
+static void expect_interruptible(int flags)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval timer = { { 0, 200000 }, { 0, 300000 } };
+	struct muster_get_args get = { .path = "/f" };
+	struct server server;
+	uint64_t start_ms;
+	int ends[2];
+
+	interrupted = world_open(&server, LIE_NONE);
+	assert_int_equal(pipe2(ends, flags), 0);
+	get.sink.fd = ends[1];
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	start_ms = clock_monotonic_ms();
+	assert_int_equal(muster_get(interrupted, &get, NULL), -MUSTER_E_CANCELLED);
+	assert_in_range(clock_monotonic_ms() - start_ms, 100, 2000);
+	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
+	close(ends[0]);
+	close(ends[1]);
+	world_close(&server, interrupted);
+}
+
+static void test_stuck_pipe(void **state)
+{
+	(void)state;
+	expect_interruptible(0);
+	expect_interruptible(O_NONBLOCK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_endless_listing),
+		cmocka_unit_test(test_starts_inside_callbacks),
+		cmocka_unit_test(test_close_with_work),
+		cmocka_unit_test(test_cancel_any_time),
+		cmocka_unit_test(test_stuck_pipe),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
