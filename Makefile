@@ -144,7 +144,7 @@ demo: deps ## build, then show a whole cluster on this machine
 
 test: deps ## build, then run every suite of tests/suites (SUITES="20-unit …" for some)
 	@$(MAKE) $(parallel) all
-	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) unit
+	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) unit simulation
 	@BUILD_DIR=$(abspath $(BUILD)) ASAN_DIR=$(abspath $(ASAN_BUILD)) tests/run $(SUITES)
 
 unit: $(UNIT_TESTS) ## build the unit tests

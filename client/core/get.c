@@ -470,7 +470,9 @@ void get_tick(struct client *client, struct client_op *op)
 		part_tick(client, &get->parts[i], i == get->current);
 	if (!op->running)
 		return;
-	if (get->opened && !get->asking && client->now_ms - op->progress_ms >= CLIENT_STUCK_MS) {
+	/* While there is no name server, whoever asks it for other holders waits for that. */
+	if (get->opened && (!get->asking || client->control) &&
+	    client->now_ms - op->progress_ms >= CLIENT_STUCK_MS) {
 		op_finish(client, op, -ERR_UNREACHABLE, NULL);
 		return;
 	}

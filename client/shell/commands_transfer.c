@@ -1,6 +1,7 @@
 /* Commands that move bytes: put, get, cat, write. Whole trees are transfer_tree.c's. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -292,6 +293,15 @@ struct output {
 	int error; /* of writing, an errno */
 };
 
+/* After a write() that failed: whether it is worth another try. Whom we share standard output with
+ * may have made it non-blocking. */
+static bool output_waits(const struct output *output)
+{
+	if (errno == EAGAIN && poll(&(struct pollfd){ STDOUT_FILENO, POLLOUT, 0 }, 1, -1) >= 0)
+		return true;
+	return errno == EINTR && !call_interrupted(output->call);
+}
+
 /* A muster_write_fn for standard output. */
 static int output_write(void *context, const void *data, size_t size)
 {
@@ -301,7 +311,7 @@ static int output_write(void *context, const void *data, size_t size)
 	while (size) {
 		ssize_t put = write(STDOUT_FILENO, at, size);
 
-		if (put < 0 && errno == EINTR && !call_interrupted(output->call))
+		if (put < 0 && output_waits(output))
 			continue;
 		if (put < 0) {
 			output->error = errno;

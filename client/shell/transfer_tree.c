@@ -55,6 +55,22 @@ static bool tree_interrupted(void *context)
 	return call_interrupted(tree->call);
 }
 
+/* What every further file would meet, too. A file to be fetched may be the only one that was on
+ * servers which are gone. */
+static bool is_hopeless(const struct tree *tree, int rc)
+{
+	switch (-rc) {
+	case ERR_NO_NAMESERVER:
+	case ERR_TIMEOUT:
+	case ERR_NO_NODES:
+	case ERR_NO_SPACE:
+	case ERR_LOCAL_FULL:
+	case ERR_NO_MEMORY: return true;
+	case ERR_UNREACHABLE: return tree->root < 0;
+	default: return false;
+	}
+}
+
 static void tree_fail(struct tree *tree, const char *path, int rc, const char *detail)
 {
 	int status;
@@ -65,10 +81,7 @@ static void tree_fail(struct tree *tree, const char *path, int rc, const char *d
 		return;
 	status = call_fail_detail(tree->call, path, rc, detail);
 	tree->status = status_worse(tree->status, status);
-	/* What every further file would meet, too. */
-	if (rc == -ERR_NO_NAMESERVER || rc == -ERR_NO_NODES || rc == -ERR_NO_SPACE ||
-	    rc == -ERR_LOCAL_FULL || rc == -ERR_NO_MEMORY)
-		tree->stopped = true;
+	tree->stopped |= is_hopeless(tree, rc);
 }
 
 static void tree_skip(void *context, const char *path, int error, const char *why)

@@ -455,7 +455,7 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 		nameserver_free(ns);
 		return rc;
 	}
-	/* After a restart nothing goes before those who hold it, and who were reading it, are back. */
+	/* After a restart nothing goes before those who hold it or were reading it are back. */
 	ns->garbage_ms = ns->start == 1 ? now_ms : now_ms + CLIENT_GONE_MS;
 	*ret = ns;
 	return 0;

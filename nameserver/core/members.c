@@ -131,7 +131,6 @@ void members_free(struct nameserver *ns)
 
 		HASH_DEL(ns->members, member);
 		hmac_free(member->key);
-		hmac_free(member->old_key);
 		chunk_set_done(&member->listed);
 		chunk_set_done(&member->fresh);
 		chunk_set_done(&member->bad);
@@ -278,7 +277,7 @@ static bool name_is_taken(const struct nameserver *ns, const struct member_row *
 
 enum { NAME_SUFFIX_MAX = 6 };
 
-/* The host's name, for ever; of several servers on a host the later ones get "-2", "-3" and so on. */
+/* The host's name, for ever. Of several servers on a host the later ones get "-2", "-3"… */
 static void row_name(const struct nameserver *ns, struct member_row *row, struct slice host)
 {
 	char base[sizeof(row->name)], name[sizeof(row->name) + NAME_SUFFIX_MAX];
@@ -347,8 +346,8 @@ static int member_rekey(struct nameserver *ns, struct member *member, struct key
 	key = hmac_new(ret);
 	if (!key)
 		return -ERR_NO_MEMORY;
-	hmac_free(member->old_key);
-	member->old_key = member->key;
+	member->rekeyed = member->key != NULL;
+	hmac_free(member->key);
 	member->key = key;
 	return 0;
 }

@@ -131,8 +131,8 @@ struct member {
 	uint32_t load;
 	uint64_t leased; /* bytes promised to puts */
 	uint64_t heard_ms, registered_ms;
-	struct hmac *key;     /* NULL: not registered in this run */
-	struct hmac *old_key; /* of the registration before: its receipts are void, not forged */
+	struct hmac *key; /* NULL: not registered in this run */
+	bool rekeyed;     /* had another one in this run: its receipts are void, not forged */
 
 	uint64_t pressure, head_pressure; /* see placement.c */
 

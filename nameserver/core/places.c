@@ -135,7 +135,7 @@ int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct m
 	*ret = member;
 	if (receipt_verify(member->key, receipt))
 		return 1;
-	return member->old_key && receipt_verify(member->old_key, receipt) ? 0 : -ERR_BAD_RECEIPT;
+	return member->rekeyed ? 0 : -ERR_BAD_RECEIPT;
 }
 
 /* ---- INVENTORY ---- */

@@ -1,5 +1,5 @@
-/* File bytes of a simulated client: payloads leave frame by frame, data that comes in is checked and
- * delivered in the order in which it was asked for. */
+/* File bytes of a simulated client: payloads leave frame by frame; data that comes in is checked,
+ * and delivered in the order in which it was asked for. */
 #include <stdlib.h>
 
 #include "client_host.h"

@@ -1,5 +1,5 @@
-/* The glue around a client's core: operations with sources and sinks in memory. The bytes themselves
- * are moved by client_bytes.c. */
+/* The glue around a client's core: operations with sources and sinks in memory. client_bytes.c moves
+ * the bytes. */
 #include "client_host.h"
 
 #include <stdlib.h>

@@ -176,6 +176,7 @@ static void disk_fails(struct world *w)
 	if (!host->up)
 		return;
 	world_trace(w, "%s: its disk will fail", host->name);
+	host->disk_faulty = true;
 	disk_sim_fail(host->disk, &(struct disk_sim_fault){ .kinds = kinds,
 							    .nth = 1 + world_below(w, 6),
 							    .error = -ERR_IO,
@@ -200,6 +201,7 @@ static void disk_full(struct world *w)
 	if (!host->up)
 		return;
 	world_trace(w, "%s: its disk is full", host->name);
+	host->disk_faulty = true;
 	disk_sim_fail(host->disk,
 		      &(struct disk_sim_fault){
 			      .kinds = kinds, .nth = 1, .error = -ERR_LOCAL_FULL, .sticky = true });
@@ -298,12 +300,8 @@ void faults_heal(struct world *w)
 		if (host_is_paused(host))
 			world_wake(w, host);
 		host->slow_us = 0;
-		/* A disk whose sync failed is out of service until its server starts again. */
-		if (host->disk && host->up && disk_sim_failed(host->disk) &&
-		    w->config.sabotage == SABOTAGE_NONE)
+		if (host->disk_faulty)
 			host_stop(host, HOST_KILL);
-		else if (host->disk && host->up && w->config.sabotage == SABOTAGE_NONE)
-			disk_sim_fail(host->disk, &(struct disk_sim_fault){ 0 });
 		if (!host->up)
 			host_restart_after(host, 10 * MS);
 	}

@@ -2,9 +2,10 @@
  *
  * Each path is a register by itself: absent, a directory, or a file with a content number and a
  * version. The history is what clients asked for and were told, with the times of both; the check
- * looks for an order of the operations, each somewhere between its question and its answer, in which
- * every answer is right (just-in-time linearization: Lowe, "Testing for linearizability", 2017). An
- * operation whose answer never came may have happened at any time after its question, or never. */
+ * looks for an order of the operations, each somewhere between its question and its answer, in
+ * which every answer is right (just-in-time linearization: Lowe, "Testing for linearizability",
+ * 2017). An operation whose answer never came may have happened at any time after its question, or
+ * never. */
 #ifndef MUSTER_TESTS_MODEL_H
 #define MUSTER_TESTS_MODEL_H
 

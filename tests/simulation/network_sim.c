@@ -1,5 +1,5 @@
-/* The simulated network: ordered streams of bytes that are cut into pieces, delayed, stalled, broken;
- * datagrams that are lost, doubled, late. */
+/* The simulated network: ordered streams of bytes that are cut into pieces, delayed, stalled and
+ * broken; datagrams that are lost, doubled and late. */
 #include <stdlib.h>
 
 #include "error.h"

@@ -145,24 +145,35 @@ static void crew_end(struct crew *crew)
 		crew_wait(crew);
 }
 
-/* Seeds that once failed: a number at the start of a line, then why. */
-static void run_known(struct crew *crew)
+/* Seeds that once failed: a number at the start of a line, then why. The file is read to its end
+ * before anybody forks, because a child that exits moves the position it shares with us. */
+static size_t known_read(const char *path, uint64_t seeds[KNOWN_MAX])
 {
-	FILE *file = fopen(crew->command->known, "r");
+	FILE *file = fopen(path, "r");
 	char line[512];
+	size_t count = 0;
 
 	if (!file) {
-		perror(crew->command->known);
+		perror(path);
 		exit(2);
 	}
-	while (fgets(line, sizeof(line), file)) {
+	while (count < KNOWN_MAX && fgets(line, sizeof(line), file)) {
 		char *end;
-		uint64_t seed = strtoull(line, &end, 10);
 
-		if (end != line)
-			crew_start(crew, seed);
+		seeds[count] = strtoull(line, &end, 10);
+		count += end != line;
 	}
 	fclose(file);
+	return count;
+}
+
+static void run_known(struct crew *crew)
+{
+	uint64_t seeds[KNOWN_MAX];
+	size_t count = known_read(crew->command->known, seeds);
+
+	for (size_t i = 0; i < count; i++)
+		crew_start(crew, seeds[i]);
 }
 
 static int run_many(const struct command *command, seed_fn *run)

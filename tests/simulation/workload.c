@@ -293,6 +293,7 @@ static enum model_outcome outcome_of(const struct workload_op *op, int error)
 	case ERR_UNAVAILABLE:
 	case ERR_UNREACHABLE:
 	case ERR_EXPIRED:
+	case ERR_BAD_RECEIPT:
 	case ERR_BUSY: return MODEL_NOTHING;
 	default: return MODEL_DOUBT;
 	}
@@ -372,7 +373,7 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 	if (op->must_succeed && outcome_of(op, seen->error) >= MODEL_NOTHING)
 		world_fail(w, "%s: %s %s failed although all is well: %s", op->host->name,
 			   kind_name(op->plan.kind), op->plan.path, error_name(seen->error));
-	if (seen->error == -ERR_BAD_REQUEST || seen->error == -ERR_BAD_RECEIPT)
+	if (seen->error == -ERR_BAD_REQUEST)
 		world_fail(w, "%s: %s %s: %s", op->host->name, kind_name(op->plan.kind),
 			   op->plan.path, error_name(seen->error));
 	if (seen->error == -ERR_CORRUPT)

@@ -79,6 +79,7 @@ void host_start(struct host *host)
 	host->life++;
 	host->clock_ms = 1 + world_below(w, 1000 * 1000);
 	host->paused_until_us = 0;
+	host->disk_faulty = false;
 	fault_disk_lies(w);
 	world_trace(w, "%s: starts", host->name);
 	if (host->ops->start(host))

@@ -1,6 +1,6 @@
 /* A whole cluster in one process: a name server, storage servers and clients, which are the real
- * cores, over a simulated network, simulated disks and virtual time. Everything that happens follows
- * from one number, the seed.
+ * cores, over a simulated network, simulated disks and virtual time. Everything that happens
+ * follows from one number, the seed.
  *
  *     world_run(&config)   builds the cluster, lets clients work while faults happen, heals
  *                          everything, and checks what must be true then
@@ -320,7 +320,7 @@ void workload_quiesce(struct world *w); /* begin nothing more */
 bool workload_is_idle(const struct world *w);
 void workload_read_all(struct world *w); /* by the first client; must succeed */
 
-/* client_host.c: one operation of a client; exactly one workload_done(), unless the client stops. */
+/* client_host.c: one operation of a client; one workload_done() follows unless the client stops. */
 enum op_kind_sim { SIM_PUT, SIM_GET, SIM_STAT, SIM_LIST, SIM_MKDIR, SIM_REMOVE, SIM_CREATE };
 struct op_plan {
 	enum op_kind_sim kind;

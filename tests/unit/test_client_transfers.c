@@ -333,6 +333,39 @@ static void test_get_reports_a_bad_copy(void **state)
 	fake_close(&fake);
 }
 
+/* Nobody says anything any more. Returns when the operation ended, in ms from now. */
+static uint64_t until_done(struct fake *fake)
+{
+	uint64_t since_ms = fake->now_ms;
+
+	while (fake->now_ms - since_ms < 20000) {
+		const struct client_action *done;
+
+		fake_wait(fake, 1000);
+		done = fake_action(fake, CLIENT_DONE);
+		if (done) {
+			assert_true(done->error < 0);
+			break;
+		}
+	}
+	return fake->now_ms - since_ms;
+}
+
+static void test_all_are_silent(void **state)
+{
+	uint64_t links[FAKE_SERVERS];
+	struct fake fake;
+
+	(void)state;
+	begin_put(&fake, session_open(&fake, links));
+	assert_in_range(until_done(&fake), 1000, 4600);
+	fake_close(&fake);
+	begin_get(&fake, session_open(&fake, links));
+	got(&fake, BLOCK_SIZE, 0, false);
+	assert_in_range(until_done(&fake), 1000, 4600);
+	fake_close(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_get_goes_on_elsewhere),
 		cmocka_unit_test(test_get_leaves_a_silent_holder),
 		cmocka_unit_test(test_get_reports_a_bad_copy),
+		cmocka_unit_test(test_all_are_silent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,31 @@ static void test_a_late_repeat_does_nothing(void **state)
 	driver_stop(&d);
 }
 
+/* However often a holder registers during a put, its older receipts only do not count. */
+static void test_a_holder_registers_twice_in_a_put(void **state)
+{
+	struct digest digest = { "x" };
+	struct put_begin_reply begun;
+	struct put_commit_reply committed;
+	struct receipt receipts[3];
+
+	(void)state;
+	start(3);
+	assert_int_equal(
+		ASK(client, put_begin, &begun, .size = 9, .places = 1, .path = slice_of("/a")), 0);
+	for (unsigned int i = 0; i < 3; i++)
+		receipts[i] = driver_receipt(storages[i + 1], begun.places[0].chunk, 9, digest);
+	driver_storage_with(&d, &(struct ns_storage){ .number = 1, .start = 2 });
+	driver_storage_with(&d, &(struct ns_storage){ .number = 1, .start = 3 });
+	client->operation++;
+	assert_int_equal(ASK(client, put_commit, &committed, .operation = 1, .outstanding = 1,
+			     .put = begun.put, .size = 9, .digest = digest, .path = slice_of("/a"),
+			     .receipts = receipts, .receipts_count = 3),
+			 0);
+	assert_int_equal(committed.copies, 2);
+	driver_stop(&d);
+}
+
 static void test_absurd_sizes(void **state)
 {
 	struct put_begin_reply begun;
@@ -328,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_a_copied_catalogue_deletes_nothing),
 		cmocka_unit_test(test_garbage_waits_after_a_restart),
 		cmocka_unit_test(test_a_late_repeat_does_nothing),
+		cmocka_unit_test(test_a_holder_registers_twice_in_a_put),
 		cmocka_unit_test(test_absurd_sizes),
 		cmocka_unit_test(test_clients_leave_room_for_servers),
 		cmocka_unit_test(test_servers_have_names_of_their_own),
