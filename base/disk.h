@@ -66,8 +66,8 @@ int64_t disk_read(struct disk *disk, int file, void *data, size_t size, uint64_t
 /* All or an error: short writes are continued inside. */
 int disk_write(struct disk *disk, int file, const void *data, size_t size, uint64_t offset);
 int disk_writev(struct disk *disk, int file, const struct iovec *parts, int count, uint64_t offset);
-/* Writes zeros: a sync of what is written over blocks that were written before need not wait for the
- * file system's own books, which all files of it share. */
+/* Writes zeros. A sync of what is written over blocks that were written before need not wait for
+ * the file system's own books, which all files of it share. */
 int disk_zero(struct disk *disk, int file, uint64_t offset, uint64_t size);
 int disk_sync_file(struct disk *disk, int file); /* fdatasync */
 int disk_sync_dir(struct disk *disk, const char *path);

@@ -156,6 +156,7 @@ static void ops_run(struct client *client)
 {
 	struct client_op *op, *next;
 
+	control_go_on(client);
 	if (!client_is_ready(client))
 		return;
 	for (op = TAILQ_FIRST(&client->waiting); op; op = next) {
@@ -185,7 +186,7 @@ static struct client_op *op_new(struct client *client, const struct client_start
 	op->kind = kind;
 	op->user = start->user;
 	op->start_ms = op->progress_ms = start->now_ms;
-	op->running = false;
+	op->running = op->over = false;
 	op->in_bulk = false;
 	op->culprit = (struct id){ 0 };
 	buffer_clear(&op->path);
@@ -206,6 +207,7 @@ static void op_release(struct client *client, struct client_op *op)
 	}
 	control_forget(client, op);
 	op->running = false;
+	op->over = true;
 	TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
 }
 
@@ -226,7 +228,8 @@ void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
 {
 	client->now_ms = now_ms;
 	client->out = outbox;
-	op_release(client, op);
+	if (!op->over)
+		op_release(client, op);
 	ops_run(client);
 }
 
@@ -244,8 +247,8 @@ struct client_op *client_request(struct client *client, const struct client_star
 		*ret_error = -ERR_NO_MEMORY;
 		return NULL;
 	}
-	*ret_error =
-		control_ask(client, &(struct asking){ code, body, request_answered, op }, NULL);
+	*ret_error = control_ask(client, &(struct asking){ code, body, request_answered, op, true },
+				 NULL);
 	if (*ret_error < 0) {
 		TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
 		return NULL;
@@ -492,6 +495,7 @@ struct client *client_new(const struct client_config *config)
 	client->config = *config;
 	client->prng.state = config->seed;
 	TAILQ_INIT(&client->requests);
+	TAILQ_INIT(&client->held);
 	TAILQ_INIT(&client->changes);
 	TAILQ_INIT(&client->spare);
 	TAILQ_INIT(&client->running);

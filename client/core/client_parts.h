@@ -33,7 +33,8 @@ enum parts_limits {
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
 	RESTARTS_MAX = 3,
-	LARGE_PUTS_MAX = 48, /* at once: the name server lets a client have 64 open */
+	QUESTIONS_MAX = 1024, /* of the session's user, to the name server, at once */
+	LARGE_PUTS_MAX = 48,  /* at once: the name server lets a client have 64 open */
 	BULK_PLACES_MAX = 256,
 	BULK_LIFE_MS = 5 * 60 * 1000, /* half a lease */
 	PARTS_MAX = 2,                /* transfers of one get at once */
@@ -59,9 +60,10 @@ struct pending {
 typedef void answer_fn(struct client *client, void *owner, int error, const void *body);
 
 struct request {
-	uint32_t id;
+	uint32_t id; /* 0: it is held */
 	uint16_t code;
-	bool sent;          /* on the present connection */
+	bool sent; /* on the present connection */
+	bool patient;
 	uint64_t operation; /* 0: changes nothing */
 	uint64_t deadline_ms;
 	answer_fn *answer; /* NULL: nobody wants to know any more */
@@ -77,12 +79,14 @@ struct asking {
 	void *body;
 	answer_fn *answer;
 	void *owner;
+	bool patient; /* waits in line behind QUESTIONS_MAX others of its kind */
 };
 int control_ask(struct client *client, const struct asking *asking, struct request **ret);
 void control_tell(struct client *client, unsigned int code,
 		  const void *body); /* one-way; may be lost */
 void control_forget(struct client *client, void *owner);
 void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body);
+void control_go_on(struct client *client);     /* the held ones, as far as there is room */
 void control_connected(struct client *client); /* sends what is unsent, all of it again */
 void control_lost(struct client *client);
 void control_tick(struct client *client);
@@ -328,6 +332,7 @@ struct client_op {
 	uint64_t progress_ms;
 	struct buffer path;
 	struct id culprit;
+	bool over; /* nobody's; a CLIENT_DONE of it may have got lost */
 	TAILQ_ENTRY(client_op) entry;
 	TAILQ_ENTRY(client_op) bulk_entry;
 	bool in_bulk;
@@ -387,6 +392,8 @@ struct client {
 	unsigned int free_count;
 	uint64_t last_operation;
 	struct request_list requests;
+	struct request_list held; /* in line behind them */
+	unsigned int questions;   /* patient ones among the requests */
 	struct request_list changes;
 	struct request_list spare;
 

@@ -14,11 +14,7 @@ static struct request *request_new(struct client *client)
 		request = calloc(1, sizeof(*request));
 	if (!request)
 		return NULL;
-	request->id = pending_add(client, PENDING_REQUEST, request);
-	if (request->id == 0) {
-		TAILQ_INSERT_HEAD(&client->spare, request, entry);
-		return NULL;
-	}
+	request->id = 0;
 	request->sent = false;
 	request->operation = 0;
 	buffer_clear(&request->frame);
@@ -27,8 +23,13 @@ static struct request *request_new(struct client *client)
 
 static void request_done(struct client *client, struct request *request)
 {
-	pending_remove(client, request->id);
-	TAILQ_REMOVE(&client->requests, request, entry);
+	if (request->id) {
+		pending_remove(client, request->id);
+		TAILQ_REMOVE(&client->requests, request, entry);
+		client->questions -= request->patient;
+	} else {
+		TAILQ_REMOVE(&client->held, request, entry);
+	}
 	if (request->operation)
 		TAILQ_REMOVE(&client->changes, request, change);
 	TAILQ_INSERT_HEAD(&client->spare, request, entry);
@@ -57,6 +58,20 @@ static void number_operation(struct client *client, struct request *request, voi
 	memcpy(body, numbers, sizeof(numbers));
 }
 
+/* Among those that are sent, or will be with the next connection. */
+static bool request_admit(struct client *client, struct request *request)
+{
+	uint32_t id = pending_add(client, PENDING_REQUEST, request);
+
+	if (id == 0)
+		return false;
+	request->id = id;
+	TAILQ_REMOVE(&client->held, request, entry);
+	TAILQ_INSERT_TAIL(&client->requests, request, entry);
+	client->questions += request->patient;
+	return true;
+}
+
 int control_ask(struct client *client, const struct asking *asking, struct request **ret)
 {
 	struct request *request = request_new(client);
@@ -67,7 +82,13 @@ int control_ask(struct client *client, const struct asking *asking, struct reque
 	request->code = (uint16_t)asking->code;
 	request->answer = asking->answer;
 	request->owner = asking->owner;
-	TAILQ_INSERT_TAIL(&client->requests, request, entry);
+	request->patient = asking->patient;
+	TAILQ_INSERT_TAIL(&client->held, request, entry);
+	if (!(request->patient && client->questions >= QUESTIONS_MAX) &&
+	    !request_admit(client, request)) {
+		request_done(client, request);
+		return -ERR_NO_MEMORY;
+	}
 	if (message_info(asking->code)->flags & MESSAGE_CHANGES) {
 		number_operation(client, request, asking->body);
 		TAILQ_INSERT_TAIL(&client->changes, request, change);
@@ -77,11 +98,23 @@ int control_ask(struct client *client, const struct asking *asking, struct reque
 		request_done(client, request);
 		return rc;
 	}
-	if (client->control)
+	if (client->control && request->id)
 		request_send(client, request);
 	if (ret)
 		*ret = request;
 	return 0;
+}
+
+void control_go_on(struct client *client)
+{
+	struct request *request;
+
+	while (client->questions < QUESTIONS_MAX &&
+	       (request = TAILQ_FIRST(&client->held)) != NULL && request_admit(client, request)) {
+		put_u32(request->frame.data + 4, request->id);
+		if (client->control)
+			request_send(client, request);
+	}
 }
 
 void control_tell(struct client *client, unsigned int code, const void *body)
@@ -96,6 +129,10 @@ void control_forget(struct client *client, void *owner)
 {
 	struct request *request, *next;
 
+	TAILQ_FOREACH_SAFE(request, &client->held, entry, next) {
+		if (request->owner == owner)
+			request_done(client, request);
+	}
 	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next) {
 		if (request->owner != owner)
 			continue;
@@ -228,5 +265,6 @@ static void list_free(struct request_list *list)
 void control_done(struct client *client)
 {
 	list_free(&client->requests);
+	list_free(&client->held);
 	list_free(&client->spare);
 }

@@ -7,10 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "error.h"
 #include "local_target.h"
 #include "text.h"
 #include "transfer.h"
+
+enum { RATE_AFTER_MS = 500 };
 
 void local_name(const char *path, char ret[256])
 {
@@ -61,7 +64,21 @@ static void digest_text(const uint8_t digest[16], char ret[5 + ID_TEXT_MAX])
 	id_format(&id, ret + 5);
 }
 
-int stored_report(struct call *call, const char *path, const struct muster_put_result *result)
+/* Of a transfer that one had to wait for. */
+static void rate_print(uint64_t bytes, const struct progress *progress)
+{
+	uint64_t elapsed_ms = clock_monotonic_ms() - progress->start_ms;
+	char rate[RATE_MAX];
+
+	if (elapsed_ms >= RATE_AFTER_MS)
+		printf(" in %.2f s (%s)", (double)elapsed_ms / 1000,
+		       rate_format(bytes, elapsed_ms, rate));
+	putchar('\n');
+}
+
+/* "stored /a/b: 11 bytes, 3/3 copies", or the same as JSON. */
+static int stored_report(struct call *call, const char *path,
+			 const struct muster_put_result *result, const struct progress *progress)
 {
 	if (call->shell->preferences.json) {
 		cJSON *object = cJSON_CreateObject();
@@ -80,13 +97,14 @@ int stored_report(struct call *call, const char *path, const struct muster_put_r
 		return STATUS_DONE;
 	fputs("stored ", stdout);
 	name_print(stdout, path);
-	printf(": %llu byte%s, %u/%u copies\n", (unsigned long long)result->size,
+	printf(": %llu byte%s, %u/%u copies", (unsigned long long)result->size,
 	       plural(result->size), result->copies, result->copies_wanted);
+	rate_print(result->size, progress);
 	return STATUS_DONE;
 }
 
-int fetched_report(struct call *call, const char *path, const char *local,
-		   const struct muster_get_result *result)
+static int fetched_report(struct call *call, const char *path, const char *local,
+			  const struct muster_get_result *result, const struct progress *progress)
 {
 	if (call->shell->preferences.json) {
 		cJSON *object = cJSON_CreateObject();
@@ -101,7 +119,8 @@ int fetched_report(struct call *call, const char *path, const char *local,
 		return STATUS_DONE;
 	fputs("fetched ", stdout);
 	name_print(stdout, path);
-	printf(": %llu byte%s\n", (unsigned long long)result->bytes, plural(result->bytes));
+	printf(": %llu byte%s", (unsigned long long)result->bytes, plural(result->bytes));
+	rate_print(result->bytes, progress);
 	return STATUS_DONE;
 }
 
@@ -124,7 +143,8 @@ static int put_source(struct call *call, const struct muster_source *source, con
 	progress_init(&progress, "put", transfer_shows_progress(call));
 	rc = muster_put(call->session, &args, &result);
 	progress_hide(&progress);
-	return rc < 0 ? call_fail_last(call, path, rc) : stored_report(call, path, &result);
+	return rc < 0 ? call_fail_last(call, path, rc)
+		      : stored_report(call, path, &result, &progress);
 }
 
 static int put_file(struct call *call, const char *local, const char *path)
@@ -397,7 +417,7 @@ static int get_file(struct call *call, const char *path, const char *local,
 	}
 	rc = local_target_keep(&target);
 	return rc < 0 ? call_fail(call, local, rc, NULL)
-		      : fetched_report(call, path, local, &result);
+		      : fetched_report(call, path, local, &result, &progress);
 }
 
 static int local_join(char ret[4096], const char *directory, const char *name)

@@ -12,11 +12,6 @@ void local_name(const char *path, char ret[256]);
 /* Options of put, checked once. */
 unsigned int transfer_copies(const struct call *call); /* 0: not given */
 
-/* "stored /a/b: 11 bytes, 3/3 copies", or the same as JSON. */
-int stored_report(struct call *call, const char *path, const struct muster_put_result *result);
-int fetched_report(struct call *call, const char *path, const char *local,
-		   const struct muster_get_result *result);
-
 bool transfer_shows_progress(const struct call *call);
 
 /* A whole tree, many files in flight. They report what failed and a summary. `remote` need not

@@ -1,5 +1,5 @@
-/* The glue around a client's core: operations with sources and sinks in memory. client_bytes.c moves
- * the bytes. */
+/* The glue around a client's core: operations with sources and sinks in memory. The bytes are moved
+ * by client_bytes.c. */
 #include "client_host.h"
 
 #include <stdlib.h>

@@ -89,7 +89,8 @@ struct host {
 	uint64_t slow_us;          /* added to each packet's way */
 	uint16_t ports[PORTS_MAX]; /* that it listens on */
 	bool hears;                /* datagrams */
-	void *process;             /* NULL while it is down */
+	bool disk_faulty; /* in this life: what failed is out of service until the next start */
+	void *process;    /* NULL while it is down */
 };
 
 extern const struct process_ops nameserver_process, storage_process, client_process;

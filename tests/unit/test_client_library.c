@@ -425,7 +425,7 @@ static void test_close_with_work(void **state)
 
 	(void)state;
 	busy.session = world_open(&server, LIE_NONE);
-	for (unsigned int i = 0; i < 300; i++) {
+	for (unsigned int i = 0; i < 3000; i++) {
 		assert_int_equal(muster_start_stat(busy.session, "/f",
 						   (struct muster_then){ start_again, &busy },
 						   NULL),
@@ -433,9 +433,29 @@ static void test_close_with_work(void **state)
 		busy.started++;
 	}
 	world_close(&server, busy.session);
-	assert_int_equal(busy.started, 300);
-	assert_int_equal(busy.ended, 300);
+	assert_int_equal(busy.started, 3000);
+	assert_int_equal(busy.ended, 3000);
 	assert_int_equal(busy.result, -MUSTER_E_CANCELLED);
+}
+
+/* Questions wait in line like everything else. */
+static void test_very_many_at_once(void **state)
+{
+	struct busy busy = { 0 };
+	struct server server;
+
+	(void)state;
+	busy.session = world_open(&server, LIE_NONE);
+	while (busy.started < 10000) {
+		assert_int_equal(muster_start_stat(busy.session, "/f",
+						   (struct muster_then){ on_stat, &busy }, NULL),
+				 0);
+		busy.started++;
+	}
+	while (muster_wait(busy.session, 1000) > 0)
+		;
+	assert_int_equal(busy.ended, 10000);
+	world_close(&server, busy.session);
 }
 
 static void on_cancelled(void *context, struct muster_op *op, int result)
@@ -527,6 +547,7 @@ int main(void)
 		cmocka_unit_test(test_endless_listing),
 		cmocka_unit_test(test_starts_inside_callbacks),
 		cmocka_unit_test(test_close_with_work),
+		cmocka_unit_test(test_very_many_at_once),
 		cmocka_unit_test(test_cancel_any_time),
 		cmocka_unit_test(test_stuck_pipe),
 	};

@@ -74,6 +74,24 @@ static void test_writes_are_read_back(void **state)
 	assert_int_equal(disk_close(disk, file), 0);
 }
 
+static void test_zeros(void **state)
+{
+	enum { SIZE = 3 * 1024 * 1024 + 5 };
+	struct disk *disk = disk_in(state);
+	int file = disk_open(disk, "zeros", DISK_CREATE);
+	uint8_t *data = calloc(2, SIZE);
+
+	assert_non_null(data);
+	memset(data, 1, SIZE);
+	assert_int_equal(disk_write(disk, file, data, SIZE, 0), 0);
+	assert_int_equal(disk_zero(disk, file, 7, SIZE), 0);
+	assert_int_equal(disk_read(disk, file, data, SIZE + 10, 0), SIZE + 7);
+	for (size_t i = 0; i < SIZE + 7; i++)
+		assert_int_equal(data[i], i < 7);
+	free(data);
+	disk_close(disk, file);
+}
+
 static void test_open_flags(void **state)
 {
 	struct disk *disk = disk_in(state);
@@ -263,6 +281,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_writes_are_read_back),
+		TEST(test_zeros),
 		TEST(test_open_flags),
 		TEST(test_many_parts_in_one_write),
 		TEST(test_short_writes_are_continued),
