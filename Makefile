@@ -11,6 +11,8 @@ VARIANT ?= release
 BUILD ?= build/$(VARIANT)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
+SOAK_SEEDS ?= 100000
+SOAK_IMAGES ?= 5000000
 JOBS ?= $(shell nproc)
 
 # ---- Layers: a folder, and the folders whose headers it may include. The compiler enforces it.
@@ -125,7 +127,7 @@ OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all deps demo test unit bench asan tsan simulation conformance fuzz lint format \
+.PHONY: all deps demo test unit bench asan tsan simulation conformance soak fuzz lint format \
 	install uninstall clean help FORCE
 
 all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) $(BUILD)/tools/protocol_doc ## everything that is installed, and the simulation
@@ -163,6 +165,13 @@ bench: all $(BENCHES) ## figures beside the bare machine's (BENCH="--rounds 3 la
 simulation: $(filter %/simulation,$(BINARIES)) ## build the deterministic simulation
 
 conformance: $(filter %/muster-conformance,$(BINARIES)) ## build the conformance tester
+
+soak: deps ## SOAK_SEEDS simulated clusters and SOAK_IMAGES power cuts, then the cluster suites
+	@$(MAKE) $(parallel) all
+	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) all unit
+	@SOAK=1 SIMULATION_SEEDS=1-$(SOAK_SEEDS) CRASH_IMAGES=$(SOAK_IMAGES) \
+		BUILD_DIR=$(abspath $(BUILD)) ASAN_DIR=$(abspath $(ASAN_BUILD)) \
+		tests/run 30-crash 40-simulation 61-storage-faults 70-library 70-cluster 75-namespaces
 
 fuzz: ## build and run every fuzzer of tests/fuzz for FUZZ_SECONDS
 	@$(MAKE) $(parallel) CC=clang VARIANT=fuzz BUILD=$(FUZZ_BUILD) fuzzers

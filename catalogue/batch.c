@@ -126,6 +126,22 @@ int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_chan
 	return 1;
 }
 
+int batch_encode(const struct batch_head *head, struct slice changes, struct buffer *ret,
+		 struct digest *ret_hash)
+{
+	size_t size = BATCH_HEADER_SIZE + changes.size;
+	uint8_t *at = buffer_extend(ret, size);
+
+	if (!at)
+		return ret->error;
+	head_write(head, at);
+	if (changes.size)
+		memcpy(at + BATCH_HEADER_SIZE, changes.data, changes.size);
+	put_u32(at + MAGIC_SIZE, crc32c(at + CHECKED_FROM, size - CHECKED_FROM));
+	*ret_hash = hash_of(at, head);
+	return 0;
+}
+
 static bool take(struct slice *rest, size_t size, struct slice *ret)
 {
 	if (size > rest->size)

@@ -67,7 +67,10 @@ enum { SETTING_NAME_MAX = 64 };
 
 int setting_get(struct kv *kv, const char *name, struct slice *ret);
 int setting_put(struct kv *kv, const char *name, struct slice value);
+/* `absent` also where it cannot be read. */
 uint64_t setting_get_u64(struct kv *kv, const char *name, uint64_t absent);
+/* -ERR_NOT_FOUND; -ERR_BAD_FORMAT: not a number; or why it cannot be read. */
+int setting_find_u64(struct kv *kv, const char *name, uint64_t *ret);
 int setting_put_u64(struct kv *kv, const char *name, uint64_t value);
 
 /* Names. `path` must have passed path_check(). */

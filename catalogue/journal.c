@@ -12,8 +12,10 @@ enum {
 	NUMBER_DIGITS = 8,
 	ALIGNMENT = 4096,
 	GROUP_HEADER_SIZE = 8,
-	ZERO_AHEAD =
-		1024 * 1024, /* so many bytes behind a group are written before they are needed */
+	/* Bytes behind a group that are written before they are needed, at most; in such steps. */
+	ZERO_AHEAD = 4 * 1024 * 1024,
+	ZERO_STEP = 1024 * 1024,
+	ZERO_PART = 16, /* of the disk */
 };
 
 /* The last byte is the version of all that the journal holds, batches included. */
@@ -31,6 +33,8 @@ struct journal {
 	int file;        /* handle of the last one, or -1 */
 	uint64_t offset; /* where its next group begins */
 	uint64_t zeroed; /* up to here it has been filled */
+	uint64_t ahead;  /* so far it shall be, behind `offset` */
+	bool tight;      /* but there was no room */
 	struct journal_head head;
 	int poison; /* the failure after which nothing is believed, or 0 */
 };
@@ -206,10 +210,37 @@ static int version_check(struct recovery *recovery, uint64_t offset)
 	return magic[sizeof(magic) - 1] == group_magic[sizeof(magic) - 1] ? 0 : -ERR_BAD_FORMAT;
 }
 
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+/* 1: nothing but zeros written ahead. */
+static int tail_is_zero(struct recovery *recovery, uint64_t offset)
+{
+	struct journal *journal = recovery->journal;
+	uint8_t bytes[16 * ALIGNMENT];
+
+	while (offset < recovery->size) {
+		int64_t got = disk_read(journal->disk, journal->file, bytes, sizeof(bytes), offset);
+
+		if (got <= 0 || !is_zero(bytes, (size_t)got))
+			return got < 0 ? (int)got : got == 0;
+		offset += (uint64_t)got;
+	}
+	return 1;
+}
+
 static int tail_cut(struct recovery *recovery, uint64_t offset)
 {
 	struct journal *journal = recovery->journal;
-	int rc = tail_check(recovery, offset);
+	int rc = tail_is_zero(recovery, offset);
+
+	if (rc == 1)
+		journal->zeroed = recovery->size;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = tail_check(recovery, offset);
 
 	if (rc == 0)
 		rc = disk_truncate(journal->disk, journal->file, offset);
@@ -314,6 +345,20 @@ static int files_find(struct journal *journal)
 	return rc;
 }
 
+static uint64_t within(uint64_t least, uint64_t value, uint64_t most)
+{
+	return value > most ? most : value < least ? least : value;
+}
+
+static uint64_t ahead_of(struct disk *disk)
+{
+	struct disk_space space;
+
+	if (disk_space(disk, &space) < 0)
+		return ZERO_STEP;
+	return within(ALIGNMENT, space.capacity / ZERO_PART, ZERO_AHEAD) / ALIGNMENT * ALIGNMENT;
+}
+
 static int files_replay(struct recovery *recovery)
 {
 	struct journal *journal = recovery->journal;
@@ -339,6 +384,7 @@ int journal_open(struct disk *disk, uint64_t after, journal_batch_fn *each, void
 		return -ERR_NO_MEMORY;
 	journal->disk = disk;
 	journal->file = -1;
+	journal->ahead = ahead_of(disk);
 	recovery.journal = journal;
 	rc = files_find(journal);
 	if (rc == 0)
@@ -390,16 +436,22 @@ static int file_begin(struct journal *journal)
 	return rc;
 }
 
-/* Zeros ahead of the groups: see disk_zero. A full disk does without. */
-static int zeros_write(struct journal *journal, uint64_t end)
+/* Zeros ahead of the groups: see disk_zero. Larger groups use them up faster. A full disk does
+ * without. */
+static int zeros_write(struct journal *journal, uint64_t begin, uint64_t end)
 {
+	uint64_t size = within(within(0, ZERO_STEP, journal->ahead), end - begin, journal->ahead);
 	int rc;
 
-	if (end <= journal->zeroed)
+	if (journal->zeroed < end)
+		journal->zeroed = end;
+	if (journal->zeroed - end >= journal->ahead)
 		return 0;
-	journal->zeroed = end + ZERO_AHEAD;
-	rc = disk_zero(journal->disk, journal->file, end, ZERO_AHEAD);
-	return rc == -ERR_LOCAL_FULL ? 0 : rc;
+	rc = disk_zero(journal->disk, journal->file, journal->zeroed, size);
+	journal->tight = rc == -ERR_LOCAL_FULL;
+	if (rc == 0)
+		journal->zeroed += size;
+	return journal->tight ? 0 : rc;
 }
 
 static int group_write(struct journal *journal, struct slice batches)
@@ -418,7 +470,7 @@ static int group_write(struct journal *journal, struct slice batches)
 	put_u32(header + 4, (uint32_t)batches.size);
 	rc = disk_writev(journal->disk, journal->file, parts, ARRAY_SIZE(parts), journal->offset);
 	if (rc == 0)
-		rc = zeros_write(journal, align(end));
+		rc = zeros_write(journal, journal->offset, align(end));
 	if (rc == 0)
 		rc = disk_sync_file(journal->disk, journal->file);
 	if (rc == 0 && journal->offset == 0)
@@ -447,8 +499,9 @@ int journal_append(struct journal *journal, struct slice batches)
 		return rc;
 	if (batches.size > UINT32_MAX || chain_check(&head, batches) < 0)
 		return -ERR_BAD_REQUEST;
-	if (journal->count == 0 ||
-	    (journal->offset > 0 && journal->offset + batches.size > FILE_SIZE_MAX))
+	/* Without room for another file, what has been kept in this one is used up first. */
+	if (journal->count == 0 || (journal->offset > 0 && !journal->tight &&
+				    journal->offset + batches.size > FILE_SIZE_MAX))
 		rc = file_begin(journal);
 	if (rc == 0)
 		rc = group_write(journal, batches);

@@ -46,13 +46,23 @@ int setting_put(struct kv *kv, const char *name, struct slice value)
 	return kv_put(kv, key, (struct slice){ row, value.size + 1 });
 }
 
-uint64_t setting_get_u64(struct kv *kv, const char *name, uint64_t absent)
+int setting_find_u64(struct kv *kv, const char *name, uint64_t *ret)
 {
 	struct slice value;
+	int rc = setting_get(kv, name, &value);
 
-	if (setting_get(kv, name, &value) < 0 || value.size != 8)
-		return absent;
-	return get_u64(value.data);
+	if (rc == 0 && value.size != 8)
+		rc = -ERR_BAD_FORMAT;
+	if (rc == 0)
+		*ret = get_u64(value.data);
+	return rc;
+}
+
+uint64_t setting_get_u64(struct kv *kv, const char *name, uint64_t absent)
+{
+	uint64_t value;
+
+	return setting_find_u64(kv, name, &value) == 0 ? value : absent;
 }
 
 int setting_put_u64(struct kv *kv, const char *name, uint64_t value)

@@ -10,12 +10,18 @@
 
 _Static_assert(sizeof(size_t) == 8, "the map is far larger than a 32-bit address space");
 
-enum { VIEW_VERSION = 1, APPLIED_SIZE = 1 + 8 };
+enum { VIEW_VERSION = 2, APPLIED_SIZE = 1 + 8 + DIGEST_SIZE };
 /* Address space, not memory: enough for hundreds of millions of files. The thread sanitizer does
  * not always find much more in one piece. */
 #define MAP_SIZE ((size_t)1 << 38)
 /* Changes in one transaction of a replay: many for speed, but dirty pages live in memory. */
 enum { REPLAY_CHANGES = 64 * 1024 };
+
+/* The last batch that LMDB has. */
+struct reached {
+	uint64_t sequence;
+	struct digest hash;
+};
 
 struct view {
 	struct kv kv; /* first: the operations get a pointer to it */
@@ -28,12 +34,14 @@ struct view {
 	MDB_txn *snapshot;
 	MDB_cursor *cursor; /* of the snapshot */
 	uint64_t applied;   /* the last batch that the snapshot has */
+	struct digest hash; /* of the last batch when it was opened */
 	int broken;         /* why there is no snapshot, or 0 */
 
 	/* View thread; during replay the only thread. */
 	_Atomic uint64_t committed; /* the last batch in LMDB: read by the loop thread */
 	MDB_txn *replay;
-	uint64_t replay_sequence;
+	struct reached replay_reached;
+	struct buffer replay_batch;
 	uint32_t replay_changes;
 };
 
@@ -178,14 +186,14 @@ size_t view_overlay_size(const struct view *view)
 
 /* ---- snapshots ---- */
 
-static int applied_get(MDB_txn *txn, MDB_dbi meta, uint64_t *ret)
+static int applied_get(MDB_txn *txn, MDB_dbi meta, struct reached *ret)
 {
 	MDB_val key = val_of(slice_of("applied"));
 	MDB_val value;
 	int rc = mdb_get(txn, meta, &key, &value);
 	const uint8_t *at;
 
-	*ret = 0;
+	*ret = (struct reached){ 0 };
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -193,23 +201,26 @@ static int applied_get(MDB_txn *txn, MDB_dbi meta, uint64_t *ret)
 	at = value.mv_data;
 	if (value.mv_size != APPLIED_SIZE || at[0] != VIEW_VERSION)
 		return -ERR_BAD_FORMAT;
-	*ret = get_u64(at + 1);
+	ret->sequence = get_u64(at + 1);
+	memcpy(ret->hash.bytes, at + 1 + 8, DIGEST_SIZE);
 	return 0;
 }
 
-static int applied_put(struct view *view, MDB_txn *txn, uint64_t sequence)
+static int applied_put(struct view *view, MDB_txn *txn, const struct reached *reached)
 {
 	uint8_t row[APPLIED_SIZE] = { VIEW_VERSION };
 	MDB_val key = val_of(slice_of("applied"));
 	MDB_val value = { sizeof(row), row };
 
-	put_u64(row + 1, sequence);
+	put_u64(row + 1, reached->sequence);
+	memcpy(row + 1 + 8, reached->hash.bytes, DIGEST_SIZE);
 	return view_error(mdb_put(txn, view->meta, &key, &value, 0));
 }
 
 /* An old snapshot keeps LMDB from using its pages again, so none is held longer than needed. */
 static int snapshot_renew(struct view *view)
 {
+	struct reached reached = { 0 };
 	int rc;
 
 	mdb_txn_reset(view->snapshot);
@@ -217,7 +228,9 @@ static int snapshot_renew(struct view *view)
 	if (rc == 0)
 		rc = view_error(mdb_cursor_renew(view->snapshot, view->cursor));
 	if (rc == 0)
-		rc = applied_get(view->snapshot, view->meta, &view->applied);
+		rc = applied_get(view->snapshot, view->meta, &reached);
+	if (rc == 0)
+		view->applied = reached.sequence;
 	return rc;
 }
 
@@ -254,7 +267,8 @@ static int changes_write(struct view *view, MDB_txn *txn, struct slice changes)
 }
 
 /* Writes the first batch of `batches` unless LMDB has it, and moves on. */
-static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches, uint64_t *sequence)
+static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches,
+		       struct reached *reached)
 {
 	struct batch_head head;
 	struct slice changes;
@@ -265,17 +279,17 @@ static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches, u
 	if (rc <= 0)
 		return -ERR_CORRUPT;
 	*batches = (struct slice){ batches->data + size, batches->size - size };
-	if (head.sequence <= *sequence)
+	if (head.sequence <= reached->sequence)
 		return 0;
-	if (head.sequence != *sequence + 1)
+	if (head.sequence != reached->sequence + 1)
 		return -ERR_STALE;
-	*sequence = head.sequence;
+	*reached = (struct reached){ head.sequence, hash };
 	return changes_write(view, txn, changes);
 }
 
-static int commit(struct view *view, MDB_txn *txn, uint64_t sequence)
+static int commit(struct view *view, MDB_txn *txn, const struct reached *reached)
 {
-	int rc = applied_put(view, txn, sequence);
+	int rc = applied_put(view, txn, reached);
 
 	if (rc < 0) {
 		mdb_txn_abort(txn);
@@ -283,25 +297,26 @@ static int commit(struct view *view, MDB_txn *txn, uint64_t sequence)
 	}
 	rc = view_error(mdb_txn_commit(txn));
 	if (rc == 0)
-		atomic_store(&view->committed, sequence);
+		atomic_store(&view->committed, reached->sequence);
 	return rc;
 }
 
 int view_apply(struct view *view, struct slice batches)
 {
-	uint64_t sequence = atomic_load(&view->committed);
+	struct reached reached;
 	MDB_txn *txn;
 	int rc = view_error(mdb_txn_begin(view->env, NULL, 0, &txn));
 
 	if (rc < 0)
 		return rc;
+	rc = applied_get(txn, view->meta, &reached);
 	while (rc == 0 && batches.size > 0)
-		rc = batch_write(view, txn, &batches, &sequence);
+		rc = batch_write(view, txn, &batches, &reached);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;
 	}
-	return commit(view, txn, sequence);
+	return commit(view, txn, &reached);
 }
 
 static int replay_commit(struct view *view)
@@ -310,7 +325,7 @@ static int replay_commit(struct view *view)
 
 	view->replay = NULL;
 	view->replay_changes = 0;
-	return txn ? commit(view, txn, view->replay_sequence) : 0;
+	return txn ? commit(view, txn, &view->replay_reached) : 0;
 }
 
 /* Without a snapshot meanwhile: it would keep LMDB from using pages again. */
@@ -318,7 +333,7 @@ static int replay_begin(struct view *view)
 {
 	mdb_txn_reset(view->snapshot);
 	view->broken = -ERR_UNAVAILABLE;
-	view->replay_sequence = atomic_load(&view->committed);
+	view->replay_reached.sequence = atomic_load(&view->committed);
 	return view_error(mdb_txn_begin(view->env, NULL, 0, &view->replay));
 }
 
@@ -331,15 +346,18 @@ int view_replay(struct view *view, const struct batch_head *head, struct slice c
 		if (rc < 0)
 			return rc;
 	}
-	if (head->sequence != view->replay_sequence + 1)
+	if (head->sequence != view->replay_reached.sequence + 1)
 		return -ERR_STALE;
-	rc = changes_write(view, view->replay, changes);
+	buffer_clear(&view->replay_batch);
+	rc = batch_encode(head, changes, &view->replay_batch, &view->replay_reached.hash);
+	if (rc == 0)
+		rc = changes_write(view, view->replay, changes);
 	if (rc < 0) {
 		mdb_txn_abort(view->replay);
 		view->replay = NULL;
 		return rc;
 	}
-	view->replay_sequence = head->sequence;
+	view->replay_reached.sequence = head->sequence;
 	view->replay_changes += head->shared.count + head->local.count;
 	return view->replay_changes < REPLAY_CHANGES ? 0 : replay_commit(view);
 }
@@ -351,6 +369,21 @@ int view_replay_end(struct view *view)
 	if (rc == 0)
 		rc = snapshot_renew(view);
 	view->broken = rc;
+	buffer_done(&view->replay_batch);
+	return rc;
+}
+
+int view_keep(struct view *view, const struct batch_head *head, struct slice changes)
+{
+	struct change change;
+	int rc;
+
+	while ((rc = change_next(&changes, &change)) > 0) {
+		rc = map_put(&view->overlay, change.key, change.value, change.removed);
+		if (rc < 0)
+			return rc;
+	}
+	view_sealed(view, head->sequence);
 	return rc;
 }
 
@@ -388,13 +421,16 @@ static int environment_open(struct view *view, const char *path)
 
 static int snapshot_open(struct view *view)
 {
+	struct reached reached;
 	int rc = mdb_txn_begin(view->env, NULL, MDB_RDONLY, &view->snapshot);
 
 	if (rc == 0)
 		rc = mdb_cursor_open(view->snapshot, view->rows, &view->cursor);
 	if (rc)
 		return view_error(rc);
-	rc = applied_get(view->snapshot, view->meta, &view->applied);
+	rc = applied_get(view->snapshot, view->meta, &reached);
+	view->applied = reached.sequence;
+	view->hash = reached.hash;
 	atomic_store(&view->committed, view->applied);
 	return rc;
 }
@@ -440,7 +476,18 @@ void view_close(struct view *view)
 		mdb_env_close(view->env);
 	map_done(&view->overlay);
 	buffer_done(&view->kv.batch);
+	buffer_done(&view->replay_batch);
 	free(view);
+}
+
+struct digest view_hash(const struct view *view)
+{
+	return view->hash;
+}
+
+uint64_t view_applied(struct view *view)
+{
+	return atomic_load(&view->committed);
 }
 
 struct kv *view_kv(struct view *view)

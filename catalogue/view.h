@@ -14,6 +14,10 @@ struct view;
 
 /* `path`: directory for LMDB's files, created if missing. *ret_applied: the last batch in it. */
 int view_open(const char *path, struct view **ret, uint64_t *ret_applied);
+/* Of that batch; zero if there is none. */
+struct digest view_hash(const struct view *view);
+/* Any thread: the last batch that LMDB has by now. */
+uint64_t view_applied(struct view *view);
 void view_close(struct view *view);
 struct kv *view_kv(struct view *view);
 
@@ -21,7 +25,8 @@ struct kv *view_kv(struct view *view);
  * that number is applied). Called right after batch_seal(). */
 void view_sealed(struct view *view, uint64_t sequence);
 /* View thread: takes whole durable batches into LMDB in one transaction with the number reached.
- * Batches that LMDB has already are skipped; -ERR_STALE: some between are missing. */
+ * Batches that LMDB has already are skipped; -ERR_STALE: some between are missing. All or nothing:
+ * after -ERR_LOCAL_FULL, which a write cut short turns into -ERR_IO, it may be tried again. */
 int view_apply(struct view *view, struct slice batches);
 /* Loop thread, at the start of each turn: drops overlay entries that LMDB has by now. */
 void view_refresh(struct view *view);
@@ -29,6 +34,9 @@ void view_refresh(struct view *view);
  * view_replay_end commits the rest. In between the kv cannot be read. -ERR_STALE as above. */
 int view_replay(struct view *view, const struct batch_head *head, struct slice changes);
 int view_replay_end(struct view *view);
+/* Start only, after view_replay_end: a batch of the journal that LMDB has no room for. It is laid
+ * over it, in memory, until view_apply() has taken it in. */
+int view_keep(struct view *view, const struct batch_head *head, struct slice changes);
 size_t view_overlay_size(const struct view *view); /* bytes, for back-pressure and tests */
 
 #endif

@@ -73,7 +73,7 @@ static void bulk_ask(struct client *client, uint8_t copies)
 	bulk->asking = true;
 	bulk->asked_copies = copies;
 	if (control_ask(client, &(struct asking){ MSG_put_chunks, &chunks, bulk_answered, client },
-			NULL) < 0)
+			false) < 0)
 		bulk->asking = false;
 }
 

@@ -247,8 +247,8 @@ struct client_op *client_request(struct client *client, const struct client_star
 		*ret_error = -ERR_NO_MEMORY;
 		return NULL;
 	}
-	*ret_error = control_ask(client, &(struct asking){ code, body, request_answered, op, true },
-				 NULL);
+	*ret_error =
+		control_ask(client, &(struct asking){ code, body, request_answered, op }, true);
 	if (*ret_error < 0) {
 		TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
 		return NULL;

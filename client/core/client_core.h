@@ -25,7 +25,7 @@ struct client;
 struct client_op;
 
 enum client_limits {
-	CLIENT_OPS_MAX = 256,     /* running at once; more wait in line */
+	CLIENT_OPS_MAX = 256,     /* puts and gets running at once; more wait in line */
 	CLIENT_PIECES_MAX = 4,    /* chunks of one put on their way */
 	CLIENT_BUFFERS_MAX = 3,   /* the same for a source that cannot be read twice */
 	CLIENT_REQUEST_MS = 4000, /* for the answer to a question */

@@ -25,6 +25,8 @@ enum parts_limits {
 	PIECE_SILENT_MS = 2000,  /* the first hop itself gives up on others after 1 s */
 	PIECE_AGAIN_MS = 1000,   /* the same for one that took the place of a dead one */
 	PIECE_HOPELESS = 3,      /* first hops in a row that were dead, and not one receipt */
+	PIECE_BUSY_MS = 100,     /* then the server is asked again */
+	PIECE_BUSY_MAX = 10,     /* times, then it counts as dead */
 	LINK_MS = 3000,          /* to get a data connection */
 	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
 	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
@@ -38,7 +40,7 @@ enum parts_limits {
 	BULK_PLACES_MAX = 256,
 	BULK_LIFE_MS = 5 * 60 * 1000, /* half a lease */
 	PARTS_MAX = 2,                /* transfers of one get at once */
-	OPEN_CHUNKS = 16,
+	OPEN_CHUNKS = CHUNKS_MAX,
 };
 
 struct node;
@@ -79,9 +81,9 @@ struct asking {
 	void *body;
 	answer_fn *answer;
 	void *owner;
-	bool patient; /* waits in line behind QUESTIONS_MAX others of its kind */
 };
-int control_ask(struct client *client, const struct asking *asking, struct request **ret);
+/* `patient`: waits in line behind QUESTIONS_MAX others that are. */
+int control_ask(struct client *client, const struct asking *asking, bool patient);
 void control_tell(struct client *client, unsigned int code,
 		  const void *body); /* one-way; may be lost */
 void control_forget(struct client *client, void *owner);
@@ -217,6 +219,7 @@ enum piece_state {
 	PIECE_SENDING,   /* WRITE is out, its payload leaves */
 	PIECE_WAITING,   /* for receipts */
 	PIECE_REPLACING, /* PUT_REPLACE is out */
+	PIECE_BUSY,      /* the server still lets go of an older sender of the chunk */
 	PIECE_DONE,
 };
 
@@ -233,6 +236,7 @@ struct piece {
 	int status;          /* it refused */
 	unsigned int enough; /* receipts, for the file to count as safe */
 	unsigned int replaced;
+	unsigned int busy; /* times that the server said so in a row */
 	struct data_link *link;
 	uint64_t moved_ms;
 	struct chunk_place place; /* the hops of the next or present try */
@@ -316,6 +320,7 @@ struct get_state {
 	uint64_t to;
 	uint64_t asked;     /* index of the first chunk that OPEN was asked for */
 	uint64_t reopen_ms; /* ask again then; 0: no */
+	uint64_t heir_of;   /* content to be closed with this get; 0: none */
 	uint64_t first;     /* index of chunks[0] */
 	unsigned int count;
 	unsigned int capacity;
@@ -459,6 +464,9 @@ void bulk_reset(struct client *client);
 void get_start(struct client *client, struct client_op *op);
 void get_received(struct client *client, const struct client_event *event);
 void get_drop(struct client *client, struct client_op *op);
+/* No get needs it any more, unless another one does. */
+void content_close(struct client *client, const struct client_op *op, struct slice path,
+		   uint64_t inode);
 void get_tick(struct client *client, struct client_op *op);
 void part_link_ready(struct client *client, struct part *part);
 void part_failed(struct client *client, struct part *part, int error);

@@ -72,7 +72,7 @@ static bool request_admit(struct client *client, struct request *request)
 	return true;
 }
 
-int control_ask(struct client *client, const struct asking *asking, struct request **ret)
+int control_ask(struct client *client, const struct asking *asking, bool patient)
 {
 	struct request *request = request_new(client);
 	int rc;
@@ -82,7 +82,7 @@ int control_ask(struct client *client, const struct asking *asking, struct reque
 	request->code = (uint16_t)asking->code;
 	request->answer = asking->answer;
 	request->owner = asking->owner;
-	request->patient = asking->patient;
+	request->patient = patient;
 	TAILQ_INSERT_TAIL(&client->held, request, entry);
 	if (!(request->patient && client->questions >= QUESTIONS_MAX) &&
 	    !request_admit(client, request)) {
@@ -100,8 +100,6 @@ int control_ask(struct client *client, const struct asking *asking, struct reque
 	}
 	if (client->control && request->id)
 		request_send(client, request);
-	if (ret)
-		*ret = request;
 	return 0;
 }
 
@@ -143,9 +141,12 @@ void control_forget(struct client *client, void *owner)
 	}
 }
 
-/* Nobody asked for the put that a late answer opened. */
+/* Nobody asked for the put or the content that a late answer opened. */
 static void answer_nobody(struct client *client, unsigned int code, int error, const void *body)
 {
+	if (code == MSG_open && error == 0)
+		content_close(client, NULL, (struct slice){ 0 },
+			      ((const struct open_reply *)body)->entry.inode);
 	if (code == MSG_put_begin && error == 0)
 		control_tell(
 			client, MSG_put_abort,

@@ -132,7 +132,7 @@ static void open_ask(struct client *client, struct client_op *op, uint64_t first
 		return;
 	get->asking = true;
 	get->asked = first;
-	rc = control_ask(client, &(struct asking){ MSG_open, &open, open_answered, op }, NULL);
+	rc = control_ask(client, &(struct asking){ MSG_open, &open, open_answered, op }, false);
 	if (rc < 0)
 		op_finish(client, op, rc, NULL);
 }
@@ -261,7 +261,7 @@ static void report_corrupt(struct client *client, const struct part *part)
 		.chunks_count = 1,
 	};
 
-	control_ask(client, &(struct asking){ MSG_corrupt, &corrupt, NULL, NULL }, NULL);
+	control_ask(client, &(struct asking){ MSG_corrupt, &corrupt, NULL, NULL }, false);
 }
 
 /* What was asked for ahead lies unread in front of whatever its server sends from now on. */
@@ -423,8 +423,33 @@ void get_received(struct client *client, const struct client_event *event)
 		get_go_on(client, op);
 }
 
+/* The name server keeps a content for the client, however many gets it has; and the answer to a get
+ * that has just asked may rest on that. An empty path: any. */
+void content_close(struct client *client, const struct client_op *op, struct slice path,
+		   uint64_t inode)
+{
+	struct client_op *other;
+
+	TAILQ_FOREACH(other, &client->running, entry) {
+		struct get_state *get = &other->get;
+
+		if (other == op || other->kind != OP_GET)
+			continue;
+		if (get->opened && get->entry.inode == inode)
+			return;
+		if (get->asking && !get->opened &&
+		    (path.size == 0 ||
+		     slice_equal((struct slice){ other->path.data, other->path.size }, path))) {
+			get->heir_of = inode;
+			return;
+		}
+	}
+	control_tell(client, MSG_close, &(struct close_request){ inode });
+}
+
 void get_drop(struct client *client, struct client_op *op)
 {
+	struct slice path = { op->path.data, op->path.size };
 	struct get_state *get = &op->get;
 
 	for (unsigned int i = 0; i < PARTS_MAX; i++) {
@@ -433,7 +458,9 @@ void get_drop(struct client *client, struct client_op *op)
 		get->parts[i].used = false;
 	}
 	if (get->opened)
-		control_tell(client, MSG_close, &(struct close_request){ get->entry.inode });
+		content_close(client, op, path, get->entry.inode);
+	if (get->heir_of && !(get->opened && get->heir_of == get->entry.inode))
+		content_close(client, op, path, get->heir_of);
 	client->large_gets -= get->large;
 	get->opened = get->large = false;
 	free(get->chunks);

@@ -112,7 +112,7 @@ static void ask_to_dial(struct client *client, struct data_link *link)
 	struct dial_request dial = { link->lane, link->node->id };
 
 	link->asked = true;
-	control_ask(client, &(struct asking){ MSG_dial, &dial, NULL, NULL }, NULL);
+	control_ask(client, &(struct asking){ MSG_dial, &dial, NULL, NULL }, false);
 }
 
 static bool is_known_passive(const struct client *client, const struct node *node)

@@ -132,7 +132,7 @@ void piece_start(struct client *client, struct piece *piece)
 	piece->read = false;
 	piece->token = 0;
 	piece->receipt_count = 0;
-	piece->replaced = 0;
+	piece->replaced = piece->busy = 0;
 	piece->moved_ms = client->now_ms;
 	piece->enough = piece->place.count < 2 ? piece->place.count : 2;
 	if (piece->place.count == 0)
@@ -206,7 +206,7 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 	piece->state = PIECE_REPLACING;
 	if (control_ask(client,
 			&(struct asking){ MSG_put_replace, &replace, replace_answered, piece },
-			NULL) < 0)
+			false) < 0)
 		piece_again(client, piece);
 }
 
@@ -269,6 +269,14 @@ static void piece_conclude(struct client *client, struct piece *piece)
 	receipts_strike(piece);
 	if (piece->status == -ERR_NO_SPACE)
 		put_of(piece)->full = true;
+	if (piece->status == -ERR_BUSY && piece->place.count > 0 &&
+	    piece->busy++ < PIECE_BUSY_MAX) {
+		piece->state = PIECE_BUSY;
+		piece->link = NULL;
+		piece->moved_ms = client->now_ms;
+		return;
+	}
+	piece->busy = 0;
 	if (is_ticket_void(piece->status) && put_of(piece)->how.rewindable &&
 	    put_of(piece)->restarts < RESTARTS_MAX) {
 		piece->op->culprit = first;
@@ -383,6 +391,10 @@ void piece_tick(struct client *client, struct piece *piece)
 			piece->link->doomed = true;
 		break;
 	case PIECE_WAITING: waiting_tick(client, piece); break;
+	case PIECE_BUSY:
+		if (now_ms - piece->moved_ms >= PIECE_BUSY_MS)
+			piece_try(client, piece);
+		break;
 	default: break;
 	}
 }

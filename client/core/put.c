@@ -108,7 +108,7 @@ static void places_ask(struct client *client, struct client_op *op)
 	chunks.places = (uint8_t)(needed < room ? needed : room);
 	put->asking = true;
 	if (control_ask(client, &(struct asking){ MSG_put_chunks, &chunks, chunks_answered, op },
-			NULL) < 0)
+			false) < 0)
 		op_finish(client, op, -ERR_NO_MEMORY, NULL);
 }
 
@@ -168,7 +168,7 @@ static void put_begin(struct client *client, struct client_op *op)
 
 	put->asking = true;
 	rc = control_ask(client, &(struct asking){ MSG_put_begin, &begin, begin_answered, op },
-			 NULL);
+			 false);
 	if (rc < 0)
 		op_finish(client, op, rc, NULL);
 }
@@ -340,7 +340,7 @@ static void put_seal(struct client *client, struct client_op *op)
 	put->sealing = put->receipt_count < RECEIPTS_MAX ? put->receipt_count : RECEIPTS_MAX;
 	put->unsealed = 0;
 	seal.receipts_count = (uint16_t)put->sealing;
-	if (control_ask(client, &(struct asking){ MSG_put_seal, &seal, seal_answered, op }, NULL) <
+	if (control_ask(client, &(struct asking){ MSG_put_seal, &seal, seal_answered, op }, false) <
 	    0)
 		op_finish(client, op, -ERR_NO_MEMORY, NULL);
 }
@@ -417,7 +417,7 @@ void put_commit(struct client *client, struct client_op *op)
 
 	put->committing = true;
 	rc = control_ask(client, &(struct asking){ MSG_put_commit, &commit, commit_answered, op },
-			 NULL);
+			 false);
 	if (rc < 0)
 		op_finish(client, op, rc, NULL);
 }

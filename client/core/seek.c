@@ -327,7 +327,7 @@ static void port_ask(struct client *client, uint64_t rejected)
 	struct port_request port = { rejected };
 
 	if (client->config.transfer == CLIENT_PASSIVE || client->port_tries++ >= PORT_TRIES_MAX ||
-	    control_ask(client, &(struct asking){ MSG_port, &port, port_answered, client }, NULL) <
+	    control_ask(client, &(struct asking){ MSG_port, &port, port_answered, client }, false) <
 		    0)
 		client->port_settled = true;
 }

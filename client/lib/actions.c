@@ -178,9 +178,9 @@ static void carry_out(struct muster *session, const struct client_action *action
 	}
 }
 
-/* A name server's name is looked up in the midst of this, and a caller's function may start something:
- * the core then adds to the outbox, so its array may move and an action is copied before it is
- * carried out. */
+/* A name server's name is looked up in the midst of this, and a caller's function may start
+ * something: the core then adds to the outbox, so its array may move and an action is copied before
+ * it is carried out. */
 void actions_carry_out(struct muster *session)
 {
 	if (session->acting)

@@ -10,28 +10,24 @@
  *     muster_close(session);
  *
  * Sessions. A session is one client of one cluster. Opening it finds the name server (by its
- * broadcasts, or where `nameserver` says), and it stays connected until muster_close(); a
- * connection
- * that breaks is made anew without the caller noticing, and no change is ever carried out twice.
+ * broadcasts, or where `nameserver` says), and it stays connected until muster_close(); one that
+ * breaks is made anew without the caller noticing, and no change is ever carried out twice.
  * Open one session and keep it: connections to servers live as long as it does.
  *
  * Threads. One thread at a time may use a session; different sessions are independent. The only
- * exception is muster_interrupt(). The library starts no thread, installs no signal handler,
- * keeps no
- * global state, and never prints, logs or exits.
+ * exception is muster_interrupt(). The library starts no thread, installs no signal handler, keeps
+ * no global state, and never prints, logs or exits.
  *
  * Ownership. What a caller passes in is copied, except the bytes of a put and the buffer of a get,
  * which stay his and must live until the call, or the operation, is done. What the library hands
- * out
- * as `const` belongs to it; each function says how long it stays valid.
+ * out as `const` belongs to it; each function says how long it stays valid.
  *
  * Units. Sizes and offsets are bytes. Durations end in _ms. Points in time are milliseconds since
  * 1970, by the name server's clock. Digests are XXH3-128 in the order in which xxh128sum prints
  * them.
  *
  * Errors. Functions return 0 or a count, else a negative error: -MUSTER_E_NOT_FOUND and so on.
- * After
- * a failure muster_detail() says more where there is more to say.
+ * After a failure muster_detail() says more where there is more to say.
  *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
  * (-MUSTER_E_BAD_NAME): at most 4096 bytes, 255 per component.
@@ -80,6 +76,7 @@ enum muster_error {
 	MUSTER_E_BAD_RECEIPT = 25,
 	MUSTER_E_BUSY = 26,
 	MUSTER_E_RANGE = 27,
+	MUSTER_E_CATALOGUE_FULL = 28, /* of the name server: nothing can be changed now */
 	MUSTER_E_NO_MEMORY = 64,
 	MUSTER_E_TIMEOUT = 65,
 	MUSTER_E_CONNECTION = 66,
@@ -127,8 +124,7 @@ struct muster_options {
 	unsigned int interface_count;  /* 0: all, loopback included */
 	uint16_t beacon_port;          /* 0: 3501 */
 	enum muster_transfer transfer;
-	unsigned int
-		timeout_ms; /* to find a name server, at the start and after one is lost; 0: 4.5 s */
+	unsigned int timeout_ms;  /* to find a name server, first or once more; 0: 4.5 s */
 	const char *remembered;   /* "HOST:PORT" that worked last time, tried at once; NULL: none */
 	const uint8_t *client_id; /* 16 bytes that no other running client uses; NULL: random */
 };
@@ -285,9 +281,8 @@ struct muster_source {
 	const void *data;
 	muster_read_fn *read;
 	void *context;
-	/* Bytes to store; the source must have that many (else -MUSTER_E_END). MUSTER_UNKNOWN:
-	 * all there
-	 * are; for `data` it must be known. */
+	/* Bytes to store; the source must have that many (else -MUSTER_E_END). MUSTER_UNKNOWN: all
+	 * there are; for `data` it must be known. */
 	uint64_t size;
 };
 
@@ -341,7 +336,8 @@ struct muster_get_result {
 };
 
 /* Reads a file or a part of it. No byte reaches the sink without its checksum verified; all come
- * from one content, even if the name is replaced meanwhile. `ret` may be NULL. */
+ * from one content, even if the name is replaced meanwhile; -MUSTER_E_STALE where the rest of that
+ * one can no longer be found. `ret` may be NULL. */
 MUSTER_API int muster_get(struct muster *session, const struct muster_get_args *args,
 			  struct muster_get_result *ret);
 
@@ -402,9 +398,9 @@ MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
 
 /* ---- many at once ----
  *
- * The calls above wait. Those below start an operation and return; any number may be started (a
- * session works on up to 256 at once, 48 of them puts of more than 1 MiB; the rest wait in line), and
- * one thread and one descriptor serve them all.
+ * The calls above wait. Those below start an operation and return; any number may be started, and
+ * one thread and one descriptor serve them all. A session works on up to 256 puts and gets at once,
+ * 48 of them puts of 1 MiB or more, and on 1024 questions; the rest wait in line.
  *
  *     muster_start_get(session, &args, (struct muster_then){ on_done, job }, NULL);
  *     while (running) {
@@ -417,8 +413,8 @@ MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
  * Completion is told by `done`, from inside muster_process() and exactly once; never from inside
  * muster_start_*(). The operation is gone when `done` returns. `done` may start new operations and
  * cancel others; it must not call blocking functions, muster_process() or muster_close(). The same
- * goes for the functions that a put reads from, a get writes to, or that are told the progress. Blocking
- * calls may be made while operations run: they process those too. */
+ * goes for functions that a put reads from, that a get writes to, or that are told the progress.
+ * Blocking calls may be made while operations run: they process those too. */
 
 struct muster_op;
 typedef void muster_done_fn(void *context, struct muster_op *op, int result);

@@ -62,6 +62,8 @@ void op_describe(struct muster *session, struct muster_op *op, const struct id *
 	if (op->result == -ERR_NO_NAMESERVER || op->result == -ERR_TWO_CLUSTERS) {
 		session_describe(session, op->result);
 		memcpy(op->detail, session->detail, sizeof(op->detail));
+	} else if (op->kind == LIB_PUT && op->result == -ERR_END) {
+		snprintf(op->detail, sizeof(op->detail), "the source is shorter than it was");
 	} else if (!id_is_none(culprit) && op->result != -ERR_CANCELLED) {
 		snprintf(op->detail, sizeof(op->detail), "storage server %.8s",
 			 id_format(culprit, text));

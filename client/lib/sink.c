@@ -36,7 +36,7 @@ static int write_fd(struct muster *session, struct sink *sink, const uint8_t *da
 
 		if (put < 0 && errno != EAGAIN && errno != EINTR)
 			return error_from_errno(errno);
-		/* Whoever waits for all of it sees to the interrupt itself, but here it must end. */
+		/* The flag stays: it also ends the blocking call that waits for this. */
 		if (put < 0 && atomic_load(&session->interrupted))
 			return -ERR_CANCELLED;
 		if (put < 0 && errno == EAGAIN)

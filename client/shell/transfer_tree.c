@@ -64,6 +64,7 @@ static bool is_hopeless(const struct tree *tree, int rc)
 	case ERR_TIMEOUT:
 	case ERR_NO_NODES:
 	case ERR_NO_SPACE:
+	case ERR_CATALOGUE_FULL:
 	case ERR_LOCAL_FULL:
 	case ERR_NO_MEMORY: return true;
 	case ERR_UNREACHABLE: return tree->root < 0;

@@ -187,6 +187,14 @@ void clients_tick(struct nameserver *ns)
 	}
 }
 
+void clients_excuse(struct nameserver *ns, uint64_t ms)
+{
+	struct client *client;
+
+	TAILQ_FOREACH(client, &ns->gone, gone)
+		client->gone_ms = excused(ns, client->gone_ms, ms);
+}
+
 uint64_t clients_deadline(const struct nameserver *ns)
 {
 	const struct client *gone = TAILQ_FIRST(&ns->gone);

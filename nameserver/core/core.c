@@ -142,6 +142,17 @@ static int answer(struct nameserver *ns, const struct session *from, const struc
 	return held_add(ns, from->conn, bytes->size - before);
 }
 
+/* What makes the catalogue grow, or is of no use unless it can. */
+static bool needs_room(const struct message_info *info)
+{
+	switch (info->code) {
+	case MSG_put_begin:
+	case MSG_put_chunks:
+	case MSG_put_replace: return true;
+	default: return info->flags & MESSAGE_CHANGES;
+	}
+}
+
 static int handle(struct nameserver *ns, struct session *from, const struct message *request,
 		  const struct frame_header *header)
 {
@@ -158,6 +169,8 @@ static int handle(struct nameserver *ns, struct session *from, const struct mess
 	rc = changes ? repeat(ns, from, header) : 0;
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
+	if (ns->full && needs_room(request->info))
+		return -ERR_CATALOGUE_FULL;
 	memset(&reply, 0, sizeof(reply));
 	rc = handler_of(header->type)(ns, from, request->body, &reply);
 	if (rc >= 0 && !(request->info->flags & MESSAGE_ONE_WAY))
@@ -247,17 +260,27 @@ static void uptime_save(struct nameserver *ns)
 
 	if (age < (ns->kv->batch_count ? UPTIME_WITH_BATCH_MS : UPTIME_ALONE_MS))
 		return;
+	if (ns->full && ns->kv->batch_count == 0)
+		return;
 	if (setting_put_u64(ns->kv, "uptime", uptime_ms(ns)) < 0)
 		ns->failed = true;
 	ns->uptime_saved_ms = uptime_ms(ns);
 }
 
-static void on_tick(struct nameserver *ns)
+/* Of those whom we do not read nobody can be late. */
+static void peers_tick(struct nameserver *ns)
 {
+	if (ns->deaf)
+		return;
 	sessions_tick(ns);
 	clients_tick(ns);
-	puts_tick(ns);
 	members_tick(ns);
+}
+
+static void on_tick(struct nameserver *ns)
+{
+	peers_tick(ns);
+	puts_tick(ns);
 	garbage_tick(ns);
 	results_tick(ns);
 	sweep_tick(ns);
@@ -269,18 +292,29 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t peers_deadline(const struct nameserver *ns)
+{
+	uint64_t at = earlier(members_deadline(ns), sessions_deadline(ns));
+
+	return ns->deaf ? UINT64_MAX : earlier(at, clients_deadline(ns));
+}
+
+static uint64_t uptime_deadline(const struct nameserver *ns)
+{
+	uint64_t saved_ms = ns->started_ms + ns->uptime_saved_ms - ns->uptime_base_ms;
+
+	return ns->full ? UINT64_MAX : saved_ms + UPTIME_ALONE_MS;
+}
+
 uint64_t nameserver_deadline(const struct nameserver *ns)
 {
-	uint64_t at = earlier(beacons_deadline(ns), members_deadline(ns));
+	uint64_t at = earlier(beacons_deadline(ns), peers_deadline(ns));
 
-	at = earlier(at, sessions_deadline(ns));
-	at = earlier(at, clients_deadline(ns));
 	at = earlier(at, puts_deadline(ns));
 	at = earlier(at, garbage_deadline(ns));
 	at = earlier(at, results_deadline(ns));
 	at = earlier(at, sweep_deadline(ns));
-	return earlier(at,
-		       ns->started_ms + ns->uptime_saved_ms - ns->uptime_base_ms + UPTIME_ALONE_MS);
+	return earlier(at, uptime_deadline(ns));
 }
 
 /* ---- turns ---- */
@@ -333,6 +367,33 @@ void nameserver_end_turn(struct nameserver *ns, struct ns_outbox *outbox)
 	ns->outbox = NULL;
 }
 
+/* ---- what the glue says of itself ---- */
+
+static void on_space(struct nameserver *ns, const struct ns_event *event)
+{
+	if (ns->full == !event->good)
+		return;
+	ns->full = !event->good;
+	if (!ns->full)
+		sweep_request(ns, false);
+	ns_event(ns, ns->full ? LOG_ERROR : LOG_INFO, ns->full ? "disk_full" : "disk_has_room",
+		 "writable=%s", ns->full ? "false" : "true");
+}
+
+static void on_reading(struct nameserver *ns, const struct ns_event *event)
+{
+	if (ns->deaf == !event->good)
+		return;
+	ns->deaf = !event->good;
+	if (ns->deaf) {
+		ns->deaf_ms = ns->now_ms;
+		return;
+	}
+	sessions_excuse(ns, ns->now_ms - ns->deaf_ms);
+	clients_excuse(ns, ns->now_ms - ns->deaf_ms);
+	members_excuse(ns, ns->now_ms - ns->deaf_ms);
+}
+
 static void on_event(struct nameserver *ns, const struct ns_event *event)
 {
 	switch (event->kind) {
@@ -345,21 +406,27 @@ static void on_event(struct nameserver *ns, const struct ns_event *event)
 		ns->durable = event->sequence > ns->durable ? event->sequence : ns->durable;
 		held_release(ns);
 		break;
+	case NS_SPACE: on_space(ns, event); break;
+	case NS_READING: on_reading(ns, event); break;
 	case NS_TICK: on_tick(ns); break;
 	}
+}
+
+uint64_t excused(const struct nameserver *ns, uint64_t at_ms, uint64_t ms)
+{
+	return at_ms + ms < ns->now_ms ? at_ms + ms : ns->now_ms;
 }
 
 enum { PAUSE_MS = 1000 };
 
 /* Ticks come when they are due, unless this process stood still: heartbeats then wait unread, and
  * nobody else is to blame for the silence. */
-static void excuse_pause(struct nameserver *ns, uint64_t now_ms)
+static void now_set(struct nameserver *ns, uint64_t now_ms)
 {
-	uint64_t due;
+	bool paused = now_ms - ns->now_ms >= PAUSE_MS;
+	uint64_t due = paused ? nameserver_deadline(ns) : UINT64_MAX;
 
-	if (now_ms - ns->now_ms < PAUSE_MS)
-		return;
-	due = nameserver_deadline(ns);
+	ns->now_ms = now_ms;
 	if (due < now_ms && now_ms - due >= PAUSE_MS)
 		members_excuse(ns, now_ms - due);
 }
@@ -367,8 +434,7 @@ static void excuse_pause(struct nameserver *ns, uint64_t now_ms)
 void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox)
 {
 	assert(event->now_ms >= ns->now_ms);
-	excuse_pause(ns, event->now_ms);
-	ns->now_ms = event->now_ms;
+	now_set(ns, event->now_ms);
 	ns->wall_ms = event->wall_ms;
 	ns->outbox = outbox;
 	if (!ns->failed)
@@ -397,6 +463,32 @@ static void config_complete(struct nameserver_config *config)
 #undef DEFAULT
 }
 
+/* 0 where there is none yet; what cannot be read must not pass for that, since the counts of epochs
+ * and starts would begin again. */
+static int count_get(struct nameserver *ns, const char *name, uint64_t *ret)
+{
+	int rc = setting_find_u64(ns->kv, name, ret);
+
+	if (rc == -ERR_NOT_FOUND)
+		*ret = 0;
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int counts_load(struct nameserver *ns)
+{
+	int rc = count_get(ns, "epoch", &ns->epoch);
+
+	if (rc == 0)
+		rc = count_get(ns, "start", &ns->start);
+	if (rc == 0)
+		rc = count_get(ns, "uptime", &ns->uptime_base_ms);
+	if (rc < 0)
+		return rc;
+	ns->uptime_saved_ms = ns->uptime_base_ms;
+	rc = setting_put_u64(ns->kv, "epoch", ++ns->epoch);
+	return rc < 0 ? rc : setting_put_u64(ns->kv, "start", ++ns->start);
+}
+
 static int settings_load(struct nameserver *ns)
 {
 	struct slice value;
@@ -413,12 +505,7 @@ static int settings_load(struct nameserver *ns)
 	if (value.size > CLUSTER_NAME_MAX)
 		return -ERR_BAD_FORMAT;
 	memcpy(ns->cluster_name, value.data, value.size);
-	ns->epoch = setting_get_u64(ns->kv, "epoch", 0) + 1;
-	ns->start = setting_get_u64(ns->kv, "start", 0) + 1;
-	ns->uptime_base_ms = setting_get_u64(ns->kv, "uptime", 0);
-	ns->uptime_saved_ms = ns->uptime_base_ms;
-	rc = setting_put_u64(ns->kv, "epoch", ns->epoch);
-	return rc < 0 ? rc : setting_put_u64(ns->kv, "start", ns->start);
+	return counts_load(ns);
 }
 
 int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64_t now_ms,

@@ -116,7 +116,7 @@ static void collect(struct nameserver *ns)
 	};
 	int rc;
 
-	if (!ns->garbage || ns->deletes_blocked || must_pause(ns))
+	if (!ns->garbage || ns->full || ns->deletes_blocked || must_pause(ns))
 		return;
 	rc = catalogue_collect(ns->kv, &how);
 	if (rc < 0)
@@ -143,7 +143,7 @@ uint64_t garbage_deadline(const struct nameserver *ns)
 {
 	uint64_t grace_ms = ns->started_ms + ns->config.unknown_grace_ms;
 
-	if (ns->garbage && !ns->deletes_blocked)
+	if (ns->garbage && !ns->full && !ns->deletes_blocked)
 		return ns->garbage_ms;
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
@@ -212,7 +212,7 @@ void results_tick(struct nameserver *ns)
 {
 	int rc;
 
-	if (ns->now_ms < ns->results_ms)
+	if (ns->now_ms < results_deadline(ns))
 		return;
 	rc = results_step(ns);
 	if (rc < 0)
@@ -227,5 +227,5 @@ void results_tick(struct nameserver *ns)
 
 uint64_t results_deadline(const struct nameserver *ns)
 {
-	return ns->results_ms;
+	return ns->full ? UINT64_MAX : ns->results_ms;
 }

@@ -214,7 +214,7 @@ void members_excuse(struct nameserver *ns, uint64_t ms)
 {
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		if (ns->sorted[i]->session)
-			ns->sorted[i]->heard_ms += ms;
+			ns->sorted[i]->heard_ms = excused(ns, ns->sorted[i]->heard_ms, ms);
 	}
 }
 

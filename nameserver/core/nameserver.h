@@ -15,6 +15,10 @@
  * (also to a pure question, also a refusal) waits for the newest batch sealed up to the end of its
  * turn. So the glue sends what it is told at once and otherwise only reports NS_DURABLE.
  *
+ * Without room (NS_SPACE) requests that change something, and those for chunk places, are refused
+ * with CATALOGUE_FULL, STATUS says so, and work that can wait writes nothing. Batches still come,
+ * few and small, since storage servers come and go: they must fit.
+ *
  * Figures in answers: `copies` counts the copies on servers that are online or suspect and that
  * nobody reported bad: exactly in STAT and the first answer to OPEN, over the chunks in later ones,
  * over the first 64 chunks of each file in LIST. `under_copied` and `lost` of STATUS follow each
@@ -80,6 +84,9 @@ enum ns_event_kind {
 	NS_MALFORMED, /* conn; header: what could be read, or NULL. The core answers and closes. */
 	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
 	NS_DURABLE, /* all batches up to `sequence` are durable */
+	NS_SPACE,   /* from now on there is room for batches, or hardly any: `good` */
+	NS_READING, /* from now on connections are read, or none is: `good`. Silence meanwhile is
+		     * nobody's fault. */
 	NS_TICK,
 };
 
@@ -94,6 +101,7 @@ struct ns_event {
 	const struct frame_header *header;
 	const uint8_t *body;
 	uint64_t sequence; /* NS_DURABLE */
+	bool good;         /* NS_SPACE, NS_READING; both are at the start */
 };
 
 enum ns_action_kind {

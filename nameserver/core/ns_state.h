@@ -192,6 +192,9 @@ struct nameserver {
 	struct prng prng;
 	bool failed;
 	bool failed_told;
+	bool full;        /* there is no room for what can wait */
+	bool deaf;        /* nobody is read, */
+	uint64_t deaf_ms; /* since then */
 
 	struct arena arena; /* of the step */
 	struct held_queue held;
@@ -272,7 +275,11 @@ void clients_untell(struct nameserver *ns, const struct member *member);
 int members_load(struct nameserver *ns);
 void members_free(struct nameserver *ns);
 void members_tick(struct nameserver *ns);
-void members_excuse(struct nameserver *ns, uint64_t ms); /* of silence that is our own fault */
+/* Of silence that is our own fault. */
+void sessions_excuse(struct nameserver *ns, uint64_t ms);
+void members_excuse(struct nameserver *ns, uint64_t ms);
+void clients_excuse(struct nameserver *ns, uint64_t ms);
+uint64_t excused(const struct nameserver *ns, uint64_t at_ms, uint64_t ms); /* not beyond now */
 uint64_t members_deadline(const struct nameserver *ns);
 struct member *member_find(const struct nameserver *ns, const struct id *node);
 struct member *member_by_number(const struct nameserver *ns, uint16_t number);

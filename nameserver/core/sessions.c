@@ -85,6 +85,14 @@ uint64_t sessions_deadline(const struct nameserver *ns)
 	return session ? session->opened_ms + HELLO_TIMEOUT_MS : UINT64_MAX;
 }
 
+void sessions_excuse(struct nameserver *ns, uint64_t ms)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &ns->strangers, strangers)
+		session->opened_ms = excused(ns, session->opened_ms, ms);
+}
+
 void sessions_free(struct nameserver *ns)
 {
 	struct session *session, *next;

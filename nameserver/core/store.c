@@ -86,7 +86,7 @@ int on_status(struct nameserver *ns, struct session *from, const struct status_r
 		.under_copied = sweep_under_copied(ns, totals.chunks),
 		.lost = ns->lost,
 		.catalogue_copies = 1,
-		.writable = 1,
+		.writable = !ns->full,
 		.uptime_ms = ns->now_ms - ns->started_ms,
 	};
 	status_members(ns, reply);

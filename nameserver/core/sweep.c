@@ -103,7 +103,7 @@ static void sweep_begin(struct nameserver *ns)
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
-		if (member->stage != INVENTORY_WAITING)
+		if (member->stage != INVENTORY_WAITING || ns->full)
 			continue;
 		member->stage = INVENTORY_SWEPT;
 		memset(&member->digest, 0, sizeof(member->digest));

@@ -4,12 +4,14 @@
 #include <uv.h>
 
 #include "error.h"
+#include "space.h"
 
 enum {
 	/* Batches are gathered for the view: one sync of LMDB for many of the journal's. But what
 	 * one transaction changes lies in memory until it ends. */
 	VIEW_WAIT_MS = 200,
 	VIEW_SIZE_MAX = 1024 * 1024,
+	VIEW_RETRY_MS = 1000,
 };
 
 /* Whole batches on their way into a thread. */
@@ -124,6 +126,16 @@ static void sync_main(void *argument)
 
 /* ---- the view thread */
 
+/* True once it is that late. */
+static bool wait_until(struct committer *committer, uint64_t end_ns)
+{
+	uint64_t now_ns = uv_hrtime();
+
+	if (now_ns < end_ns)
+		uv_cond_timedwait(&committer->apply.wake, &committer->lock, end_ns - now_ns);
+	return now_ns >= end_ns;
+}
+
 static struct buffer apply_wait(struct committer *committer, uint64_t *ret_sequence)
 {
 	struct line *line = &committer->apply;
@@ -134,8 +146,9 @@ static struct buffer apply_wait(struct committer *committer, uint64_t *ret_seque
 	while (line->batches.size == 0 && !committer->sync_ended)
 		uv_cond_wait(&line->wake, &committer->lock);
 	end_ns = uv_hrtime() + (uint64_t)VIEW_WAIT_MS * 1000000;
-	while (line->batches.size < VIEW_SIZE_MAX && !committer->sync_ended && uv_hrtime() < end_ns)
-		uv_cond_timedwait(&line->wake, &committer->lock, end_ns - uv_hrtime());
+	while (line->batches.size < VIEW_SIZE_MAX && !committer->sync_ended &&
+	       !wait_until(committer, end_ns))
+		;
 	taken = line_take(line, ret_sequence);
 	uv_mutex_unlock(&committer->lock);
 	return taken;
@@ -166,6 +179,37 @@ static struct slice lump_next(struct slice *rest, uint64_t *ret_sequence)
 	return lump;
 }
 
+/* LMDB calls a write that the end of the disk cut short an I/O error. */
+static bool is_for_want_of_room(const struct committer *committer, int rc)
+{
+	if (rc == -ERR_LOCAL_FULL)
+		return true;
+	return rc == -ERR_IO && committer->how.disk && space_is_full(committer->how.disk, true);
+}
+
+/* False: the line has ended. The journal has what the view lacks. */
+static bool room_wait(struct committer *committer)
+{
+	const uint64_t end_ns = uv_hrtime() + (uint64_t)VIEW_RETRY_MS * 1000000;
+	bool ended;
+
+	uv_mutex_lock(&committer->lock);
+	while (!committer->sync_ended && !wait_until(committer, end_ns))
+		;
+	ended = committer->sync_ended;
+	uv_mutex_unlock(&committer->lock);
+	return !ended;
+}
+
+static int lump_apply(struct committer *committer, struct slice lump)
+{
+	int rc = view_apply(committer->how.view, lump);
+
+	while (is_for_want_of_room(committer, rc) && room_wait(committer))
+		rc = view_apply(committer->how.view, lump);
+	return rc;
+}
+
 static int apply_all(struct committer *committer, struct slice batches)
 {
 	int rc = 0;
@@ -174,7 +218,7 @@ static int apply_all(struct committer *committer, struct slice batches)
 		uint64_t sequence = 0;
 		struct slice lump = lump_next(&batches, &sequence);
 
-		rc = lump.size ? view_apply(committer->how.view, lump) : -ERR_CORRUPT;
+		rc = lump.size ? lump_apply(committer, lump) : -ERR_CORRUPT;
 		if (rc == 0)
 			apply_done(committer, sequence);
 	}
@@ -195,7 +239,8 @@ static void apply_main(void *argument)
 		rc = apply_all(committer, (struct slice){ batches.data, batches.size });
 		buffer_done(&batches);
 	}
-	fail(committer, rc, "view");
+	if (!is_for_want_of_room(committer, rc))
+		fail(committer, rc, "view");
 }
 
 /* ---- the loop's side */
@@ -219,11 +264,14 @@ int committer_new(const struct committer_how *how, struct committer **ret)
 	if (!committer)
 		return -ERR_NO_MEMORY;
 	committer->how = *how;
-	committer->state.durable = committer->state.applied = how->sequence;
+	committer->state.durable = how->sequence;
+	committer->state.applied = how->applied;
 	uv_mutex_init(&committer->lock);
 	uv_cond_init(&committer->sync.wake);
 	uv_cond_init(&committer->apply.wake);
-	rc = threads_start(committer);
+	rc = how->behind.size ? line_add(&committer->apply, how->behind, how->sequence) : 0;
+	if (rc == 0)
+		rc = threads_start(committer);
 	if (rc < 0) {
 		committer_free(committer);
 		return rc;

@@ -1,5 +1,6 @@
 /* Two threads behind the loop: one makes batches durable in the journal, all that wait with one
  * sync; the other takes durable batches into the view. The loop queues and is told; it never waits.
+ * The view may fall behind while the disk is full: its thread tries again once a second.
  *
  *     loop ──queue──▶ sync thread (journal) ──▶ view thread (LMDB)
  *       ◀──notify──────────┘◀──────notify───────────┘ */
@@ -14,7 +15,10 @@ struct committer;
 struct committer_how {
 	struct journal *journal; /* the sync thread's alone until committer_free */
 	struct view *view;
-	uint64_t sequence;             /* durable and in the view already */
+	struct disk *disk;             /* that the view is on; NULL: it is never full */
+	uint64_t sequence;             /* durable already */
+	struct slice behind;           /* the last of these batches, which the view lacks */
+	uint64_t applied;              /* in the view already */
 	void (*notify)(void *context); /* out of either thread: the state has changed */
 	void *context;
 };
@@ -30,7 +34,8 @@ int committer_new(const struct committer_how *how, struct committer **ret);
 /* Copies the batch. -ERR_NO_MEMORY: the caller must stop. */
 int committer_queue(struct committer *committer, struct slice batch, uint64_t sequence);
 struct committer_state committer_state(struct committer *committer);
-/* Waits until all that was queued is durable and in the view, and both threads have ended. */
+/* Waits until all that was queued is durable and, unless the disk is full, in the view, and both
+ * threads have ended. */
 void committer_stop(struct committer *committer);
 void committer_free(struct committer *committer); /* NULL-safe; stops first */
 

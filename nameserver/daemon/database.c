@@ -6,13 +6,18 @@
 
 #include "bounds.h"
 #include "error.h"
+#include "space.h"
 
 struct opening {
 	const char *path;
 	struct database *database;
 	char *message;
 	uint64_t applied; /* the last batch in the view */
+	uint64_t replayed;
 };
+
+/* What the view may have in memory that LMDB has no room for. */
+enum { BEHIND_MAX = 256 * 1024 * 1024 };
 
 __attribute__((format(printf, 3, 4))) static int complain(struct opening *opening, int rc,
 							  const char *format, ...)
@@ -89,11 +94,32 @@ static int view_open_at(struct opening *opening)
 	return rc < 0 ? rc : disk_sync_dir(database->disk, "view");
 }
 
+/* A journal and a view from different times may both be sound, and have the same numbers. */
+static bool is_of_one_history(struct opening *opening, const struct digest *hash)
+{
+	struct digest known = view_hash(opening->database->view);
+
+	return opening->applied == 0 || digest_equal(&known, hash);
+}
+
 static int batch_replay(void *context, const struct batch_head *head, struct slice changes)
 {
 	struct opening *opening = context;
 
+	if (opening->replayed++ == 0 && !is_of_one_history(opening, &head->previous))
+		return -ERR_WRONG_CLUSTER;
 	return view_replay(opening->database->view, head, changes);
+}
+
+static int batch_keep(void *context, const struct batch_head *head, struct slice changes)
+{
+	struct database *database = ((struct opening *)context)->database;
+	struct digest hash;
+	int rc = batch_encode(head, changes, &database->behind, &hash);
+
+	if (rc == 0 && database->behind.size > BEHIND_MAX)
+		rc = -ERR_LOCAL_FULL;
+	return rc < 0 ? rc : view_keep(database->view, head, changes);
 }
 
 static int batch_ignore(void *context, const struct batch_head *head, struct slice changes)
@@ -104,13 +130,34 @@ static int batch_ignore(void *context, const struct batch_head *head, struct sli
 	return 0;
 }
 
+static bool is_for_want_of_room(const struct opening *opening, int rc)
+{
+	return rc == -ERR_LOCAL_FULL ||
+	       (rc == -ERR_IO && space_is_full(opening->database->disk, true));
+}
+
+/* Into the view, and from the batch on for which it has no room, over it. */
 static int journal_replay(struct opening *opening)
 {
 	struct database *database = opening->database;
 	int rc = journal_open(database->disk, opening->applied, batch_replay, opening,
 			      &database->journal);
+	int end =
+		rc == 0 || is_for_want_of_room(opening, rc) ? view_replay_end(database->view) : rc;
 
-	return rc < 0 ? rc : view_replay_end(database->view);
+	if (rc == 0 && end == 0) {
+		database->applied = journal_head(database->journal).sequence;
+		return 0;
+	}
+	if (!is_for_want_of_room(opening, end < 0 ? end : rc))
+		return end < 0 ? end : rc;
+	journal_close(database->journal);
+	database->journal = NULL;
+	rc = view_replay_end(database->view);
+	database->applied = view_applied(database->view);
+	return rc < 0 ? rc
+		      : journal_open(database->disk, database->applied, batch_keep, opening,
+				     &database->journal);
 }
 
 /* A damaged view is thrown away only once it is sure that the journal can replace it. */
@@ -152,8 +199,21 @@ static bool is_damage(int rc)
 	return rc == -ERR_CORRUPT || rc == -ERR_BAD_FORMAT || rc == -ERR_IO;
 }
 
+static int history_complain(struct opening *opening)
+{
+	return complain(
+		opening, -ERR_STALE,
+		"journal/ and view/ are of different times (a mixed-up copy?); restore both "
+		"from the same time");
+}
+
 static int journal_complain(struct opening *opening, int rc)
 {
+	if (rc == -ERR_WRONG_CLUSTER)
+		return history_complain(opening);
+	if (rc == -ERR_LOCAL_FULL)
+		return complain(opening, rc,
+				"the disk is full, and view/ needs more room to start");
 	if (rc == -ERR_CORRUPT)
 		return complain(
 			opening, rc,
@@ -175,11 +235,13 @@ static int history_check(struct opening *opening)
 {
 	struct journal_head head = journal_head(opening->database->journal);
 
-	if (head.sequence >= opening->applied)
-		return 0;
-	return complain(opening, -ERR_STALE,
-			"journal/ is missing or older than view/ (a mixed-up copy?); restore both "
-			"from the same time");
+	if (head.sequence < opening->applied)
+		return complain(opening, -ERR_STALE,
+				"journal/ is missing or older than view/ (a mixed-up copy?); "
+				"restore both from the same time");
+	if (head.sequence == opening->applied && !is_of_one_history(opening, &head.hash))
+		return history_complain(opening);
+	return 0;
 }
 
 static int catalogue_open(struct opening *opening)
@@ -219,6 +281,7 @@ void database_close(struct database *database)
 {
 	journal_close(database->journal);
 	view_close(database->view);
+	buffer_done(&database->behind);
 	if (database->lock >= 0)
 		disk_close(database->disk, database->lock);
 	disk_free(database->disk);

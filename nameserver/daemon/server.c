@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "error.h"
 #include "server_inside.h"
+#include "space.h"
 #include "text.h"
 
 /* Changes that the view lacks lie in memory: beyond the first nobody is read until they are down to
@@ -41,6 +42,7 @@ static void act_commit(struct server *server, const struct ns_action *action, st
 {
 	int rc;
 
+	server->grown = true;
 	view_sealed(server->database->view, action->sequence);
 	rc = committer_queue(server->committer, bytes, action->sequence);
 	if (rc < 0)
@@ -98,11 +100,26 @@ void server_step(struct server *server, struct ns_event *event)
 		server->now_ms = clock_monotonic_ms();
 		server->wall_ms = clock_wall_ms();
 		server->in_turn = true;
+		if (server->grown)
+			server_look(server);
 	}
 	event->now_ms = server->now_ms;
 	event->wall_ms = server->wall_ms;
 	nameserver_step(server->ns, event, &server->outbox);
 	server_act(server);
+}
+
+void server_look(struct server *server)
+{
+	struct ns_event event = { .kind = NS_SPACE };
+	bool full = space_is_full(server->database->disk, server->full);
+
+	server->grown = false;
+	if (full == server->full)
+		return;
+	server->full = full;
+	event.good = !full;
+	server_step(server, &event);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -127,24 +144,36 @@ static void tick_schedule(struct server *server)
 		uv_timer_start(&server->tick, on_tick, deadline > now ? deadline - now : 0, 0);
 }
 
+static void choke(struct server *server, bool choked)
+{
+	struct ns_event event = { .kind = NS_READING, .good = !choked };
+
+	if (choked == server->peers.choked)
+		return;
+	peers_choke(&server->peers, choked);
+	server_step(server, &event);
+}
+
+/* On a full disk the view waits for room. Nothing that changes much is asked for then, and reading
+ * goes on. */
 static void overlay_regulate(struct server *server)
 {
 	size_t size = view_overlay_size(server->database->view);
 
-	if (size > OVERLAY_MAX)
-		peers_choke(&server->peers, true);
-	else if (size <= OVERLAY_LOW)
-		peers_choke(&server->peers, false);
+	if (size <= OVERLAY_LOW || server->full)
+		choke(server, false);
+	else if (size > OVERLAY_MAX)
+		choke(server, true);
 }
 
 void server_end_turn(struct server *server)
 {
 	if (!server->in_turn)
 		return;
+	overlay_regulate(server);
 	server->in_turn = false;
 	nameserver_end_turn(server->ns, &server->outbox);
 	server_act(server);
-	overlay_regulate(server);
 	tick_schedule(server);
 }
 

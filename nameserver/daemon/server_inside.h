@@ -34,11 +34,16 @@ struct server {
 	uint64_t now_ms, wall_ms; /* of this turn */
 	uint64_t deadline_ms;     /* that `tick` is set to; UINT64_MAX: none */
 	uint64_t durable;         /* that the core knows of */
+	uv_timer_t look;          /* at the disk, once a second */
+	bool grown;               /* something was written since the last look */
+	bool full;
 };
 
 _Noreturn void server_fail(int error, const char *what);
 void server_step(struct server *server, struct ns_event *event);
 void server_end_turn(struct server *server);
+/* Tells the core if there is room on the disk, or no longer is. */
+void server_look(struct server *server);
 
 /* What the loop calls. */
 extern const struct link_handler server_link_handler;

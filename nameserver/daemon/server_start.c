@@ -11,6 +11,8 @@
 
 #define DEFAULT_CLUSTER_NAME "muster"
 
+enum { LOOK_MS = 1000 };
+
 static void notify(void *context)
 {
 	uv_async_send(&((struct server *)context)->committed);
@@ -188,13 +190,22 @@ static int committer_start(struct server *server)
 	struct committer_how how = {
 		.journal = server->database->journal,
 		.view = server->database->view,
+		.disk = server->database->disk,
 		.sequence = server->durable,
+		.behind = { server->database->behind.data, server->database->behind.size },
+		.applied = server->database->applied,
 		.notify = notify,
 		.context = server,
 	};
 	int rc = committer_new(&how, &server->committer);
 
+	buffer_done(&server->database->behind);
 	return rc < 0 ? complain(server, rc, "no thread: %s", error_text(rc)) : 0;
+}
+
+static void on_look(uv_timer_t *timer)
+{
+	server_look(timer->data);
 }
 
 static void loop_start(struct server *server)
@@ -207,7 +218,11 @@ static void loop_start(struct server *server)
 		uv_signal_start(&server->signals[i], on_signal, numbers[i]);
 	if (server->database->rebuilt)
 		log_event(LOG_WARN, "view_rebuilt", "sequence=%" PRIu64, server->durable);
+	uv_timer_start(&server->look, on_look, LOOK_MS, LOOK_MS);
+	server->now_ms = clock_monotonic_ms();
+	server->wall_ms = clock_wall_ms();
 	server->in_turn = true;
+	server_look(server);
 	server_end_turn(server);
 }
 
@@ -235,9 +250,10 @@ static int server_init(struct server *server)
 	uv_prepare_init(loop, &server->before_wait);
 	uv_check_init(loop, &server->after_wait);
 	uv_timer_init(loop, &server->tick);
+	uv_timer_init(loop, &server->look);
 	uv_async_init(loop, &server->committed, server_committed);
 	server->before_wait.data = server->after_wait.data = server;
-	server->tick.data = server->committed.data = server;
+	server->tick.data = server->look.data = server->committed.data = server;
 	for (int i = 0; i < SIGNALS; i++) {
 		uv_signal_init(loop, &server->signals[i]);
 		server->signals[i].data = server;
@@ -274,7 +290,7 @@ static void close_handle(uv_handle_t *handle, void *context)
 		(uv_handle_t *)&server->before_wait, (uv_handle_t *)&server->after_wait,
 		(uv_handle_t *)&server->tick,        (uv_handle_t *)&server->committed,
 		(uv_handle_t *)&server->signals[0],  (uv_handle_t *)&server->signals[1],
-		(uv_handle_t *)&server->signals[2],
+		(uv_handle_t *)&server->signals[2],  (uv_handle_t *)&server->look,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {

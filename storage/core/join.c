@@ -94,6 +94,13 @@ static void say_two_clusters(struct storage *s, const struct discovered *one)
 	action->name = one->beacon.cluster_name;
 }
 
+static void say_none(struct storage *s, int error)
+{
+	if (!s->seeker.said_none)
+		storage_note(s, NOTE_NO_NAMESERVER)->error = error;
+	s->seeker.said_none = true;
+}
+
 static void seek_by_beacon(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
@@ -109,9 +116,8 @@ static void seek_by_beacon(struct storage *s)
 		seeker->next_try_ms = s->now_ms + BACKOFF_MAX_MS;
 		return;
 	}
-	if (!seeker->said_none)
-		storage_note(s, NOTE_NO_NAMESERVER);
-	seeker->said_none = true;
+	if (seeker->probes >= QUIET_PROBES)
+		say_none(s, rc);
 	probe(s);
 	if (seeker->known.family)
 		dial_nameserver(s, &seeker->known, 1, NULL);
@@ -158,9 +164,7 @@ void storage_on_resolved(struct storage *s, const struct storage_event *event)
 		dial_nameserver(s, event->endpoints, event->endpoint_count, NULL);
 		return;
 	}
-	if (!seeker->said_none)
-		storage_note(s, NOTE_NO_NAMESERVER)->error = event->error;
-	seeker->said_none = true;
+	say_none(s, event->error ? event->error : -ERR_NO_NAMESERVER);
 	back_off(s);
 }
 

@@ -30,7 +30,8 @@ enum {
 	LISTEN_MS = 150, /* for a second cluster */
 	BEACON_FRESH_MS = 3 * BEACON_INTERVAL_MS,
 	PROBE_MS = 1000,
-	WATCH_MS = 100, /* how often running transfers are looked at */
+	QUIET_PROBES = 6, /* a beacon's interval: both may just be starting */
+	WATCH_MS = 100,   /* how often running transfers are looked at */
 	OUTSTANDING_MAX = 4 * REQUESTS_MAX,
 	LARGE_CHARGE = REQUEST_BYTES_MAX / 8,
 	BACKLOG_MAX = 8 * 1024 * 1024, /* waiting for a hop's HELLO */

@@ -91,6 +91,29 @@ static struct transfer *begin(struct storage *s, struct conn *conn, const struct
 	return transfer;
 }
 
+/* Whoever sends a chunk again has given the older sender up: a server that stopped in the middle
+ * would hold the chunk for as long as its connection lives. */
+static void drop_older_sender(struct storage *s, const struct conn *conn, uint64_t chunk)
+{
+	struct transfer *older = storage_transfer_of_chunk(s, chunk);
+
+	if (older && older->receiving && older->from && older->from != conn)
+		storage_conn_drop(s, older->from, -ERR_CONNECTION, true);
+}
+
+static int write_new(struct storage *s, const struct conn *conn, const struct storage_meta *meta,
+		     struct store_write **ret)
+{
+	int rc = chunks(s)->write_new(s->config.chunks_context, meta, ret);
+
+	if (rc == -ERR_EXISTS) {
+		drop_older_sender(s, conn, meta->chunk);
+		rc = chunks(s)->write_new(s->config.chunks_context, meta, ret);
+	}
+	/* Still being synced, or in the hands of a worker that has yet to let go. */
+	return rc == -ERR_EXISTS ? -ERR_BUSY : rc;
+}
+
 int storage_on_write(struct storage *s, struct conn *conn, const struct incoming *in)
 {
 	const struct write_request *req = in->message.body;
@@ -106,12 +129,8 @@ int storage_on_write(struct storage *s, struct conn *conn, const struct incoming
 	if (rc == 0)
 		rc = look_for_chunk(s, &meta);
 	here = rc == 1;
-	if (rc == 0) {
-		rc = chunks(s)->write_new(s->config.chunks_context, &meta, &write);
-		/* On its way in by another connection. */
-		if (rc == -ERR_EXISTS)
-			rc = -ERR_BUSY;
-	}
+	if (rc == 0)
+		rc = write_new(s, conn, &meta, &write);
 	if (rc < 0)
 		return rc;
 	transfer = begin(s, conn, in);
@@ -216,7 +235,8 @@ static void take_data(struct storage *s, struct conn *conn, const struct incomin
 		storage_chain_data(s, transfer, in->header, in->body);
 	if (rc == -ERR_BAD_REQUEST)
 		conn->closing = true;
-	transfer->received += head->length;
+	if (rc == 0)
+		transfer->received += head->length;
 	transfer->moved_ms = s->now_ms;
 	/* What is left of a failed transfer is swallowed like that of a refused one. */
 	if (rc < 0 || head->flags & FRAME_LAST)

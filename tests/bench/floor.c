@@ -1,13 +1,15 @@
 /* What this machine allows: the least code that could do each job, with the same checksums.
  *
- *   floor put COPIES BYTES FILE DIR   sender reads FILE -> chain of receivers that check, write, pass
- *                                     on, and end with fdatasync; the acknowledgement travels back
- *   floor get BYTES FILE              sendfile with ready checksums -> receiver that checks them
- *   floor append COUNT SIZE DEPTH DIR DEPTH writers append SIZE bytes; waiting ones share a fdatasync
- *   floor echo CONNS DEPTH REQUEST REPLY COUNT [SYNC DIR]
- *                                     pipelined requests to one thread that answers with REPLY
- *                                     bytes; with SYNC it appends that many bytes per request and
- *                                     answers after a shared fdatasync
+ *   floor put COPIES BYTES FILE DIR
+ *           a sender reads FILE, a chain of receivers checks, writes and passes on, each ends with
+ *           fdatasync; the acknowledgement travels back
+ *   floor get BYTES FILE
+ *           sendfile with ready checksums, a receiver that checks them
+ *   floor append COUNT SIZE DEPTH DIR
+ *           DEPTH writers append SIZE bytes each; those that wait share a fdatasync
+ *   floor echo CONNECTIONS DEPTH REQUEST REPLY COUNT [SYNC DIR]
+ *           pipelined requests to one thread that answers with REPLY bytes; with SYNC it appends
+ *           that many bytes for each and answers after a shared fdatasync
  * Prints one JSON line: {"seconds": …, "per_second": …}. Loopback only. */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -137,6 +137,7 @@ def case_put_survives_kill():
         took = time.monotonic() - began
         servers[-1].process.send_signal(signal.SIGCONT)
         said.append(whole_or_nothing(cluster, "/g", data, outcome))
+        expect(outcome[0], DONE, outcome)
         return "killed: %s copies, stopped: %s copies after %.1f s" % (*said, took)
 
 

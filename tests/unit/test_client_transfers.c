@@ -366,6 +366,40 @@ static void test_all_are_silent(void **state)
 	fake_close(&fake);
 }
 
+/* The name server keeps a content for a client, not for each of its gets. */
+static void test_the_last_get_closes(void **state)
+{
+	const struct client_action *first, *second;
+	uint64_t links[FAKE_SERVERS], control;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_get(&fake, control);
+	first = fake_action(&fake, CLIENT_RECEIVE);
+	assert_non_null(first);
+	struct client_event end = { .kind = CLIENT_RECEIVED,
+				    .op = first->op,
+				    .token = first->token,
+				    .size = SIZE,
+				    .last = true };
+
+	begin_get(&fake, control);
+	second = fake_action(&fake, CLIENT_RECEIVE);
+	assert_non_null(second);
+	struct client_event other_end = end;
+
+	other_end.op = second->op;
+	other_end.token = second->token;
+	fake_step(&fake, end);
+	assert_int_equal(fake_action(&fake, CLIENT_DONE)->error, 0);
+	assert_false(fake_was_sent(&fake, MSG_close));
+	fake_step(&fake, other_end);
+	assert_int_equal(fake_action(&fake, CLIENT_DONE)->error, 0);
+	assert_true(fake_was_sent(&fake, MSG_close));
+	fake_close(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_get_leaves_a_silent_holder),
 		cmocka_unit_test(test_get_reports_a_bad_copy),
 		cmocka_unit_test(test_all_are_silent),
+		cmocka_unit_test(test_the_last_get_closes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

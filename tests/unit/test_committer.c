@@ -48,6 +48,7 @@ static int setup(void **state)
 	rig->sim = disk_sim_new(DISK_SIZE);
 	assert_non_null(temporary_make(rig->path));
 	assert_int_equal(view_open(rig->path, &rig->view, &how.sequence), 0);
+	how.applied = how.sequence;
 	assert_int_equal(journal_open(disk_sim_disk(rig->sim), 0, ignore, NULL, &rig->journal), 0);
 	how.view = rig->view;
 	how.journal = rig->journal;
