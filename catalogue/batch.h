@@ -53,7 +53,7 @@ int batch_seal(struct kv *kv, const struct batch_head *head, struct buffer *ret,
  * bytes are the shared one. */
 int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_changes,
 	       size_t *ret_size, struct digest *ret_hash);
-/* Appends the batch again as it was read: from `head` and both sections. Its hash into *ret_hash. */
+/* Appends the batch again as it was read, from `head` and both sections, and computes its hash. */
 int batch_encode(const struct batch_head *head, struct slice changes, struct buffer *ret,
 		 struct digest *ret_hash);
 /* Takes the first change off `rest`: 1, 0 at the end, -ERR_CORRUPT. */

@@ -436,8 +436,8 @@ static int file_begin(struct journal *journal)
 	return rc;
 }
 
-/* Zeros ahead of the groups: see disk_zero. Larger groups use them up faster. A full disk does
- * without. */
+/* Zeros ahead of the groups: see disk_zero. Larger groups use them up faster. A full disk, or
+ * a limit to the size of files, does without. */
 static int zeros_write(struct journal *journal, uint64_t begin, uint64_t end)
 {
 	uint64_t size = within(within(0, ZERO_STEP, journal->ahead), end - begin, journal->ahead);
@@ -448,7 +448,7 @@ static int zeros_write(struct journal *journal, uint64_t begin, uint64_t end)
 	if (journal->zeroed - end >= journal->ahead)
 		return 0;
 	rc = disk_zero(journal->disk, journal->file, journal->zeroed, size);
-	journal->tight = rc == -ERR_LOCAL_FULL;
+	journal->tight = rc == -ERR_LOCAL_FULL || rc == -ERR_TOO_LARGE;
 	if (rc == 0)
 		journal->zeroed += size;
 	return journal->tight ? 0 : rc;

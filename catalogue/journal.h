@@ -4,8 +4,8 @@
  * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG2" and u32 the
  * size of its batches (little-endian), then the batches one after the other, zeros to the next
  * multiple. So a block that holds acknowledged bytes is never written again. Zeros are written
- * ahead, 4 MiB of them or a sixteenth of the disk, and stay there over a start: room for what must be
- * noted even when somebody else has filled the disk.
+ * ahead, 4 MiB of them or a sixteenth of the disk, and stay there over a start: room for what must
+ * be noted even when somebody else has filled the disk.
  *
  * Recovery reads from the oldest file on. A group that does not verify at the end of the last file
  * is a torn write and is cut off. If a whole group follows it, or another file, it had been synced:

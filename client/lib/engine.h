@@ -21,7 +21,7 @@
 #include "network.h"
 
 enum engine_limits {
-	INPUT_SIZE = 256 * 1024, /* received at once: stays in the cache until it is delivered */
+	INPUT_SIZE = DATA_PAYLOAD_MAX, /* received at once; with less there are more wake-ups */
 	STAGE_SIZE = DATA_PAYLOAD_MAX,
 	COPY_MAX = BLOCK_SIZE, /* payloads up to this are copied into the stream of frames */
 	EVENTS_MAX = 64,

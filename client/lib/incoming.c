@@ -253,16 +253,6 @@ static void forget_refused(struct muster *session, struct channel *channel,
 		transfer_free(session, channel, transfer);
 }
 
-/* Storage servers may set the reply bit of DATA; nothing else can be meant by it. */
-static int data_header_decode(const uint8_t *data, struct frame_header *ret)
-{
-	uint8_t header[FRAME_HEADER_SIZE];
-
-	memcpy(header, data, sizeof(header));
-	put_u16(header, MSG_data);
-	return frame_header_decode(header, ret);
-}
-
 static int64_t frame_take(struct muster *session, struct channel *channel, const uint8_t *data,
 			  size_t size)
 {
@@ -272,11 +262,9 @@ static int64_t frame_take(struct muster *session, struct channel *channel, const
 
 	if (size < FRAME_HEADER_SIZE)
 		return 0;
-	if ((get_u16(data) & 0x7fff) == MSG_data) {
-		rc = data_header_decode(data, &header);
-		return rc < 0 ? rc : data_begin(session, channel, &header, data, size);
-	}
 	rc = frame_next(data, size, &header, &frame_size);
+	if (rc >= 0 && header.type == MSG_data)
+		return data_begin(session, channel, &header, data, size);
 	if (rc <= 0)
 		return rc;
 	forget_refused(session, channel, &header);

@@ -20,9 +20,9 @@ struct database {
 enum { DATABASE_MESSAGE_MAX = 512 };
 
 /* Locks and opens; what the view lacks is replayed from the journal, and a view that is missing or
- * damaged is rebuilt if the journal still goes back to its first batch. A full disk is no failure, so
- * long as what the view lacks is not large. On failure nothing is held
- * and `message` says in one line what is wrong and how to mend it. */
+ * damaged is rebuilt if the journal still goes back to its first batch. A full disk is no failure,
+ * so long as what the view lacks is not large. On failure nothing is held and `message` says in one
+ * line what is wrong and how to mend it. */
 int database_open(const char *path, struct database *ret, char message[DATABASE_MESSAGE_MAX]);
 void database_close(struct database *database);
 

@@ -490,6 +490,37 @@ def case_full_by_file_system():
         return full_disk(cluster, 64 * MIB)
 
 
+def disk_fill(place):
+    """Takes all that is left there, to the last block; returns what to remove again."""
+    path = place + "/filler"
+    with open(path, "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            return path
+
+
+NS_FULL = "the name server's disk is full"
+
+
+def write_until_refused(cluster, name):
+    """The files that were stored."""
+    files = {}
+    for i in range(3000):
+        path = "/%s%d" % (name, i)
+        result = cluster.muster("write", path, "x" * 200)
+        if result.status != DONE:
+            expect(result.err, "muster: write: %s: %s\n" % (path, NS_FULL))
+            return files
+        files[path] = b"x" * 200
+    raise AssertionError("never refused")
+
+
+def writable(cluster):
+    return cluster.ok("status", json_=True).json()["writable"]
+
+
 def case_name_server_disk_full():
     with Cluster(0) as cluster:
         cluster.nameserver.stop()
@@ -498,31 +529,51 @@ def case_name_server_disk_full():
         cluster.storage_add()
         cluster.wait_online(1)
         cluster.put("/before", b"before")
-        with open(place + "/filler", "wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(bytes(4096))
-            except OSError:
-                pass
-        refused = None
-        for i in range(3000):
-            result = cluster.muster("write", "/n%d" % i, "x" * 200)
-            if result.status != DONE:
-                refused = result
-                break
-        assert refused is not None and refused.err.count("\n") == 1, refused
-        alive = cluster.nameserver.process.poll() is None
-        if alive:
-            cluster.check("/before", b"before")
-        os.unlink(place + "/filler")
-        if not alive:
-            cluster.nameserver_start()
-        cluster.wait_until(lambda: cluster.muster("write", "-f", "/after", "x").status == DONE)
-        for path in ["/n%d" % k for k in range(i)]:
-            cluster.check(path, b"x" * 200)
-        assert "n%d" % i not in cluster.names(), "refused, but there"
-        return "refused after %d: %s; %s" % (i, refused.err.strip(),
-                                             "still up" if alive else "it ended")
+        expect(writable(cluster), True, "writable")
+
+        def served(files):
+            for path, data in files.items():
+                cluster.check(path, data)
+            expect(sorted("/" + name for name in cluster.names()), sorted(files), "names")
+            cluster.ok("stat", "/before")
+
+        filler = disk_fill(place)
+        files = write_until_refused(cluster, "n")
+        expect(writable(cluster), False, "writable")
+        for words in (("create", "/c"), ("mkdir", "/d"), ("rm", "/before"),
+                      ("put", "/etc/hostname", "/p")):
+            cluster.fails(NS_FULL, *words)
+        files["/before"] = b"before"
+        served(files)
+        cluster.nameserver.kill()
+        cluster.nameserver_start()
+        cluster.wait_online(1)
+        expect(writable(cluster), False, "writable after a start")
+        cluster.fails(NS_FULL, "create", "/c")
+        served(files)
+        os.unlink(filler)
+        cluster.wait_until(lambda: writable(cluster), 10)
+        cluster.put("/after", b"after")
+        files["/after"] = b"after"
+        served(files)
+
+        # Filled while it is busy, and stopped in an orderly way.
+        thread = threading.Thread(target=disk_fill, args=(place,))
+        thread.start()
+        files.update(write_until_refused(cluster, "m"))
+        thread.join()
+        expect(cluster.nameserver.process.poll(), None, "the name server")
+        expect(cluster.nameserver.stop(), 0, "exit status")
+        cluster.nameserver_start()
+        cluster.wait_online(1)
+        served(files)
+        os.unlink(filler)
+        cluster.wait_until(lambda: writable(cluster), 10)
+        cluster.nameserver.kill()
+        cluster.nameserver_start()
+        cluster.wait_online(1)
+        served(files)
+        return "%d files noted while it was full" % (len(files) - 2)
 
 
 # ---- what is promised

@@ -155,6 +155,13 @@ static void memory_clock(void *context, uint64_t ms)
 	memory->now_ms = target;
 }
 
+static void memory_disk(void *context, int error)
+{
+	struct ns_event space = { .kind = NS_SPACE, .good = error == 0 };
+
+	turn(context, &space);
+}
+
 int peer_nameserver_new(struct peer_nameserver **ret)
 {
 	struct nameserver_config config = { .port = CONTROL_PORT, .version = "conformance" };
@@ -196,6 +203,7 @@ struct script_peer peer_nameserver_script(struct peer_nameserver *memory)
 		.receive = memory_receive,
 		.close = memory_close,
 		.clock = memory_clock,
+		.disk = memory_disk,
 		.memory = true,
 	};
 }

@@ -40,6 +40,7 @@
  * Commands:
  *   clock +1s                    time passes
  *   disk IO                      the next chunk written or read meets that error (memory only)
+ *   disk LOCAL_FULL, disk OK     the name server's disk is full; it no longer is
  *   set $x VALUE
  *   number $x                    a number that is new in each run
  *   repeat $x 255 TEXT           TEXT so many times

@@ -24,9 +24,9 @@ static int do_disk(struct script *script, const char *text)
 	const struct script_peer *peer = script->how->peer;
 	const struct error_info *error = error_find(text);
 
-	if (!error || !peer->disk)
+	if ((!error && strcmp(text, "OK") != 0) || !peer->disk)
 		return script_fail(script, -ERR_USAGE, "disk IO, and needs memory");
-	peer->disk(peer->context, -error->code);
+	peer->disk(peer->context, error ? -error->code : 0);
 	return 0;
 }
 

@@ -232,6 +232,11 @@ void driver_clock(struct ns_driver *d, uint64_t ms)
 	assert(d->now_ms > target); /* the core asks for ticks without end */
 }
 
+void driver_say(struct ns_driver *d, enum ns_event_kind kind, bool good)
+{
+	turn(d, &(struct ns_event){ .kind = kind, .good = good });
+}
+
 /* ---- connections ---- */
 
 struct ns_peer *driver_connect(struct ns_driver *d, const char *address, const char *local)

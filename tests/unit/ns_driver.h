@@ -71,6 +71,9 @@ void driver_stop(struct ns_driver *d);
 void driver_clock(struct ns_driver *d, uint64_t ms); /* with every tick that becomes due */
 void driver_durable(struct ns_driver *d);            /* all that was sealed */
 
+/* NS_SPACE or NS_READING. */
+void driver_say(struct ns_driver *d, enum ns_event_kind kind, bool good);
+
 /* A connection without HELLO, from that address ("10.0.0.1:4000"). */
 struct ns_peer *driver_connect(struct ns_driver *d, const char *address, const char *local);
 void driver_close(struct ns_peer *peer);

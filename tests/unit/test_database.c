@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -107,6 +108,59 @@ static void test_somebody_elses_directory_is_refused(void **state)
 	assert_int_equal(open_at(*state, "", &database), -ERR_BAD_FORMAT);
 }
 
+/* A database of so many batches, whose keys say which one it is. */
+static void history_make(const char *root, const char *below, unsigned int batches)
+{
+	struct batch_head head = { .epoch = 1 };
+	struct buffer bytes = { 0 };
+	struct database database;
+	struct kv *kv;
+
+	assert_int_equal(open_at(root, below, &database), 0);
+	kv = view_kv(database.view);
+	for (unsigned int i = 0; i < batches; i++) {
+		head.sequence++;
+		assert_int_equal(kv_put(kv, slice_of(below), slice_of("x")), 0);
+		assert_int_equal(batch_seal(kv, &head, &bytes, &head.previous), 1);
+	}
+	assert_int_equal(journal_append(database.journal, (struct slice){ bytes.data, bytes.size }),
+			 0);
+	assert_int_equal(view_apply(database.view, (struct slice){ bytes.data, bytes.size }), 0);
+	buffer_done(&bytes);
+	database_close(&database);
+}
+
+static void swap(const char *root, const char *one, const char *other)
+{
+	char first[PLACE_MAX], second[PLACE_MAX];
+
+	snprintf(first, sizeof(first), "%s%s", root, one);
+	snprintf(second, sizeof(second), "%s%s", root, other);
+	assert_int_equal(syscall(SYS_renameat2, AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE),
+			 0);
+}
+
+static void test_a_journal_of_another_time_is_noticed(void **state)
+{
+	struct database database;
+
+	history_make(*state, "/a", 3);
+	history_make(*state, "/b", 3);
+	history_make(*state, "/c", 5);
+	/* As many batches, but others; then more, that go on from others. */
+	swap(*state, "/a/journal", "/b/journal");
+	assert_int_equal(open_at(*state, "/a", &database), -ERR_STALE);
+	assert_int_equal(open_at(*state, "/b", &database), -ERR_STALE);
+	swap(*state, "/a/journal", "/b/journal");
+	swap(*state, "/a/journal", "/c/journal");
+	assert_int_equal(open_at(*state, "/a", &database), -ERR_STALE);
+	assert_int_equal(open_at(*state, "/c", &database), -ERR_STALE);
+	swap(*state, "/a/journal", "/c/journal");
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	assert_int_equal(database.applied, 3);
+	database_close(&database);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -115,6 +169,7 @@ int main(void)
 		TEST(test_every_name_it_makes_is_durable),
 		TEST(test_one_at_a_time),
 		TEST(test_somebody_elses_directory_is_refused),
+		TEST(test_a_journal_of_another_time_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,6 +398,40 @@ static void test_power_may_go_at_any_step(void **state)
 		assert_int_equal(append(rig, 1 + i % 3, 10 + (size_t)i * 977 % 6000), 0);
 }
 
+/* What others leave of the disk: nothing. */
+static void disk_fill(struct rig *rig)
+{
+	int file = disk_open(rig->disk, "filler", DISK_CREATE);
+	struct disk_space space;
+
+	assert_true(file >= 0);
+	assert_int_equal(disk_space(rig->disk, &space), 0);
+	assert_int_equal(disk_allocate(rig->disk, file, 0, space.free), 0);
+	disk_close(rig->disk, file);
+}
+
+static void test_a_full_disk_leaves_what_was_kept(void **state)
+{
+	struct rig *rig = *state;
+	struct replayed replayed;
+
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(append(rig, 1, 10), 0);
+	assert_true(size_of(rig->disk, FIRST_FILE) >= 4 * 1024 * 1024);
+	disk_fill(rig);
+	for (unsigned int i = 0; i < 300; i++)
+		assert_int_equal(append(rig, 1, 10), 0);
+	/* Also over starts. */
+	journal_close(rig->journal);
+	assert_int_equal(open_at(rig->disk, 0, &rig->journal, &replayed), 0);
+	assert_int_equal(replayed.last, 308);
+	for (unsigned int i = 0; i < 300; i++)
+		assert_int_equal(append(rig, 1, 10), 0);
+	assert_int_equal(disk_unlink(rig->disk, "filler"), 0);
+	for (unsigned int i = 0; i < 2000; i++)
+		assert_int_equal(append(rig, 1, 10), 0);
+}
+
 enum { LARGE = 1024 * 1024 - 64, LARGE_COUNT = 40 };
 
 static void on_name(void *context, const char *path, uint64_t size)
@@ -514,6 +548,7 @@ int main(void)
 		TEST(test_a_failed_sync_poisons),
 		TEST(test_what_recovery_has_read_is_durable),
 		TEST(test_power_may_go_at_any_step),
+		TEST(test_a_full_disk_leaves_what_was_kept),
 		TEST(test_files_follow_each_other_and_are_trimmed),
 		TEST(test_damage_in_an_older_file_is_damage),
 		TEST(test_a_refusal_ends_the_opening),
