@@ -216,7 +216,8 @@ endef
 $(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
 
 # Cores know nothing of each other and may use the same names inside. Where all are linked together,
-# each is one object that shows its interface only.
+# each is one object that shows its interface only. Of the glue only the storage server's is at hand,
+# for its store_chunks.c.
 ALL_CORES := simulation muster-conformance
 SHOWS.nameserver/core := nameserver_* ns_outbox_*
 SHOWS.storage/core    := storage_*
@@ -224,7 +225,7 @@ SHOWS.client/core     := client_*
 CORES := $(filter %/core,$(PRESENT))
 closed = $(BUILD)/lib/$(subst /,-,$(1)).o
 linked = $(if $(filter $(ALL_CORES),$(1)),$(if $(filter $(CORES),$(2)),$(call closed,$(2)),\
-	$(if $(filter %/daemon %/lib %/shell %/transport,$(2)),,$(call library,$(2)))),$(call library,$(2)))
+	$(if $(filter nameserver/daemon %/lib %/shell %/transport,$(2)),,$(call library,$(2)))),$(call library,$(2)))
 
 define closed_rule
 $(call closed,$(1)): $(call object,$(call parts,$(1))) $(1)

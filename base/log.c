@@ -110,6 +110,21 @@ int log_level_parse(const char *text, enum log_level *ret)
 	return -ERR_USAGE;
 }
 
+int log_config_parse(const char *level, const char *format, struct log_config *ret,
+		     char message[256])
+{
+	const char *complaint = NULL;
+
+	ret->json = strcmp(format, "json") == 0;
+	if (log_level_parse(level, &ret->level) < 0)
+		complaint = "--log-level wants error, warn, info or debug";
+	else if (!ret->json && strcmp(format, "text") != 0)
+		complaint = "--log-format wants text or json";
+	if (complaint)
+		snprintf(message, 256, "%s", complaint);
+	return complaint ? -ERR_USAGE : 0;
+}
+
 /* The escape for the character at `at`; sets how many bytes of text it stands for. */
 static size_t quote_one(const uint8_t *at, size_t size, char ret[8], size_t *taken)
 {

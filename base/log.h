@@ -32,5 +32,9 @@ enum { LOG_QUOTE_MAX = 4096 };
 const char *log_quote(const char *text, size_t size, char *ret, size_t ret_size);
 
 int log_level_parse(const char *text, enum log_level *ret);
+/* Level and JSON from the words of --log-level and --log-format. 0; or -ERR_USAGE, with a line in
+ * `message`. */
+int log_config_parse(const char *level, const char *format, struct log_config *ret,
+		     char message[256]);
 
 #endif

@@ -46,6 +46,14 @@ struct option_row {
 	const char *help;
 };
 
+/* A row for a member of `settings_`, from what options.def says of it. */
+#define OPTION_ROW(settings_, name_, letter_, kind_, field_, preset_, meta_, help_)          \
+	{                                                                                    \
+		.name = (name_), .letter = (letter_), .kind = OPTION_##kind_,                \
+		.offset = offsetof(settings_, field_), .preset = (preset_), .meta = (meta_), \
+		.help = (help_),                                                             \
+	}
+
 struct option_table {
 	const char *program;
 	const char *synopsis; /* after the program's name */

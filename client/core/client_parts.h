@@ -26,7 +26,7 @@ enum parts_limits {
 	PIECE_AGAIN_MS = 1000,   /* the same for one that took the place of a dead one */
 	PIECE_HOPELESS = 3,      /* first hops in a row that were dead, and not one receipt */
 	PIECE_BUSY_MS = 100,     /* then the server is asked again */
-	PIECE_BUSY_MAX = 10,     /* times, then it counts as dead */
+	PIECE_PATIENT_MS = 1000, /* with a busy server, then it counts as dead */
 	LINK_MS = 3000,          /* to get a data connection */
 	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
 	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
@@ -236,7 +236,7 @@ struct piece {
 	int status;          /* it refused */
 	unsigned int enough; /* receipts, for the file to count as safe */
 	unsigned int replaced;
-	unsigned int busy; /* times that the server said so in a row */
+	uint64_t busy_ms; /* since then the server says so; 0: it does not */
 	struct data_link *link;
 	uint64_t moved_ms;
 	struct chunk_place place; /* the hops of the next or present try */

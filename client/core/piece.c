@@ -132,7 +132,8 @@ void piece_start(struct client *client, struct piece *piece)
 	piece->read = false;
 	piece->token = 0;
 	piece->receipt_count = 0;
-	piece->replaced = piece->busy = 0;
+	piece->replaced = 0;
+	piece->busy_ms = 0;
 	piece->moved_ms = client->now_ms;
 	piece->enough = piece->place.count < 2 ? piece->place.count : 2;
 	if (piece->place.count == 0)
@@ -191,6 +192,7 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 	};
 
 	piece->op->culprit = *dead;
+	piece->busy_ms = 0;
 	hop_remove(piece, dead);
 	piece->link = NULL;
 	if (++piece->replaced >= PIECE_HOPELESS && piece->receipt_count == 0) {
@@ -260,6 +262,16 @@ static bool is_ticket_void(int status)
 	return status == -ERR_EXPIRED || status == -ERR_DENIED || status == -ERR_WRONG_NODE;
 }
 
+/* Not counted in tries: over a slow wire each takes its time. */
+static bool is_worth_waiting(const struct client *client, struct piece *piece)
+{
+	if (piece->status != -ERR_BUSY || piece->place.count == 0)
+		return false;
+	if (piece->busy_ms == 0)
+		piece->busy_ms = client->now_ms;
+	return client->now_ms - piece->busy_ms < PIECE_PATIENT_MS;
+}
+
 /* The try is over: the payload has left and the last reply is there. */
 static void piece_conclude(struct client *client, struct piece *piece)
 {
@@ -269,14 +281,13 @@ static void piece_conclude(struct client *client, struct piece *piece)
 	receipts_strike(piece);
 	if (piece->status == -ERR_NO_SPACE)
 		put_of(piece)->full = true;
-	if (piece->status == -ERR_BUSY && piece->place.count > 0 &&
-	    piece->busy++ < PIECE_BUSY_MAX) {
+	if (is_worth_waiting(client, piece)) {
 		piece->state = PIECE_BUSY;
 		piece->link = NULL;
 		piece->moved_ms = client->now_ms;
 		return;
 	}
-	piece->busy = 0;
+	piece->busy_ms = 0;
 	if (is_ticket_void(piece->status) && put_of(piece)->how.rewindable &&
 	    put_of(piece)->restarts < RESTARTS_MAX) {
 		piece->op->culprit = first;

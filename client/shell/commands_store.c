@@ -131,7 +131,19 @@ static int nodes_table(struct call *call, const struct muster_node *nodes, unsig
 	return table_finish(call, &table);
 }
 
-int command_nodes(struct call *call)
+static int nodes_json(struct call *call, const struct muster_node *nodes, unsigned int count)
+{
+	int status = STATUS_DONE;
+
+	for (unsigned int i = 0; i < count; i++)
+		status = status_worse(status, node_json(call, &nodes[i]));
+	return status;
+}
+
+/* Hands all servers to `show`. */
+static int nodes_show(struct call *call,
+		      int (*show)(struct call *call, const struct muster_node *nodes,
+				  unsigned int count))
 {
 	struct muster_node *nodes;
 	int status = call_session(call);
@@ -142,12 +154,14 @@ int command_nodes(struct call *call)
 	count = muster_nodes(call->session, &nodes);
 	if (count < 0)
 		return call_fail_last(call, NULL, count);
-	if (!call->shell->preferences.json)
-		status = nodes_table(call, nodes, (unsigned int)count);
-	for (int i = 0; i < count && call->shell->preferences.json; i++)
-		status = status_worse(status, node_json(call, &nodes[i]));
+	status = show(call, nodes, (unsigned int)count);
 	muster_nodes_free(nodes);
 	return status;
+}
+
+int command_nodes(struct call *call)
+{
+	return nodes_show(call, call->shell->preferences.json ? nodes_json : nodes_table);
 }
 
 static int status_json(struct call *call, const struct muster_status *status)
@@ -306,19 +320,5 @@ static int df_table(struct call *call, const struct muster_node *nodes, unsigned
 
 int command_df(struct call *call)
 {
-	struct muster_node *nodes;
-	int status = call_session(call);
-	int count;
-
-	if (status != STATUS_DONE)
-		return status;
-	count = muster_nodes(call->session, &nodes);
-	if (count < 0)
-		return call_fail_last(call, NULL, count);
-	if (call->shell->preferences.json)
-		status = df_json(call, nodes, (unsigned int)count);
-	else
-		status = df_table(call, nodes, (unsigned int)count);
-	muster_nodes_free(nodes);
-	return status;
+	return nodes_show(call, call->shell->preferences.json ? df_json : df_table);
 }

@@ -8,8 +8,7 @@
 
 enum { MESSAGE_SIZE = 256 };
 
-#define OPTION(name, letter, kind, field, preset, meta, help) \
-	{ name, letter, OPTION_##kind, offsetof(struct preferences, field), preset, meta, help },
+#define OPTION(...) OPTION_ROW(struct preferences, __VA_ARGS__),
 static const struct option_row rows[] = {
 #include "options.def"
 };

@@ -53,14 +53,11 @@ int main(int argc, char *argv[])
 {
 	char message[MESSAGE_SIZE_MAX];
 	struct settings settings;
-	struct log_config log = { .component = "nameserver" };
 
 	(void)argc;
 	if (settings_parse(&settings, argv, message) < 0)
 		return usage(message);
-	log.level = settings.level;
-	log.json = strcmp(settings.log_format, "json") == 0;
-	if (log_open(&log) < 0)
+	if (log_open(&settings.log) < 0)
 		return usage("the log cannot be opened");
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();

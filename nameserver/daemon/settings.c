@@ -8,13 +8,7 @@
 #include "error.h"
 
 static const struct option_row rows[] = {
-#define OPTION(name_, kind_, field_, preset_, meta_, help_) \
-	{ .name = (name_),                                  \
-	  .kind = OPTION_##kind_,                           \
-	  .offset = offsetof(struct settings, field_),      \
-	  .preset = (preset_),                              \
-	  .meta = (meta_),                                  \
-	  .help = (help_) },
+#define OPTION(name, ...) OPTION_ROW(struct settings, name, 0, __VA_ARGS__),
 #include "options.def"
 };
 
@@ -54,8 +48,6 @@ static int default_data(struct settings *settings, char *message)
 
 static int settings_check(struct settings *settings, char *message)
 {
-	bool text = strcmp(settings->log_format, "text") == 0;
-
 	if (settings->key)
 		return complain(message,
 				"--key: there are no keys yet; clusters are open (--open)");
@@ -74,11 +66,8 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--dead-after wants at most 49 days");
 	if (settings->suspect_after_ms == 0 || settings->dead_after_ms < settings->suspect_after_ms)
 		return complain(message, "--dead-after must not be shorter than --suspect-after");
-	if (log_level_parse(settings->log_level, &settings->level) < 0)
-		return complain(message, "--log-level wants error, warn, info or debug");
-	if (!text && strcmp(settings->log_format, "json") != 0)
-		return complain(message, "--log-format wants text or json");
-	return 0;
+	settings->log = (struct log_config){ .component = "nameserver" };
+	return log_config_parse(settings->log_level, settings->log_format, &settings->log, message);
 }
 
 int settings_parse(struct settings *settings, char *const argv[], char message[MESSAGE_SIZE_MAX])

@@ -22,7 +22,7 @@ struct settings {
 	const char *key;
 	const char *log_level, *log_format;
 
-	enum log_level level; /* from log_level */
+	struct log_config log;
 	char default_data[PATH_SIZE_MAX];
 };
 

@@ -92,12 +92,15 @@ static struct transfer *begin(struct storage *s, struct conn *conn, const struct
 }
 
 /* Whoever sends a chunk again has given the older sender up: a server that stopped in the middle
- * would hold the chunk for as long as its connection lives. */
+ * would hold the chunk for as long as its connection lives. But a client that sends it by itself
+ * has given up the servers in front of us, and one of those may go on where it stopped. */
 static void drop_older_sender(struct storage *s, const struct conn *conn, uint64_t chunk)
 {
 	struct transfer *older = storage_transfer_of_chunk(s, chunk);
 
-	if (older && older->receiving && older->from && older->from != conn)
+	if (!older || !older->receiving || !older->from || older->from == conn)
+		return;
+	if (conn->role != ROLE_STORAGE || older->from->role == ROLE_STORAGE)
 		storage_conn_drop(s, older->from, -ERR_CONNECTION, true);
 }
 

@@ -177,8 +177,8 @@ static int core_start(struct daemon *daemon, char *message)
 					 .version = MUSTER_VERSION,
 					 .nameserver_count = settings->nameservers.count,
 					 .large_size = LARGE_SIZE,
-					 .chunks = &daemon_chunks,
-					 .chunks_context = daemon };
+					 .chunks = &daemon->chunks.calls,
+					 .chunks_context = &daemon->chunks };
 	int rc = cluster_check(settings, identity, message);
 
 	if (rc < 0)

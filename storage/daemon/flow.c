@@ -13,7 +13,13 @@
 #include "hash.h"
 #include "storage_daemon.h"
 
-enum { TURN_SIZE = 2 * 1024 * 1024 /* then another flow's turn */, WAIT_MS = 1000 };
+enum {
+	TURN_SIZE = 2 * 1024 * 1024, /* then another flow's turn */
+	WAIT_MS = 1000,
+	/* The kernel doubles it. Enough for 10 Gbit/s over 0.4 ms; what the system would allow by
+	 * itself (4 MiB) has left the processor's caches before the other side reads it. */
+	OUTPUT_BUFFER_SIZE = 256 * 1024,
+};
 
 enum flow_state { FLOW_GOES_ON, FLOW_BLOCKED, FLOW_STARVED, FLOW_DONE };
 
@@ -253,18 +259,24 @@ static struct flow *next_runnable(struct sender *sender)
 	return flow;
 }
 
+static void take_in(struct sender *sender, struct flow *flow)
+{
+	struct epoll_event event = { .events = EPOLLONESHOT, .data.ptr = flow };
+	int size = OUTPUT_BUFFER_SIZE;
+
+	flow->fresh = false;
+	setsockopt(flow->socket, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	epoll_ctl(sender->epoll, EPOLL_CTL_ADD, flow->socket, &event);
+	LIST_INSERT_HEAD(&sender->all, flow, in_thread);
+}
+
 static void run_all(struct sender *sender)
 {
 	struct flow *flow;
 
 	while ((flow = next_runnable(sender))) {
-		if (flow->fresh) {
-			struct epoll_event event = { .events = EPOLLONESHOT, .data.ptr = flow };
-
-			flow->fresh = false;
-			epoll_ctl(sender->epoll, EPOLL_CTL_ADD, flow->socket, &event);
-			LIST_INSERT_HEAD(&sender->all, flow, in_thread);
-		}
+		if (flow->fresh)
+			take_in(sender, flow);
 		run(flow);
 	}
 }

@@ -8,13 +8,7 @@
 #include "storage_settings.h"
 
 static const struct option_row rows[] = {
-#define OPTION(name_, kind_, field_, preset_, meta_, help_) \
-	{ .name = (name_),                                  \
-	  .kind = OPTION_##kind_,                           \
-	  .offset = offsetof(struct settings, field_),      \
-	  .preset = (preset_),                              \
-	  .meta = (meta_),                                  \
-	  .help = (help_) },
+#define OPTION(name, ...) OPTION_ROW(struct settings, name, 0, __VA_ARGS__),
 #include "options.def"
 };
 
@@ -52,8 +46,6 @@ static int default_data(struct settings *settings, char *message)
 
 static int settings_check(struct settings *settings, char *message)
 {
-	bool text = strcmp(settings->log_format, "text") == 0;
-
 	if (settings->key)
 		return complain(message,
 				"--key: there are no keys yet; clusters are open (--open)");
@@ -66,13 +58,8 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--beacon-port wants a port from 1 to 65535");
 	if (settings->advertise.count > ENDPOINTS_MAX)
 		return complain(message, "--advertise can be given at most 8 times");
-	if (log_level_parse(settings->log_level, &settings->log.level) < 0)
-		return complain(message, "--log-level wants error, warn, info or debug");
-	if (!text && strcmp(settings->log_format, "json") != 0)
-		return complain(message, "--log-format wants text or json");
-	settings->log.json = !text;
-	settings->log.component = "storage";
-	return 0;
+	settings->log = (struct log_config){ .component = "storage" };
+	return log_config_parse(settings->log_level, settings->log_format, &settings->log, message);
 }
 
 int settings_parse(struct settings *settings, char *const argv[], char message[MESSAGE_SIZE_MAX])

@@ -17,6 +17,7 @@
 #include "storage.h"
 #include "storage_settings.h"
 #include "store.h"
+#include "store_chunks.h"
 #include "transport.h"
 
 enum {
@@ -127,15 +128,12 @@ void wires_free(struct daemon *daemon);
 
 /* ---- the store ---- */
 
-extern const struct storage_chunks daemon_chunks;
-
 struct syncer {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	bool started, stop;
-	struct store_commit *gathering; /* loop thread */
-	struct store_commit *commit;    /* one of the two is the job at work */
+	struct store_commit *commit; /* one of the two is the job at work */
 	struct store_chore *chore;
 	bool finished;
 	int result;
@@ -155,6 +153,7 @@ struct daemon {
 	const struct settings *settings;
 	struct disk *disk;
 	struct store *store;
+	struct store_chunks chunks; /* loop thread */
 	struct storage *core;
 	struct storage_outbox outbox;
 	bool stepping;

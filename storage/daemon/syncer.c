@@ -1,146 +1,8 @@
-/* The core's view of the store, and the thread that makes things durable: while one commit runs,
- * the next is gathered. */
+/* The thread that makes things durable: while one commit runs, the next is gathered. */
 #include "clock.h"
 #include "error.h"
 #include "log.h"
 #include "storage_daemon.h"
-
-/* ---- what the core asks ---- */
-
-static void chunks_usage(void *context, struct storage_usage *ret)
-{
-	struct daemon *daemon = context;
-	struct store_usage usage;
-
-	store_usage(daemon->store, &usage);
-	*ret = (struct storage_usage){ .capacity = usage.capacity,
-				       .used = usage.used,
-				       .free = usage.free,
-				       .chunks = usage.chunks,
-				       .failed = usage.failed };
-}
-
-static int chunks_find(void *context, uint64_t chunk, uint32_t *ret_length, struct digest *digest)
-{
-	struct daemon *daemon = context;
-	struct store_reader *reader;
-	struct chunk_meta meta;
-	int rc;
-
-	if (!digest)
-		return store_has(daemon->store, chunk) ? 0 : -ERR_NOT_FOUND;
-	rc = store_reader_open(daemon->store, chunk, &reader);
-	if (rc < 0)
-		return rc;
-	rc = store_reader_check(reader, &meta);
-	store_reader_close(daemon->store, reader);
-	if (rc < 0)
-		return rc;
-	*ret_length = meta.length;
-	*digest = meta.digest;
-	return 0;
-}
-
-static int chunks_remove(void *context, uint64_t chunk)
-{
-	struct daemon *daemon = context;
-
-	return store_remove(daemon->store, chunk);
-}
-
-static int chunks_quarantine(void *context, uint64_t chunk)
-{
-	struct daemon *daemon = context;
-
-	return store_quarantine(daemon->store, chunk);
-}
-
-static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, size_t most)
-{
-	struct daemon *daemon = context;
-	struct store_listed listed[256];
-	size_t count = 0, got;
-
-	do {
-		size_t wanted =
-			most - count < ARRAY_SIZE(listed) ? most - count : ARRAY_SIZE(listed);
-
-		got = store_list(daemon->store, after, listed, wanted);
-		for (size_t i = 0; i < got; i++)
-			ret[count++] = (struct chunk_ref){ listed[i].chunk, listed[i].length };
-		if (got)
-			after = listed[got - 1].chunk;
-	} while (got == ARRAY_SIZE(listed) && count < most);
-	return count;
-}
-
-static struct digest chunks_inventory(void *context)
-{
-	struct daemon *daemon = context;
-
-	return store_inventory_digest(daemon->store);
-}
-
-static int chunks_adopt(void *context, const struct id *cluster, const char *name)
-{
-	struct daemon *daemon = context;
-
-	return store_adopt(daemon->store, cluster, name);
-}
-
-static int chunks_write_new(void *context, const struct storage_meta *meta,
-			    struct store_write **ret)
-{
-	struct daemon *daemon = context;
-	struct chunk_meta chunk = { .chunk = meta->chunk,
-				    .file = meta->file,
-				    .epoch = meta->epoch,
-				    .length = meta->length };
-
-	return store_write_new(daemon->store, &chunk, ret);
-}
-
-static int chunks_write_add(void *context, struct store_write *write, struct slice data,
-			    const uint8_t *crcs)
-{
-	(void)context;
-	return store_write_add(write, data.data, data.size, crcs);
-}
-
-static void chunks_write_abort(void *context, struct store_write *write)
-{
-	struct daemon *daemon = context;
-
-	source_retire_write(daemon, write);
-	store_write_abort(daemon->store, write);
-}
-
-static int chunks_write_commit(void *context, struct store_write *write, uint32_t transfer)
-{
-	struct daemon *daemon = context;
-	struct syncer *syncer = &daemon->syncer;
-	int rc = syncer->gathering ? 0 : store_commit_new(daemon->store, &syncer->gathering);
-
-	if (rc == 0)
-		rc = store_commit_add(syncer->gathering, write, (void *)(uintptr_t)transfer);
-	return rc;
-}
-
-const struct storage_chunks daemon_chunks = {
-	.usage = chunks_usage,
-	.find = chunks_find,
-	.remove = chunks_remove,
-	.quarantine = chunks_quarantine,
-	.list = chunks_list,
-	.inventory = chunks_inventory,
-	.adopt = chunks_adopt,
-	.write_new = chunks_write_new,
-	.write_add = chunks_write_add,
-	.write_abort = chunks_write_abort,
-	.write_commit = chunks_write_commit,
-};
-
-/* ---- the sync thread ---- */
 
 struct stored {
 	uint32_t transfer;
@@ -218,12 +80,12 @@ static void commit_finish(struct daemon *daemon, struct store_commit *commit, in
 void syncer_submit(struct daemon *daemon)
 {
 	struct syncer *syncer = &daemon->syncer;
-	struct store_commit *commit = syncer->gathering;
+	struct store_commit *commit = daemon->chunks.gathering;
 	int rc;
 
 	if (!commit || has_job(syncer))
 		return;
-	syncer->gathering = NULL;
+	daemon->chunks.gathering = NULL;
 	rc = store_commit_seal(daemon->store, commit);
 	if (rc < 0)
 		commit_finish(daemon, commit, rc);
@@ -264,17 +126,29 @@ void syncer_chores(struct daemon *daemon)
 	struct syncer *syncer = &daemon->syncer;
 	struct store_chore *chore;
 
-	if (has_job(syncer) || syncer->gathering)
+	if (has_job(syncer) || daemon->chunks.gathering)
 		return;
 	chore = store_chore_next(daemon->store, clock_monotonic_ms());
 	if (chore)
 		give(syncer, NULL, chore);
 }
 
+static void chunks_write_abort(void *context, struct store_write *write)
+{
+	struct store_chunks *chunks = context;
+
+	source_retire_write(chunks->owner, write);
+	store_chunks_calls.write_abort(chunks, write);
+}
+
 int syncer_new(struct daemon *daemon)
 {
 	struct syncer *syncer = &daemon->syncer;
 
+	daemon->chunks = (struct store_chunks){ .store = daemon->store,
+						.owner = daemon,
+						.calls = store_chunks_calls };
+	daemon->chunks.calls.write_abort = chunks_write_abort;
 	pthread_mutex_init(&syncer->lock, NULL);
 	pthread_cond_init(&syncer->change, NULL);
 	syncer->started = pthread_create(&syncer->thread, NULL, sync_run, daemon) == 0;
@@ -285,7 +159,7 @@ int syncer_new(struct daemon *daemon)
 void syncer_free(struct daemon *daemon)
 {
 	struct syncer *syncer = &daemon->syncer;
-	struct store_commit *commit = syncer->gathering;
+	struct store_commit *commit = daemon->chunks.gathering;
 	int rc;
 
 	if (!syncer->started)
@@ -297,7 +171,7 @@ void syncer_free(struct daemon *daemon)
 	pthread_join(syncer->thread, NULL);
 	if (has_job(syncer))
 		finish(daemon);
-	syncer->gathering = NULL;
+	daemon->chunks.gathering = NULL;
 	if (commit) {
 		rc = store_commit_seal(daemon->store, commit);
 		if (rc == 0)

@@ -21,13 +21,7 @@ struct settings {
 };
 
 static const struct option_row rows[] = {
-#define OPTION(name_, kind_, field_, preset_, meta_, help_) \
-	{ .name = (name_),                                  \
-	  .kind = OPTION_##kind_,                           \
-	  .offset = offsetof(struct settings, field_),      \
-	  .preset = (preset_),                              \
-	  .meta = (meta_),                                  \
-	  .help = (help_) },
+#define OPTION(name, ...) OPTION_ROW(struct settings, name, 0, __VA_ARGS__),
 #include "options.def"
 };
 

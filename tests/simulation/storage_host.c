@@ -5,6 +5,7 @@
 #include "error.h"
 #include "storage.h"
 #include "store.h"
+#include "store_chunks.h"
 #include "world.h"
 
 enum { STORAGE_PORT = 3503, READERS_MAX = 256 };
@@ -21,7 +22,8 @@ struct storage_host {
 	struct store *store;
 	struct storage *core;
 	struct storage_outbox outbox;
-	struct store_commit *gathering, *commit;
+	struct store_chunks chunks;
+	struct store_commit *commit;
 	struct store_chore *chore;
 	struct reading *readings[READERS_MAX];
 	uint64_t armed_ms;
@@ -37,106 +39,13 @@ static void commit_submit(struct host *host);
 
 /* ---- what the core asks of the store ---- */
 
-static void chunks_usage(void *context, struct storage_usage *ret)
-{
-	struct storage_host *storage = context;
-	struct store_usage usage;
-
-	store_usage(storage->store, &usage);
-	*ret = (struct storage_usage){ .capacity = usage.capacity,
-				       .used = usage.used,
-				       .free = usage.free,
-				       .chunks = usage.chunks,
-				       .failed = usage.failed };
-}
-
-static int chunks_find(void *context, uint64_t chunk, uint32_t *ret_length, struct digest *digest)
-{
-	struct storage_host *storage = context;
-	struct store_reader *reader;
-	struct chunk_meta meta;
-	int rc;
-
-	if (!digest)
-		return store_has(storage->store, chunk) ? 0 : -ERR_NOT_FOUND;
-	rc = store_reader_open(storage->store, chunk, &reader);
-	if (rc < 0)
-		return rc;
-	rc = store_reader_check(reader, &meta);
-	store_reader_close(storage->store, reader);
-	if (rc < 0)
-		return rc;
-	*ret_length = meta.length;
-	*digest = meta.digest;
-	return 0;
-}
-
 static int chunks_remove(void *context, uint64_t chunk)
 {
-	struct storage_host *storage = context;
+	struct store_chunks *chunks = context;
+	const struct host *host = ((struct storage_host *)chunks->owner)->host;
 
-	world_trace(storage->host->world, "%s: removes chunk %llx", storage->host->name,
-		    (unsigned long long)chunk);
-	return store_remove(storage->store, chunk);
-}
-
-static int chunks_quarantine(void *context, uint64_t chunk)
-{
-	struct storage_host *storage = context;
-
-	return store_quarantine(storage->store, chunk);
-}
-
-static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, size_t most)
-{
-	struct storage_host *storage = context;
-	struct store_listed listed[64];
-	size_t count = 0, got;
-
-	do {
-		size_t wanted =
-			most - count < ARRAY_SIZE(listed) ? most - count : ARRAY_SIZE(listed);
-
-		got = store_list(storage->store, after, listed, wanted);
-		for (size_t i = 0; i < got; i++)
-			ret[count++] = (struct chunk_ref){ listed[i].chunk, listed[i].length };
-		if (got)
-			after = listed[got - 1].chunk;
-	} while (got == ARRAY_SIZE(listed) && count < most);
-	return count;
-}
-
-static struct digest chunks_inventory(void *context)
-{
-	return store_inventory_digest(((struct storage_host *)context)->store);
-}
-
-static int chunks_adopt(void *context, const struct id *cluster, const char *name)
-{
-	return store_adopt(((struct storage_host *)context)->store, cluster, name);
-}
-
-static int chunks_write_new(void *context, const struct storage_meta *meta,
-			    struct store_write **ret)
-{
-	struct chunk_meta chunk = { .chunk = meta->chunk,
-				    .file = meta->file,
-				    .epoch = meta->epoch,
-				    .length = meta->length };
-
-	return store_write_new(((struct storage_host *)context)->store, &chunk, ret);
-}
-
-static int chunks_write_add(void *context, struct store_write *write, struct slice data,
-			    const uint8_t *crcs)
-{
-	(void)context;
-	return store_write_add(write, data.data, data.size, crcs);
-}
-
-static void chunks_write_abort(void *context, struct store_write *write)
-{
-	store_write_abort(((struct storage_host *)context)->store, write);
+	world_trace(host->world, "%s: removes chunk %llx", host->name, (unsigned long long)chunk);
+	return store_chunks_calls.remove(chunks, chunk);
 }
 
 /* ---- commits ---- */
@@ -179,11 +88,10 @@ static void commit_due(struct world *w, const struct due *due)
 
 static int chunks_write_commit(void *context, struct store_write *write, uint32_t transfer)
 {
-	struct storage_host *storage = context;
-	int rc = storage->gathering ? 0 : store_commit_new(storage->store, &storage->gathering);
+	struct store_chunks *chunks = context;
+	struct storage_host *storage = chunks->owner;
+	int rc = store_chunks_calls.write_commit(chunks, write, transfer);
 
-	if (rc == 0)
-		rc = store_commit_add(storage->gathering, write, (void *)(uintptr_t)transfer);
 	if (rc == 0 && storage->host->world->config.sabotage == SABOTAGE_EARLY_STORED)
 		tell_early(storage, write, transfer);
 	if (rc == 0)
@@ -191,20 +99,6 @@ static int chunks_write_commit(void *context, struct store_write *write, uint32_
 			    (struct due){ .run = commit_due, .host = storage->host });
 	return rc;
 }
-
-static const struct storage_chunks chunks = {
-	.usage = chunks_usage,
-	.find = chunks_find,
-	.remove = chunks_remove,
-	.quarantine = chunks_quarantine,
-	.list = chunks_list,
-	.inventory = chunks_inventory,
-	.adopt = chunks_adopt,
-	.write_new = chunks_write_new,
-	.write_add = chunks_write_add,
-	.write_abort = chunks_write_abort,
-	.write_commit = chunks_write_commit,
-};
 
 static void on_stored(void *context, void *tag, const struct chunk_meta *meta, int result)
 {
@@ -249,12 +143,12 @@ static void job_start(struct host *host)
 static void commit_submit(struct host *host)
 {
 	struct storage_host *storage = of(host);
-	struct store_commit *commit = storage->gathering;
+	struct store_commit *commit = storage->chunks.gathering;
 	int rc;
 
 	if (!commit || storage->commit || storage->chore)
 		return;
-	storage->gathering = NULL;
+	storage->chunks.gathering = NULL;
 	rc = store_commit_seal(storage->store, commit);
 	if (rc < 0) {
 		store_commit_finish(storage->store, commit, rc, on_stored, host);
@@ -271,7 +165,7 @@ static void chores(struct world *w, const struct due *due)
 
 	world_after(w, 500 * MS + world_below(w, SECOND),
 		    (struct due){ .run = chores, .host = host });
-	if (storage->commit || storage->chore || storage->gathering)
+	if (storage->commit || storage->chore || storage->chunks.gathering)
 		return;
 	storage->chore = store_chore_next(storage->store, host_ms(host));
 	if (storage->chore)
@@ -483,10 +377,15 @@ static int core_start(struct host *host, struct storage_host *storage)
 		.endpoint_count = 1,
 		.remembered = host->remembered,
 		.large_size = UINT32_MAX,
-		.chunks = &chunks,
-		.chunks_context = storage,
+		.chunks = &storage->chunks.calls,
+		.chunks_context = &storage->chunks,
 	};
 
+	storage->chunks = (struct store_chunks){ .store = storage->store,
+						 .owner = storage,
+						 .calls = store_chunks_calls };
+	storage->chunks.calls.remove = chunks_remove;
+	storage->chunks.calls.write_commit = chunks_write_commit;
 	memcpy(config.cluster_name, identity->cluster_name, sizeof(config.cluster_name));
 	config.endpoints[0] = endpoint_ipv4(host->address, STORAGE_PORT);
 	config.endpoints[0].flags = ENDPOINT_ADVERTISED;
@@ -538,9 +437,9 @@ static void jobs_cut_off(struct host *host, struct storage_host *storage, bool c
 	}
 	if (crash)
 		disk_sim_power_off_at(host->disk, 1);
-	if (storage->gathering)
-		store_commit_finish(storage->store, storage->gathering, -ERR_IO, ignore_stored,
-				    NULL);
+	if (storage->chunks.gathering)
+		store_commit_finish(storage->store, storage->chunks.gathering, -ERR_IO,
+				    ignore_stored, NULL);
 }
 
 static void storage_stop(struct host *host, bool crash)

@@ -366,6 +366,36 @@ static void test_all_are_silent(void **state)
 	fake_close(&fake);
 }
 
+/* However long each try takes: a server that stays busy is given up after a second. */
+static void test_put_leaves_a_busy_hop(void **state)
+{
+	uint64_t links[FAKE_SERVERS], connection, control;
+	struct message write;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	for (int tries = 0; tries < 4; tries++) {
+		const struct client_action *payload;
+		struct client_event sent = { .kind = CLIENT_SENT };
+
+		write = fake_sent(&fake, MSG_write, &connection);
+		assert_int_equal(connection, links[0]);
+		payload = fake_action(&fake, CLIENT_PAYLOAD);
+		assert_non_null(payload);
+		sent.op = payload->op;
+		sent.token = payload->token;
+		fake_refuse(&fake, links[0], &write, -ERR_BUSY);
+		fake.now_ms += 300;
+		fake_step(&fake, sent);
+		if (tries < 3)
+			fake_wait(&fake, 200);
+	}
+	assert_true(fake_was_sent(&fake, MSG_put_replace));
+	fake_close(&fake);
+}
+
 /* The name server keeps a content for a client, not for each of its gets. */
 static void test_the_last_get_closes(void **state)
 {
@@ -413,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_get_leaves_a_silent_holder),
 		cmocka_unit_test(test_get_reports_a_bad_copy),
 		cmocka_unit_test(test_all_are_silent),
+		cmocka_unit_test(test_put_leaves_a_busy_hop),
 		cmocka_unit_test(test_the_last_get_closes),
 	};
 

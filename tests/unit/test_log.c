@@ -192,6 +192,24 @@ static void test_what_cannot_be_opened(void **state)
 	assert_int_equal(log_level_parse("loud", &level), -ERR_USAGE);
 }
 
+static void test_words_of_the_options(void **state)
+{
+	struct log_config config = { .component = "x" };
+	char message[256] = "";
+
+	(void)state;
+	assert_int_equal(log_config_parse("warn", "json", &config, message), 0);
+	assert_int_equal(config.level, LOG_WARN);
+	assert_true(config.json);
+	assert_int_equal(log_config_parse("debug", "text", &config, message), 0);
+	assert_false(config.json);
+	assert_string_equal(message, "");
+	assert_int_equal(log_config_parse("loud", "text", &config, message), -ERR_USAGE);
+	assert_non_null(strstr(message, "--log-level"));
+	assert_int_equal(log_config_parse("info", "xml", &config, message), -ERR_USAGE);
+	assert_non_null(strstr(message, "--log-format"));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, file_make, file_remove)
 
 int main(void)
@@ -205,6 +223,7 @@ int main(void)
 		TEST(test_reopen_follows_the_name),
 		TEST(test_threads_write_whole_lines),
 		TEST(test_what_cannot_be_opened),
+		TEST(test_words_of_the_options),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,10 +26,7 @@ struct settings {
 	struct port_range client_ports;
 };
 
-#define ROW(name, letter, kind, field, preset, meta, help)                                        \
-	{                                                                                         \
-		name, letter, OPTION_##kind, offsetof(struct settings, field), preset, meta, help \
-	}
+#define ROW(...) OPTION_ROW(struct settings, __VA_ARGS__)
 
 static const struct option_row rows[] = {
 	ROW("json", 0, FLAG, json, NULL, NULL, "print JSON"),

@@ -119,6 +119,31 @@ static void test_bad_data(void **state)
 	fixture_done(&f);
 }
 
+/* The client has given server 2 up, which only slept, and sends by itself. */
+static void test_the_newer_sender_wins(void **state)
+{
+	struct id id = fixture_id(2);
+	struct fixture f;
+	uint64_t client, server;
+
+	(void)state;
+	begin(&f);
+	client = fixture_client(&f, ROLE_CLIENT, &f.client);
+	server = fixture_client(&f, ROLE_STORAGE, &id);
+	write_chunk(&f, server, 7, 5000, 0);
+	write_chunk(&f, client, 7, 5000, 0);
+	assert_int_equal(fixture_find(&f, ACT_CLOSE)->connection, server);
+	assert_int_equal(f.aborted, 1);
+	server = fixture_client(&f, ROLE_STORAGE, &id);
+	write_chunk(&f, server, 7, 5000, 0);
+	assert_null(fixture_find(&f, ACT_CLOSE));
+	assert_int_equal(fixture_sent(&f, server, 0)->status, ERR_BUSY);
+	fixture_payload(&f, client, 7, 5000, 'x');
+	fixture_stored(&f, last_transfer(&f), 0);
+	assert_int_equal(write_reply(&f, client, 0, 0)->receipts_count, 1);
+	fixture_done(&f);
+}
+
 /* The chain client → us → 2 → 3, with the hop's replies by hand. */
 struct chain {
 	struct fixture f;
@@ -453,6 +478,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_copy),
 		cmocka_unit_test(test_bad_data),
+		cmocka_unit_test(test_the_newer_sender_wins),
 		cmocka_unit_test(test_chain_passes_receipts_back),
 		cmocka_unit_test(test_own_copy_fails),
 		cmocka_unit_test(test_slow_hop_and_late_receipts),
