@@ -8,7 +8,7 @@ bool space_is_full(struct disk *disk, bool was_full)
 	uint64_t kept;
 
 	if (disk_space(disk, &space) < 0)
-		return false;
+		return was_full;
 	kept = space.capacity / SPACE_PART;
 	if (kept > SPACE_KEPT)
 		kept = SPACE_KEPT;

@@ -205,6 +205,9 @@ static int data_check(const struct transfer *transfer, const struct data_head *h
 	uint32_t end = transfer->received + head->length;
 	bool last = head->flags & FRAME_LAST;
 
+	/* Short ones of several askers share the connection to a hop: none may stand between. */
+	if (transfer->meta.length <= SMALL_CHUNK_MAX && !last)
+		return -ERR_BAD_REQUEST;
 	if (head->id != transfer->request || head->offset != transfer->received ||
 	    end > transfer->meta.length || last != (end == transfer->meta.length) ||
 	    (!last && head->length % BLOCK_SIZE))
