@@ -2,9 +2,9 @@
 # Installs the Debian packages that building and testing need and that are missing.
 set -u
 
-packages="gcc make pkg-config libuv1-dev liblmdb-dev libisal-dev libxxhash-dev libssl-dev libcjson-dev
+packages="gcc libc6-dev make pkg-config libuv1-dev liblmdb-dev libisal-dev libxxhash-dev libssl-dev libcjson-dev
 libedit-dev libcmocka-dev uthash-dev libbsd-dev python3 iproute2 nftables clang libclang-rt-14-dev
-clang-format xxhash mandoc tmux"
+clang-format"
 
 missing=""
 for package in $packages; do
