@@ -106,10 +106,10 @@ static void unlisten(struct daemon *daemon)
 
 int daemon_listen(struct daemon *daemon, char message[MESSAGE_SIZE_MAX])
 {
-	uint16_t wanted = daemon->settings->port;
-	int rc = listen_everywhere(daemon, wanted ? wanted : DATA_PORT);
+	const struct settings *settings = daemon->settings;
+	int rc = listen_everywhere(daemon, settings->port);
 
-	if (rc == -ERR_ADDRESS_IN_USE && !wanted) {
+	if (rc == -ERR_ADDRESS_IN_USE && !settings->port_text) {
 		unlisten(daemon);
 		rc = listen_everywhere(daemon, 0);
 	}
@@ -118,7 +118,7 @@ int daemon_listen(struct daemon *daemon, char message[MESSAGE_SIZE_MAX])
 			 "--interface: there is none of that name or address");
 	else if (rc < 0)
 		snprintf(message, MESSAGE_SIZE_MAX, "TCP port %u: %s; choose another with --port",
-			 wanted ? wanted : DATA_PORT, error_text(rc));
+			 settings->port, error_text(rc));
 	if (rc < 0)
 		return rc;
 	if (!daemon_addresses(daemon)) {

@@ -6,6 +6,7 @@
 #include "bytes.h"
 #include "error.h"
 #include "storage_settings.h"
+#include "text.h"
 
 static const struct option_row rows[] = {
 #define OPTION(name, ...) OPTION_ROW(struct settings, name, 0, __VA_ARGS__),
@@ -40,12 +41,19 @@ static int default_data(struct settings *settings, char *message)
 	}
 	if (!home || !*home)
 		return complain(message, "there is no HOME: say where with --data DIR");
-	snprintf(settings->default_data, size, "%s/.local/share/muster/storage", home);
+	if (snprintf(settings->default_data, size, "%s/.local/share/muster/storage", home) >=
+	    (int)size)
+		return complain(message, "HOME is too long: say where with --data DIR");
 	return 0;
 }
 
 static int settings_check(struct settings *settings, char *message)
 {
+	uint64_t port = DATA_PORT;
+
+	if (settings->port_text && number_parse(settings->port_text, 0, UINT16_MAX, &port) < 0)
+		return complain(message, "--port wants a port from 0 to 65535");
+	settings->port = (uint16_t)port;
 	if (settings->key)
 		return complain(message,
 				"--key: there are no keys yet; clusters are open (--open)");

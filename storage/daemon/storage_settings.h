@@ -12,7 +12,8 @@ struct settings {
 	const char *data;
 	const char *cluster; /* NULL: not said */
 	struct option_list interfaces, nameservers, advertise;
-	uint16_t port; /* 0: not said */
+	const char *port_text; /* NULL: not said */
+	uint16_t port;         /* what it says, else 3503; 0: any free one */
 	uint16_t beacon_port;
 	uint64_t capacity; /* 0: what the disk has */
 	const char *zone;
