@@ -503,3 +503,22 @@ void options_help(const struct option_table *table, FILE *out)
 		fprintf(out, "\nEvery option has an environment twin, such as %s for --%s.\n",
 			twin_name(example, twin), example->name);
 }
+
+int data_default(const char *role, char *ret, size_t size, char message[256])
+{
+	const char *home = getenv("HOME");
+	int length;
+
+	if (geteuid() == 0) {
+		length = snprintf(ret, size, "/var/lib/muster/%s", role);
+	} else if (home && *home) {
+		length = snprintf(ret, size, "%s/.local/share/muster/%s", home, role);
+	} else {
+		snprintf(message, 256, "there is no HOME: say where with --data DIR");
+		return -ERR_USAGE;
+	}
+	if ((size_t)length < size)
+		return 0;
+	snprintf(message, 256, "HOME is too long: say where with --data DIR");
+	return -ERR_USAGE;
+}

@@ -75,4 +75,8 @@ int options_parse(const struct option_table *table, void *settings, const char *
 		  char *const argv[], char message[256]);
 void options_help(const struct option_table *table, FILE *out);
 
+/* Where a daemon keeps its data unless told otherwise: /var/lib/muster/ROLE for root, else
+ * ~/.local/share/muster/ROLE. -ERR_USAGE with a line in `message`: there is no usable HOME. */
+int data_default(const char *role, char *ret, size_t size, char message[256]);
+
 #endif

@@ -1,8 +1,6 @@
 #include "settings.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bytes.h"
 #include "error.h"
@@ -26,24 +24,6 @@ static int complain(char *message, const char *text)
 {
 	snprintf(message, MESSAGE_SIZE_MAX, "%s", text);
 	return -ERR_USAGE;
-}
-
-static int default_data(struct settings *settings, char *message)
-{
-	const char *home = getenv("HOME");
-	size_t size = sizeof(settings->default_data);
-
-	settings->data = settings->default_data;
-	if (geteuid() == 0) {
-		snprintf(settings->default_data, size, "/var/lib/muster/nameserver");
-		return 0;
-	}
-	if (!home || !*home)
-		return complain(message, "there is no HOME: say where with --data DIR");
-	if ((size_t)snprintf(settings->default_data, size, "%s/.local/share/muster/nameserver",
-			     home) >= size)
-		return complain(message, "HOME is too long: say where with --data DIR");
-	return 0;
 }
 
 static int settings_check(struct settings *settings, char *message)
@@ -81,8 +61,10 @@ int settings_parse(struct settings *settings, char *const argv[], char message[M
 		return -ERR_USAGE;
 	}
 	if (!settings->data || !*settings->data) {
-		int rc = default_data(settings, message);
+		int rc = data_default("nameserver", settings->default_data,
+				      sizeof(settings->default_data), message);
 
+		settings->data = settings->default_data;
 		if (rc < 0)
 			return rc;
 	}

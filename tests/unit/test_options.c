@@ -242,6 +242,17 @@ static void test_help_lists_every_row(void **state)
 
 #define TEST(function) cmocka_unit_test_setup(function, forget_environment)
 
+static void test_data_default(void **state)
+{
+	char message[256] = "", path[64], tiny[8];
+
+	(void)state;
+	assert_int_equal(data_default("storage", path, sizeof(path), message), 0);
+	assert_non_null(strstr(path, "/muster/storage"));
+	assert_int_equal(data_default("storage", tiny, sizeof(tiny), message), -ERR_USAGE);
+	assert_non_null(strstr(message, "--data"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +264,7 @@ int main(void)
 		TEST(test_files_that_are_wrong_or_missing),
 		TEST(test_lists_have_a_maximum),
 		TEST(test_help_lists_every_row),
+		TEST(test_data_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
