@@ -30,6 +30,16 @@ enum {
 	ENTRIES_MAX = 1000,     /* names in one page of a listing */
 	INVENTORY_MAX = 32768,  /* chunks in one INVENTORY */
 	CHUNK_LIST_MAX = 16384, /* chunks in one DELETE */
+	INSPECT_MAX = 64, /* chunks in one INSPECT: an answer in seconds, also from slow disks */
+	VERIFY_PAGE_MAX = 64 * COPIES_MAX,
+	TRASH_PAGE_MAX = 200, /* with the longest paths still one frame */
+	PROBLEMS_MAX = 200,
+	EVENTS_PAGE_MAX = 200,
+	EVENT_NAME_MAX = 31,
+	EVENT_TEXT_MAX = 4600, /* a path and what else there is to say */
+	DETAIL_TEXT_MAX = 255,
+	EVENTS_WAIT_MS = 2000,       /* longest that EVENTS waits */
+	IN_PROGRESS_AFTER_MS = 2000, /* then a request that takes longer is answered so */
 
 	REQUESTS_MAX = 64, /* outstanding on one connection, then we stop reading */
 	REQUEST_BYTES_MAX = 4 * 1024 * 1024, /* same, in bytes */

@@ -40,7 +40,19 @@ enum endpoint_flags { ENDPOINT_ADVERTISED = 1, ENDPOINT_SEEN = 2, ENDPOINT_LOOPB
 enum stat_flags { STAT_HOLDERS = 1 };
 enum mkdir_flags { MKDIR_PARENTS = 1 };
 enum remove_flags { REMOVE_TREE = 1, REMOVE_DIRECTORY = 2 };
-enum put_flags { PUT_REPLACE = 1 };
+enum put_flags { PUT_REPLACE = 1, PUT_APPEND = 2 };
+enum rename_flags { RENAME_REPLACE = 1, RENAME_INTO = 2 };
+enum copy_flags { COPY_REPLACE = 1, COPY_INTO = 2, COPY_TREE = 4, COPY_KEEP_BOTH = 8 };
+enum copy_state { COPY_OK = 1, COPY_MISMATCH, COPY_MISSING, COPY_SILENT };
+enum problem_kind {
+	PROBLEM_UNDER_COPIED = 1,
+	PROBLEM_LOST,
+	PROBLEM_SURPLUS,
+	PROBLEM_CORRUPT,
+	PROBLEM_SAME_MACHINE,
+	PROBLEM_NODE
+};
+enum node_flags { NODE_DISK_FAILED = 1, NODE_TO_BE_EMPTIED = 2 };
 enum heartbeat_flags { HEARTBEAT_DISK_FAILED = 1 };
 #define SIZE_UNKNOWN UINT64_MAX
 

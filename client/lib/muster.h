@@ -77,6 +77,9 @@ enum muster_error {
 	MUSTER_E_BUSY = 26,
 	MUSTER_E_RANGE = 27,
 	MUSTER_E_CATALOGUE_FULL = 28, /* of the name server: nothing can be changed now */
+	MUSTER_E_INTO_ITSELF = 29,
+	MUSTER_E_ONLINE = 30,
+	MUSTER_E_IN_PROGRESS = 31,
 	MUSTER_E_NO_MEMORY = 64,
 	MUSTER_E_TIMEOUT = 65,
 	MUSTER_E_CONNECTION = 66,
@@ -124,7 +127,9 @@ struct muster_options {
 	unsigned int interface_count;  /* 0: all, loopback included */
 	uint16_t beacon_port;          /* 0: 3501 */
 	enum muster_transfer transfer;
-	unsigned int timeout_ms;  /* to find a name server, first or once more; 0: 4.5 s */
+	/* The longest wait in which nothing moves at all: for a name server, for an answer, for the
+	 * next byte. 0: 4.5 s. */
+	unsigned int timeout_ms;
 	const char *remembered;   /* "HOST:PORT" that worked last time, tried at once; NULL: none */
 	const uint8_t *client_id; /* 16 bytes that no other running client uses; NULL: random */
 };
@@ -219,14 +224,19 @@ MUSTER_API int muster_stat_holders(struct muster *session, const char *path,
  * Names that come and go meanwhile may or may not be seen; no name is seen twice. */
 struct muster_list;
 MUSTER_API int muster_list_open(struct muster *session, const char *path, struct muster_list **ret);
+/* The same from a cursor on: the names after `after`, which need not exist any more. */
+MUSTER_API int muster_list_open_after(struct muster *session, const char *path, const char *after,
+				      struct muster_list **ret);
 /* 1: *ret is the next entry; 0: that was all; else an error. */
 MUSTER_API int muster_list_next(struct muster_list *list, struct muster_entry *ret);
 MUSTER_API void muster_list_close(struct muster_list *list); /* NULL-safe; before its session */
 
 enum muster_flags {
-	MUSTER_PARENTS = 1, /* mkdir: parents too; an existing directory is no error */
-	MUSTER_TREE = 2,    /* remove: a directory with all that is in it */
-	MUSTER_REPLACE = 4, /* put: may take the place of a file */
+	MUSTER_PARENTS = 1,    /* mkdir: parents too; an existing directory is no error */
+	MUSTER_TREE = 2,       /* remove: a directory with all that is in it */
+	MUSTER_REPLACE = 4,    /* put, rename, copy: may take the place of a file */
+	MUSTER_INTO = 8,       /* rename, copy: where the target is a directory, into it */
+	MUSTER_KEEP_BOTH = 16, /* copy: where the target exists, beside it, as "name(1).ext" */
 };
 
 struct muster_removed {
@@ -243,6 +253,62 @@ MUSTER_API int muster_create(struct muster *session, const char *path); /* an em
 /* How many copies a file, or a directory's future files, shall have: 1 to 9. Returns how many the
  * file has now; the missing ones are made in the background. */
 MUSTER_API int muster_set_copies(struct muster *session, const char *path, unsigned int copies);
+
+enum { MUSTER_PATH_SIZE = 4097 }; /* room for any path, its NUL included */
+
+/* Moves a file or a directory with all that is in it, in one step. flags: MUSTER_REPLACE,
+ * MUSTER_INTO. `ret`: where it is now; may be NULL. -MUSTER_E_INTO_ITSELF. */
+MUSTER_API int muster_rename(struct muster *session, const char *path, const char *to,
+			     unsigned int flags, char ret[MUSTER_PATH_SIZE]);
+
+struct muster_copied {
+	uint64_t count;              /* files and directories */
+	uint64_t bytes;              /* of the files */
+	char path[MUSTER_PATH_SIZE]; /* where the copy is */
+};
+/* Copies without moving a byte: both share what is stored until one of them changes. A tree
+ * (MUSTER_TREE) appears whole, in one step. flags: also MUSTER_REPLACE, MUSTER_INTO,
+ * MUSTER_KEEP_BOTH. `ret` may be NULL. */
+MUSTER_API int muster_copy(struct muster *session, const char *path, const char *to,
+			   unsigned int flags, struct muster_copied *ret);
+
+/* ---- the trash: what was removed or replaced, for as long as it is kept ----
+ *
+ *     struct muster_trashed gone;
+ *     struct muster_trash *trash;
+ *     int rc = muster_trash_open(session, "/backup", &trash);
+ *
+ *     while (rc == 0 && (rc = muster_trash_next(trash, &gone)) == 1)
+ *             rc = muster_trash_restore(session, gone.path, gone.id, NULL, NULL);
+ *     muster_trash_close(trash);
+ */
+
+struct muster_trashed {
+	uint64_t id;
+	char path[MUSTER_PATH_SIZE]; /* where it was */
+	enum muster_type type;
+	uint64_t entries; /* files and directories, itself included */
+	uint64_t bytes;
+	uint64_t removed_ms;
+	uint64_t purge_in_ms; /* of the name server's running time; sooner if space is needed */
+};
+
+/* Oldest first. `path`: what was there or below; NULL: all. */
+struct muster_trash;
+MUSTER_API int muster_trash_open(struct muster *session, const char *path,
+				 struct muster_trash **ret);
+MUSTER_API int muster_trash_next(struct muster_trash *trash, struct muster_trashed *ret); /* 1, 0 */
+MUSTER_API void muster_trash_close(struct muster_trash *trash); /* NULL-safe */
+
+/* Brings back `path`, which may lie inside a directory that was removed, to `to` (NULL: where it
+ * was). `id`: which one; 0: the newest. Missing parents are made again; -MUSTER_E_EXISTS where
+ * something else has the name. `ret` may be NULL. */
+MUSTER_API int muster_trash_restore(struct muster *session, const char *path, uint64_t id,
+				    const char *to, struct muster_copied *ret);
+/* For good. `path` NULL: the whole trash; else what was removed under that name: all of it, or the
+ * one with `id`. */
+MUSTER_API int muster_trash_purge(struct muster *session, const char *path, uint64_t id,
+				  struct muster_removed *ret);
 
 /* ---- bytes ----
  *
@@ -341,6 +407,23 @@ struct muster_get_result {
 MUSTER_API int muster_get(struct muster *session, const struct muster_get_args *args,
 			  struct muster_get_result *ret);
 
+/* Adds to the end of a file that exists. In one step, as a put; what others append at the same
+ * time comes before or after it. A source that cannot be read twice and is longer than a chunk
+ * fails with -MUSTER_E_STALE then. `copies` must be 0. ret->size: of the whole file; the digest is
+ * known only where the file is one chunk. */
+MUSTER_API int muster_append(struct muster *session, const struct muster_put_args *args,
+			     struct muster_put_result *ret);
+
+/* A file held open for reading anywhere: all reads see the content it had when it was opened, even
+ * if the name is replaced or removed meanwhile, and mostly ask only a storage server. */
+struct muster_file;
+MUSTER_API int muster_file_open(struct muster *session, const char *path, struct muster_file **ret);
+MUSTER_API const struct muster_entry *muster_file_entry(const struct muster_file *file);
+/* Returns how many bytes were read: fewer than `size` only at the end of the file. */
+MUSTER_API int64_t muster_file_read(struct muster_file *file, void *data, size_t size,
+				    uint64_t offset);
+MUSTER_API void muster_file_close(struct muster_file *file); /* NULL-safe; before its session */
+
 /* ---- the store ---- */
 
 enum muster_node_state {
@@ -365,6 +448,8 @@ struct muster_node {
 	uint64_t first_seen_ms;
 	uint64_t last_start_ms;
 	uint64_t starts;
+	bool disk_failed;
+	bool draining; /* also while it is offline */
 };
 
 /* All storage servers, sorted by id. Returns how many; *ret goes to muster_nodes_free(). */
@@ -393,8 +478,99 @@ struct muster_status {
 	uint32_t catalogue_copies;
 	bool writable;
 	uint64_t uptime_ms;
+	uint64_t corrupt;       /* copies found bad and not replaced yet */
+	uint64_t trash_entries; /* files and directories */
+	uint64_t trash_bytes;
+	uint64_t freeing; /* chunks still to be deleted */
 };
 MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
+
+/* Nothing new goes to that server any more and what it has moves elsewhere; or, undone, not.
+ * Returns 0; ret_chunks (may be NULL): what it holds. */
+MUSTER_API int muster_drain(struct muster *session, const uint8_t node[16], bool on,
+			    uint64_t *ret_chunks);
+/* A server that is offline will not come back. -MUSTER_E_ONLINE. */
+MUSTER_API int muster_forget(struct muster *session, const uint8_t node[16]);
+/* Empties the whole store, the trash too. `cluster`: its name, as a safeguard. */
+MUSTER_API int muster_format(struct muster *session, const char *cluster,
+			     struct muster_removed *ret);
+
+enum muster_copy_state {
+	MUSTER_COPY_OK = 1,
+	MUSTER_COPY_MISMATCH, /* its content is not what it has to be: it is replaced */
+	MUSTER_COPY_MISSING,
+	MUSTER_COPY_SILENT, /* its server does not answer */
+};
+/* One copy of one chunk. */
+struct muster_copy_finding {
+	uint64_t offset; /* of the chunk in the file */
+	uint8_t node[16];
+	enum muster_copy_state state;
+	bool has_digest;
+	uint8_t digest[16]; /* of what is there */
+};
+/* 0 to go on; anything else cancels. `entry`: of the file. */
+typedef int muster_finding_fn(void *context, const struct muster_entry *entry,
+			      const struct muster_copy_finding *finding);
+/* Has every copy of a file read now, where it is, and compared. Bad ones are replaced by
+ * themselves. Returns how many were not right. `progress` (may be NULL): bytes of the file. */
+MUSTER_API int muster_verify(struct muster *session, const char *path, muster_finding_fn *each,
+			     muster_progress_fn *progress, void *context);
+
+enum muster_problem_kind {
+	MUSTER_PROBLEM_UNDER_COPIED = 1,
+	MUSTER_PROBLEM_LOST,
+	MUSTER_PROBLEM_SURPLUS,
+	MUSTER_PROBLEM_CORRUPT,
+	MUSTER_PROBLEM_SAME_MACHINE, /* copies share a machine although they need not */
+	MUSTER_PROBLEM_NODE,
+};
+struct muster_problem {
+	enum muster_problem_kind kind;
+	char path[MUSTER_PATH_SIZE]; /* of a file that has it; "": none is named */
+	bool has_node;
+	uint8_t node[16];
+	unsigned int copies, copies_wanted;
+	char detail[256]; /* for people */
+};
+/* What is wrong, one by one; in bounded memory. `progress` (may be NULL): chunks. Returns how many
+ * problems there are. */
+typedef int muster_problem_fn(void *context, const struct muster_problem *problem);
+MUSTER_API int muster_check(struct muster *session, muster_problem_fn *each,
+			    muster_progress_fn *progress, void *context);
+
+enum muster_level { MUSTER_ERROR, MUSTER_WARN, MUSTER_INFO, MUSTER_DEBUG };
+struct muster_event {
+	uint64_t number;
+	uint64_t time_ms;
+	enum muster_level level;
+	char node[64];    /* the server's name; "": none */
+	char event[32];   /* "put_committed" */
+	const char *text; /* "path=\"/a\" size=11": valid until the next call */
+};
+struct muster_events_args {
+	uint64_t after;          /* number of the last one known; 0: from the oldest kept on */
+	unsigned int wait_ms;    /* with nothing new: wait so long, at most 2 s */
+	enum muster_level level; /* this one and graver ones */
+	const char *node;        /* NULL: all */
+};
+/* Calls `each` for what there is (at most some hundred). Returns how many there were; *ret_after:
+ * where to go on; *ret_missed (may be NULL): how many were forgotten in between. */
+typedef int muster_event_fn(void *context, const struct muster_event *event);
+MUSTER_API int muster_events(struct muster *session, const struct muster_events_args *args,
+			     muster_event_fn *each, void *context, uint64_t *ret_after,
+			     uint64_t *ret_missed);
+
+/* Which ways for bulk data work between this client and a storage server. 0: that way works; else
+ * why not. */
+struct muster_reach {
+	int active;       /* the server dials us */
+	int passive;      /* we dial the server */
+	uint16_t port;    /* on which it would dial us; 0: none is leased */
+	char address[64]; /* that we dialled */
+};
+MUSTER_API int muster_reach(struct muster *session, const uint8_t node[16],
+			    struct muster_reach *ret);
 
 /* ---- many at once ----
  *

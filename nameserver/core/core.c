@@ -153,6 +153,7 @@ static bool needs_room(const struct message_info *info)
 	}
 }
 
+/* 1: parked. */
 static int handle(struct nameserver *ns, struct session *from, const struct message *request,
 		  const struct frame_header *header)
 {
@@ -172,7 +173,10 @@ static int handle(struct nameserver *ns, struct session *from, const struct mess
 	if (ns->full && needs_room(request->info))
 		return -ERR_CATALOGUE_FULL;
 	memset(&reply, 0, sizeof(reply));
+	ns->park.wanted = false;
 	rc = handler_of(header->type)(ns, from, request->body, &reply);
+	if (rc >= 0 && ns->park.wanted)
+		return 1;
 	if (rc >= 0 && !(request->info->flags & MESSAGE_ONE_WAY))
 		rc = answer(ns, from, request, &reply, header);
 	if (rc < 0 && ns->kv->batch_count != before)
@@ -180,9 +184,9 @@ static int handle(struct nameserver *ns, struct session *from, const struct mess
 	return rc;
 }
 
-static void on_request(struct nameserver *ns, struct session *from, const struct ns_event *event)
+void request_handle(struct nameserver *ns, struct session *from, const struct frame_header *header,
+		    const uint8_t *body)
 {
-	const struct frame_header *header = event->header;
 	const struct message_info *info = message_info(header->type);
 	struct message request;
 	int rc;
@@ -196,13 +200,15 @@ static void on_request(struct nameserver *ns, struct session *from, const struct
 			refuse(ns, from, header, -ERR_UNSUPPORTED);
 		return;
 	}
-	rc = message_decode(header, event->body, &ns->arena, &request);
+	rc = message_decode(header, body, &ns->arena, &request);
 	if (rc < 0) {
 		refuse(ns, from, header, rc);
 		session_close(ns, from);
 		return;
 	}
 	rc = handle(ns, from, &request, header);
+	if (rc > 0)
+		rc = parked_keep(ns, from, header, body);
 	if (rc < 0 && !(info->flags & MESSAGE_ONE_WAY))
 		refuse(ns, from, header, rc);
 	if (!from->role && header->type == MSG_hello)
@@ -217,8 +223,10 @@ static void on_frame(struct nameserver *ns, const struct ns_event *event)
 		return;
 	if (from->member)
 		member_heard(ns, from->member);
+	ns->park.since_ms = ns->now_ms;
+	ns->park.last = false;
 	if (!event->header->reply)
-		on_request(ns, from, event);
+		request_handle(ns, from, event->header, event->body);
 	else if (event->header->type == MSG_delete && from->member)
 		delete_answered(ns, from->member, event->header);
 }
@@ -314,6 +322,7 @@ uint64_t nameserver_deadline(const struct nameserver *ns)
 	at = earlier(at, garbage_deadline(ns));
 	at = earlier(at, results_deadline(ns));
 	at = earlier(at, sweep_deadline(ns));
+	at = earlier(at, parked_deadline(ns));
 	return earlier(at, uptime_deadline(ns));
 }
 
@@ -439,6 +448,8 @@ void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct
 	ns->outbox = outbox;
 	if (!ns->failed)
 		on_event(ns, event);
+	if (!ns->failed)
+		parked_run(ns);
 	if (ns->kv->batch.size > TURN_SIZE_MAX)
 		end_turn(ns);
 	arena_reset(&ns->arena);
@@ -535,6 +546,7 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	TAILQ_INIT(&ns->gone);
 	TAILQ_INIT(&ns->fading);
 	TAILQ_INIT(&ns->put_order);
+	TAILQ_INIT(&ns->parked);
 	rc = settings_load(ns);
 	if (rc == 0)
 		rc = members_load(ns);
@@ -552,6 +564,7 @@ void nameserver_free(struct nameserver *ns)
 {
 	if (!ns)
 		return;
+	parked_free(ns);
 	sessions_free(ns);
 	clients_free(ns);
 	members_free(ns);

@@ -166,6 +166,21 @@ struct held_queue {
 	size_t consumed; /* bytes at the front that have left */
 };
 
+/* A request that cannot be answered yet: its handler parked it (see park()), and it is handled
+ * again, from its first line on, when what it waits for may have come. */
+enum park_cause { PARK_COPY, PARK_ROOM, PARK_VERIFY, PARK_EVENTS };
+struct parked {
+	uint64_t conn;
+	uint64_t since_ms; /* when it first came */
+	uint64_t until_ms; /* then it is handled once more, and cannot be parked again */
+	enum park_cause cause;
+	bool due;
+	struct frame_header header;
+	uint8_t *body;
+	TAILQ_ENTRY(parked) order;
+};
+TAILQ_HEAD(parked_list, parked);
+
 /* Background walk over all chunks, see sweep.c. */
 struct sweep {
 	bool running;
@@ -197,6 +212,15 @@ struct nameserver {
 	uint64_t deaf_ms; /* since then */
 
 	struct arena arena; /* of the step */
+	struct parked_list parked;
+	unsigned int parked_count;
+	struct park_wish { /* of the handler that runs */
+		bool wanted;
+		enum park_cause cause;
+		uint64_t until_ms;
+		uint64_t since_ms; /* when its request first came */
+		bool last;         /* it cannot be parked again */
+	} park;
 	struct held_queue held;
 	struct ns_outbox *outbox; /* of the call that runs */
 
@@ -246,6 +270,25 @@ int held_add(struct nameserver *ns, uint64_t conn, size_t size);
 void held_seal(struct nameserver *ns);
 void held_release(struct nameserver *ns);
 void held_done(struct held_queue *queue);
+
+/* ---- parked.c ---- */
+
+/* For a handler: `return park(ns, PARK_COPY, IN_PROGRESS_AFTER_MS);` (at most that long since the
+ * request first came) and nobody is answered yet. What it has changed stays changed: it must find
+ * itself when it is called again. If the time is up it is answered IN_PROGRESS, and the client
+ * repeats the request in the same words, operation number included. */
+int park(struct nameserver *ns, enum park_cause cause, uint64_t wait_ms);
+uint64_t park_age_ms(const struct nameserver *ns); /* since the request first came */
+/* Those parked for `cause` are handled again at the end of this step. */
+void parked_wake(struct nameserver *ns, enum park_cause cause);
+int parked_keep(struct nameserver *ns, const struct session *from,
+		const struct frame_header *header, const uint8_t *body);
+void parked_forget(struct nameserver *ns, uint64_t conn);
+void parked_run(struct nameserver *ns); /* those that are due */
+uint64_t parked_deadline(const struct nameserver *ns);
+void parked_free(struct nameserver *ns);
+void request_handle(struct nameserver *ns, struct session *from, const struct frame_header *header,
+		    const uint8_t *body); /* core.c */
 
 /* ---- sessions.c, clients.c ---- */
 

@@ -38,13 +38,13 @@ void ns_outbox_done(struct ns_outbox *outbox)
 	*outbox = (struct ns_outbox){ 0 };
 }
 
-enum { EVENT_TEXT_MAX = 512 };
+enum { EVENT_LINE_MAX = 512 };
 
 void ns_event(struct nameserver *ns, enum log_level level, const char *event, const char *format,
 	      ...)
 {
 	struct ns_action *action = outbox_add(ns->outbox, NS_EVENT);
-	char text[EVENT_TEXT_MAX];
+	char text[EVENT_LINE_MAX];
 	va_list arguments;
 	int size;
 
@@ -55,7 +55,7 @@ void ns_event(struct nameserver *ns, enum log_level level, const char *event, co
 	va_end(arguments);
 	action->level = level;
 	action->event = event;
-	action->size = size < EVENT_TEXT_MAX ? (size_t)size : EVENT_TEXT_MAX - 1;
+	action->size = size < EVENT_LINE_MAX ? (size_t)size : EVENT_LINE_MAX - 1;
 	if (buffer_append(&ns->outbox->bytes, text, action->size) < 0)
 		ns->outbox->error = -ERR_NO_MEMORY;
 }

@@ -42,6 +42,7 @@ void session_opened(struct nameserver *ns, const struct ns_event *event)
 /* The session is nobody's any more. */
 static void session_detach(struct nameserver *ns, struct session *session)
 {
+	parked_forget(ns, session->conn);
 	if (!session->role)
 		TAILQ_REMOVE(&ns->strangers, session, strangers);
 	if (session->client && session->client->session == session)

@@ -238,6 +238,12 @@ void storage_on_received(struct storage *s, const struct storage_event *event);
 void storage_on_stored(struct storage *s, const struct storage_event *event);
 void storage_write_asker_gone(struct storage *s, struct transfer *transfer);
 
+/* inspect.c */
+int storage_on_inspect(struct storage *s, struct conn *conn, const struct incoming *in);
+
+/* fetch.c */
+int storage_on_fetch(struct storage *s, struct conn *conn, const struct incoming *in);
+
 /* transfer.c */
 struct transfer *storage_transfer_new(struct storage *s);
 struct transfer *storage_transfer_find(struct storage *s, uint32_t number);
