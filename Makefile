@@ -128,7 +128,7 @@ OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all deps demo test unit bench asan tsan simulation conformance soak fuzz lint format \
-	install uninstall clean help FORCE
+	install uninstall deb clean help FORCE
 
 all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) $(BUILD)/tools/protocol_doc ## everything that is installed, and the simulation
 
@@ -309,6 +309,8 @@ into = $(DESTDIR)$(PREFIX)/$(1)
 INSTALLED_BINARIES = $(filter $(addprefix $(BUILD)/,$(INSTALLED)),$(BINARIES))
 MAN_PAGES := $(wildcard docs/man/*.[1-8])
 SCRIPTS := $(wildcard tests/conformance/*.mst)
+UNITS := $(wildcard packaging/systemd/*.in)
+unit_target = $(call into,lib/systemd/system/$(notdir $(1:.in=)))
 man_target = $(call into,share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1)))
 
 install: all ## to DESTDIR and PREFIX (/usr/local)
@@ -323,13 +325,31 @@ endif
 	install -d $(call into,share/muster/conformance)
 	install -m 644 $(SCRIPTS) $(call into,share/muster/conformance)
 	$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(call man_target,$(m));)
+	install -d $(call into,lib/systemd/system) $(call into,lib/sysusers.d)
+	$(foreach u,$(UNITS),sed 's|@PREFIX@|$(PREFIX)|' $(u) > $(call unit_target,$(u)) && \
+		chmod 644 $(call unit_target,$(u));)
+	install -m 644 packaging/sysusers.conf $(call into,lib/sysusers.d/muster.conf)
 
 uninstall: ## remove what install put there
 	rm -f $(foreach p,$(INSTALLED),$(call into,bin/$(p))) $(call into,include/muster.h) \
 		$(call into,lib/libmuster.a) $(call into,lib/libmuster.so) \
 		$(call into,lib/libmuster.so.$(SOVERSION)) $(call into,lib/pkgconfig/muster.pc) \
-		$(foreach m,$(MAN_PAGES),$(call man_target,$(m)))
+		$(foreach m,$(MAN_PAGES),$(call man_target,$(m))) \
+		$(foreach u,$(UNITS),$(call unit_target,$(u))) $(call into,lib/sysusers.d/muster.conf)
 	rm -rf $(call into,share/muster/conformance)
+
+DEB = $(BUILD)/muster_$(VERSION)_$(shell dpkg --print-architecture).deb
+
+deb: ## a Debian package, in BUILD
+	@rm -rf $(BUILD)/stage
+	@$(MAKE) $(parallel) PREFIX=/usr DESTDIR=$(abspath $(BUILD))/stage install > /dev/null
+	@install -d $(BUILD)/stage/etc/default
+	@install -m 644 packaging/default/* $(BUILD)/stage/etc/default
+	@install -D -m 644 LICENSE $(BUILD)/stage/usr/share/doc/muster/copyright
+	@strip --strip-unneeded $(addprefix $(BUILD)/stage/usr/bin/,$(INSTALLED)) \
+		$(BUILD)/stage/usr/lib/libmuster.so.$(SOVERSION)
+	$(call say,DEB,$(notdir $(DEB)))
+	@packaging/deb/build $(BUILD)/stage $(VERSION) $(DEB)
 
 clean: ## remove everything that was built
 	rm -rf build
