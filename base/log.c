@@ -1,9 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +16,13 @@
 #include "log.h"
 #include "text.h"
 
-enum { LINE_MAX_SIZE = 16 * 1024, NUMBER_DIGITS_MAX = 15 };
+/* In JSON a pair grows most if it is a bare letter: 'a ' becomes ',"a":true'. */
+enum {
+	LINE_MAX_SIZE = 5 * LOG_PAIRS_MAX + 1024,
+	BUFFER_SIZE = 64 * 1024 + LINE_MAX_SIZE,
+	NUMBER_DIGITS_MAX = 15,
+	STAMP_SIZE = sizeof("2026-11-20T10:31:07.123Z"),
+};
 
 static const char *const level_names[] = {
 	[LOG_ERROR] = "error",
@@ -28,17 +37,30 @@ static struct {
 	bool json;
 	char component[64];
 	char file[PATH_MAX];
-} state = { .fd = STDERR_FILENO, .level = LOG_INFO, .component = "muster" };
 
-/* A line while it is made: what does not fit is cut. */
+	pthread_mutex_t lock; /* of what follows */
+	bool held, catching;
+	time_t stamp_s;
+	char stamp[STAMP_SIZE]; /* of that second */
+	size_t used;            /* whole lines, in `buffer` */
+} state = {
+	.fd = STDERR_FILENO,
+	.level = LOG_INFO,
+	.component = "muster",
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
+static char buffer[BUFFER_SIZE];
+
+/* A line while it is made: LINE_MAX_SIZE less the newline. */
 struct line {
-	char text[LINE_MAX_SIZE];
+	char *text;
 	size_t size;
 };
 
 static void line_add(struct line *line, const char *text, size_t size)
 {
-	size_t room = sizeof(line->text) - line->size;
+	size_t room = LINE_MAX_SIZE - 1 - line->size;
 
 	if (size > room)
 		size = room;
@@ -49,6 +71,21 @@ static void line_add(struct line *line, const char *text, size_t size)
 static void line_text(struct line *line, const char *text)
 {
 	line_add(line, text, strlen(text));
+}
+
+/* Safe in a signal handler. */
+static void write_out(void)
+{
+	size_t done = 0;
+
+	while (done < state.used) {
+		ssize_t put = write(state.fd, buffer + done, state.used - done);
+
+		if (put < 0 && errno != EINTR)
+			break;
+		done += put > 0 ? (size_t)put : 0;
+	}
+	state.used = 0;
 }
 
 static int file_open(const char *file)
@@ -68,6 +105,7 @@ int log_open(const struct log_config *config)
 		fd = file_open(config->file);
 	if (fd < 0)
 		return fd;
+	log_release();
 	if (state.fd != STDERR_FILENO)
 		close(state.fd);
 	state.fd = fd;
@@ -89,7 +127,10 @@ int log_reopen(void)
 	fd = file_open(state.file);
 	if (fd < 0)
 		return fd;
+	pthread_mutex_lock(&state.lock);
+	write_out();
 	rc = dup3(fd, state.fd, O_CLOEXEC) < 0 ? error_from_errno(errno) : 0;
+	pthread_mutex_unlock(&state.lock);
 	close(fd);
 	return rc;
 }
@@ -125,57 +166,6 @@ int log_config_parse(const char *level, const char *format, struct log_config *r
 	return complaint ? -ERR_USAGE : 0;
 }
 
-/* The escape for the character at `at`; sets how many bytes of text it stands for. */
-static size_t quote_one(const uint8_t *at, size_t size, char ret[8], size_t *taken)
-{
-	size_t length = text_printable(at, size);
-
-	*taken = length ? length : 1;
-	if (*at == '"' || *at == '\\')
-		return (size_t)snprintf(ret, 8, "\\%c", *at);
-	if (length) {
-		memcpy(ret, at, length);
-		return length;
-	}
-	switch (*at) {
-	case '\n': return (size_t)snprintf(ret, 8, "\\n");
-	case '\t': return (size_t)snprintf(ret, 8, "\\t");
-	case '\r': return (size_t)snprintf(ret, 8, "\\r");
-	default: break;
-	}
-	/* JSON knows no raw bytes: from 0x80 on the string shall read \xNN once it is decoded. */
-	if (*at >= 0x80)
-		return (size_t)snprintf(ret, 8, "\\\\x%02x", *at);
-	return (size_t)snprintf(ret, 8, "\\u%04x", *at);
-}
-
-const char *log_quote(const char *text, size_t size, char *ret, size_t ret_size)
-{
-	size_t used = 1;
-
-	if (ret_size < 3) {
-		if (ret_size)
-			*ret = '\0';
-		return ret;
-	}
-	ret[0] = '"';
-	while (size) {
-		char piece[8];
-		size_t taken;
-		size_t length = quote_one((const uint8_t *)text, size, piece, &taken);
-
-		if (used + length + 2 > ret_size)
-			break;
-		memcpy(ret + used, piece, length);
-		used += length;
-		text += taken;
-		size -= taken;
-	}
-	ret[used] = '"';
-	ret[used + 1] = '\0';
-	return ret;
-}
-
 static bool plain_number(const char *text, size_t size)
 {
 	size_t start = size > 1 && text[0] == '-' ? 1 : 0;
@@ -189,20 +179,26 @@ static bool plain_number(const char *text, size_t size)
 
 static void json_string(struct line *line, const char *text, size_t size)
 {
-	char quoted[LOG_QUOTE_MAX];
+	char quoted[2 * LOG_PAIRS_MAX + 3]; /* clean: quotes and backslashes grow */
 
 	line_text(line, log_quote(text, size, quoted, sizeof(quoted)));
 }
 
-/* A cut line may end within a string. */
+/* A string of JSON as it stands: somebody may have written one without log_quote(). */
 static bool whole_string(const char *text, size_t size)
 {
 	size_t i = 1;
 
 	if (size < 2 || text[0] != '"')
 		return false;
-	while (i < size && text[i] != '"')
+	while (i < size && text[i] != '"') {
+		if (text[i] == '\\' && text[i + 1] == 'u' &&
+		    strspn(text + i + 2, "0123456789abcdefABCDEF") < 4)
+			return false;
+		if (text[i] == '\\' && !strchr("\"\\/bfnrtu", text[i + 1]))
+			return false;
 		i += text[i] == '\\' ? 2 : 1;
+	}
 	return i == size - 1;
 }
 
@@ -212,18 +208,6 @@ static void json_value(struct line *line, const char *text, size_t size)
 		line_add(line, text, size);
 	else
 		json_string(line, text, size);
-}
-
-/* Length of a value: to the closing quote, or to the next space. */
-static size_t value_length(const char *at)
-{
-	size_t i = 1;
-
-	if (*at != '"')
-		return strcspn(at, " ");
-	while (at[i] && at[i] != '"')
-		i += at[i] == '\\' && at[i + 1] ? 2 : 1;
-	return at[i] ? i + 1 : i;
 }
 
 static void json_pairs(struct line *line, const char *pairs)
@@ -241,79 +225,168 @@ static void json_pairs(struct line *line, const char *pairs)
 			continue;
 		}
 		at++;
-		value = value_length(at);
+		value = log_value_length(at, strlen(at));
 		json_value(line, at, value);
 		at += value;
 	}
 }
 
-/* Control characters in unquoted values shall not forge lines. */
-static void pairs_clean(char *pairs)
+/* Whatever stands in unquoted values shall not forge lines. */
+static void pairs_clean(char *pairs, size_t size)
 {
-	for (; *pairs; pairs++) {
-		if ((unsigned char)*pairs < 0x20 || *pairs == 0x7f)
-			*pairs = '?';
+	for (size_t i = 0; i < size;) {
+		size_t length;
+
+		if (pairs[i] >= ' ' && pairs[i] < 0x7f) { /* nearly all are */
+			i++;
+			continue;
+		}
+		length = text_printable(pairs + i, size - i);
+		if (length == 0)
+			pairs[i] = '?';
+		i += length ? length : 1;
 	}
 }
 
-static void time_stamp(char *ret, size_t size)
+static void time_stamp(struct line *line)
 {
+	char stamp[STAMP_SIZE];
 	struct timespec now;
 	struct tm utc;
-	size_t used;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	used = strftime(ret, size, "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(ret + used, size - used, ".%03dZ", (int)(now.tv_nsec / 1000000));
+	if (now.tv_sec != state.stamp_s || !state.stamp[0]) {
+		gmtime_r(&now.tv_sec, &utc);
+		strftime(state.stamp, sizeof(state.stamp), "%Y-%m-%dT%H:%M:%S.000Z", &utc);
+		state.stamp_s = now.tv_sec;
+	}
+	memcpy(stamp, state.stamp, STAMP_SIZE);
+	for (long rest = now.tv_nsec / 1000000, i = 22; i > 19; i--, rest /= 10)
+		stamp[i] = (char)('0' + rest % 10);
+	line_add(line, stamp, STAMP_SIZE - 1);
 }
 
-static void line_make(struct line *line, const char *level, const char *event, const char *pairs)
+static void line_of_text(struct line *line, const char *level, const char *event,
+			 struct slice pairs)
 {
-	char stamp[40];
+	const char *words[] = { state.component, event };
+	size_t start;
 
-	time_stamp(stamp, sizeof(stamp));
-	if (!state.json) {
-		const char *words[] = { stamp, level, state.component, event, pairs };
-
-		for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-			if (i && *words[i])
-				line_text(line, " ");
-			line_text(line, words[i]);
-		}
-		return;
+	line_text(line, level);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		line_add(line, " ", 1);
+		line_text(line, words[i]);
 	}
-	line_text(line, "{\"time\":\"");
-	line_text(line, stamp);
+	if (pairs.size)
+		line_add(line, " ", 1);
+	start = line->size;
+	line_add(line, (const char *)pairs.data, pairs.size);
+	pairs_clean(line->text + start, line->size - start);
+}
+
+static void line_of_json(struct line *line, const char *level, const char *event,
+			 struct slice pairs)
+{
+	char text[LOG_PAIRS_MAX + 1];
+
+	memcpy(text, pairs.data, pairs.size);
+	text[pairs.size] = '\0';
+	pairs_clean(text, pairs.size);
 	line_text(line, "\",\"level\":\"");
 	line_text(line, level);
 	line_text(line, "\",\"component\":");
 	json_string(line, state.component, strlen(state.component));
 	line_text(line, ",\"event\":");
 	json_string(line, event, strlen(event));
-	json_pairs(line, pairs);
+	json_pairs(line, text);
 	line_text(line, "}");
+}
+
+static void line_make(struct line *line, const char *level, const char *event, struct slice pairs)
+{
+	line_text(line, state.json ? "{\"time\":\"" : "");
+	time_stamp(line);
+	line_text(line, state.json ? "" : " ");
+	if (state.json)
+		line_of_json(line, level, event, pairs);
+	else
+		line_of_text(line, level, event, pairs);
+}
+
+/* ---- writing ---- */
+
+static void on_death(int number)
+{
+	write_out();
+	raise(number); /* SA_RESETHAND: now it does what it does */
+}
+
+static const int deaths[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+
+/* Who has a handler already, a sanitizer say, keeps it. */
+static void catch_death(void)
+{
+	struct sigaction how = { .sa_handler = on_death, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction old;
+
+	for (size_t i = 0; i < ARRAY_SIZE(deaths); i++) {
+		if (sigaction(deaths[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			sigaction(deaths[i], &how, NULL);
+	}
+	atexit(log_release);
+}
+
+void log_hold(void)
+{
+	pthread_mutex_lock(&state.lock);
+	state.held = true;
+	if (!state.catching)
+		catch_death();
+	state.catching = true;
+	pthread_mutex_unlock(&state.lock);
+}
+
+void log_release(void)
+{
+	pthread_mutex_lock(&state.lock);
+	state.held = false;
+	write_out();
+	pthread_mutex_unlock(&state.lock);
+}
+
+void log_pairs(enum log_level level, const char *event, const char *pairs, size_t size)
+{
+	const struct slice slice = { (const uint8_t *)pairs,
+				     size < LOG_PAIRS_MAX ? size : LOG_PAIRS_MAX };
+	struct line line = { .size = 0 };
+
+	if (!log_enabled(level))
+		return;
+	pthread_mutex_lock(&state.lock);
+	if (sizeof(buffer) - state.used < LINE_MAX_SIZE)
+		write_out();
+	line.text = buffer + state.used;
+	line_make(&line, level_names[level], event, slice);
+	line.text[line.size++] = '\n';
+	state.used += line.size;
+	if (!state.held || level == LOG_ERROR)
+		write_out();
+	pthread_mutex_unlock(&state.lock);
 }
 
 void log_event(enum log_level level, const char *event, const char *format, ...)
 {
-	char pairs[LINE_MAX_SIZE / 4];
-	struct line line;
+	char pairs[2 * LOG_PAIRS_MAX + LOG_CUT_ROOM];
 	va_list args;
-	ssize_t put;
+	int size;
 
 	if (!log_enabled(level))
 		return;
 	va_start(args, format);
-	vsnprintf(pairs, sizeof(pairs), format, args);
+	size = vsnprintf(pairs, 2 * LOG_PAIRS_MAX, format, args);
 	va_end(args);
-	pairs_clean(pairs);
-	line.size = 0;
-	line_make(&line, level_names[level], event, pairs);
-	if (line.size == sizeof(line.text))
-		line.size--;
-	line_text(&line, "\n");
-	do
-		put = write(state.fd, line.text, line.size);
-	while (put < 0 && errno == EINTR);
+	if (size < 0)
+		return;
+	size = size < 2 * LOG_PAIRS_MAX ? size : 2 * LOG_PAIRS_MAX - 1;
+	log_pairs(level, event, pairs, log_pairs_fit(pairs, (size_t)size, LOG_PAIRS_MAX));
 }
