@@ -55,6 +55,7 @@ enum problem_kind {
 enum node_flags { NODE_DISK_FAILED = 1, NODE_TO_BE_EMPTIED = 2 };
 enum heartbeat_flags { HEARTBEAT_DISK_FAILED = 1 };
 #define SIZE_UNKNOWN UINT64_MAX
+#define OPEN_LAST    UINT64_MAX /* an offset that asks for the last chunk */
 
 /* clang-format off */
 #define RECORD(name) struct name {
