@@ -10,6 +10,7 @@ struct collector {
 	struct kv *kv;
 	const struct garbage_how *how;
 	unsigned int steps;
+	int64_t chunks; /* that went */
 	uint64_t moved; /* the lowest inode that became garbage of its own */
 };
 
@@ -74,12 +75,11 @@ static int inode_remove(struct collector *collector, uint64_t inode)
 /* 1: all of it is gone, 0: the steps ran out before. */
 static int file_free(struct collector *collector, uint64_t inode)
 {
-	struct chunk_row chunk;
-	uint32_t index;
+	struct chunk_row chunk = { 0 };
 	int rc;
 
 	while (!exhausted(collector)) {
-		rc = chunk_first(collector->kv, inode, &index, &chunk);
+		rc = catalogue_chunk_at(collector->kv, inode, chunk.end, &chunk);
 		if (rc == -ERR_NOT_FOUND) {
 			rc = inode_remove(collector, inode);
 			return rc < 0 ? rc : 1;
@@ -87,8 +87,10 @@ static int file_free(struct collector *collector, uint64_t inode)
 		if (rc < 0)
 			return rc;
 		collector->steps++;
-		collector->how->each(collector->how->context, chunk.chunk);
-		rc = chunk_remove(collector->kv, inode, index, chunk.chunk);
+		collector->chunks++;
+		if (!chunk_is_shared(collector->kv, chunk.chunk, inode))
+			collector->how->each(collector->how->context, chunk.chunk);
+		rc = chunk_remove(collector->kv, inode, &chunk);
 		if (rc < 0)
 			return rc;
 	}
@@ -131,7 +133,7 @@ static int directory_free(struct collector *collector, const struct garbage *gar
 		rc = child_free(collector, garbage, &child);
 		if (rc <= 0)
 			return rc;
-		rc = dirent_remove(collector->kv, garbage->inode, name);
+		rc = dirent_remove(collector->kv, garbage->inode, name, child.id);
 		if (rc < 0)
 			return rc;
 	}
@@ -151,23 +153,33 @@ static int garbage_free(struct collector *collector, const struct garbage *garba
 	return row_expected(rc);
 }
 
-int catalogue_collect(struct kv *kv, const struct garbage_how *how)
+static int collect(struct collector *collector)
 {
-	struct collector collector = { .kv = kv, .how = how };
+	const struct garbage_how *how = collector->how;
 	struct garbage garbage = { 0 };
 
-	while (!exhausted(&collector)) {
-		int rc = garbage_seek(kv, &garbage, &garbage);
+	while (!exhausted(collector)) {
+		int rc = garbage_seek(collector->kv, &garbage, &garbage);
 
-		collector.moved = UINT64_MAX;
+		collector->moved = UINT64_MAX;
 		if (rc == -ERR_NOT_FOUND || (rc == 0 && garbage.since_ms >= how->before_ms))
 			break;
-		if (rc == 0 && !held(&collector, garbage.inode))
-			rc = garbage_free(&collector, &garbage);
+		if (rc == 0 && !held(collector, garbage.inode))
+			rc = garbage_free(collector, &garbage);
 		if (rc < 0)
 			return rc;
 		garbage.inode =
-			collector.moved < garbage.inode ? collector.moved : garbage.inode + 1;
+			collector->moved < garbage.inode ? collector->moved : garbage.inode + 1;
 	}
-	return (int)collector.steps;
+	return 0;
+}
+
+int catalogue_collect(struct kv *kv, const struct garbage_how *how)
+{
+	struct collector collector = { .kv = kv, .how = how };
+	int rc = collect(&collector);
+
+	if (rc == 0)
+		rc = garbage_count(kv, -collector.chunks);
+	return rc < 0 ? rc : (int)collector.steps;
 }

@@ -19,7 +19,7 @@ enum {
 };
 
 /* The last byte is the version of all that the journal holds, batches included. */
-static const uint8_t group_magic[4] = { 'M', 'J', 'G', '2' };
+static const uint8_t group_magic[4] = { 'M', 'J', 'G', '3' };
 
 struct journal_file {
 	uint32_t number;

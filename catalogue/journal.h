@@ -1,7 +1,7 @@
 /* The journal: the truth of the catalogue, an append-only row of hash-chained batches in files
  * journal/NNNNNNNN (a count, 8 hex digits) of about 64 MiB each, over struct disk.
  *
- * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG2" and u32 the
+ * What one sync made durable is a group: it begins at a multiple of 4096 with "MJG3" and u32 the
  * size of its batches (little-endian), then the batches one after the other, zeros to the next
  * multiple. So a block that holds acknowledged bytes is never written again. Zeros are written
  * ahead, 4 MiB of them or a sixteenth of the disk, and stay there over a start: room for what must

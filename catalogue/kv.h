@@ -26,6 +26,7 @@ struct kv {
 	const struct kv_ops *ops;
 	struct buffer batch;  /* encoded changes since the last take, see batch.h */
 	uint32_t batch_count; /* how many */
+	uint64_t root;        /* the catalogue's, remembered: 0 after changes from elsewhere */
 };
 
 /* The value; it lives until the next change or the end of the event being handled, whichever comes

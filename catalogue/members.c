@@ -4,6 +4,8 @@
 
 enum { MEMBER_FIXED = ID_SIZE + 2 + 4 * 8 + 1, MEMBER_MAX = 1 + MEMBER_FIXED + 2 + 255 + 255 };
 
+enum member_flags { MEMBER_RETIRED = 1, MEMBER_DRAINING = 2 };
+
 static uint8_t *text_put(uint8_t *at, const char *text)
 {
 	size_t size = strlen(text);
@@ -41,7 +43,8 @@ static int member_decode(struct slice key, struct slice value, struct member_row
 	ret->last_start_ms = get_u64(at + 26);
 	ret->starts = get_u64(at + 34);
 	ret->generation = get_u64(at + 42);
-	ret->retired = at[50];
+	ret->retired = at[50] & MEMBER_RETIRED;
+	ret->draining = at[50] & MEMBER_DRAINING;
 	texts = (struct slice){ at + MEMBER_FIXED, value.size - 1 - MEMBER_FIXED };
 	rc = text_get(&texts, ret->name, sizeof(ret->name));
 	if (rc == 0)
@@ -71,11 +74,19 @@ int member_put(struct kv *kv, const struct member_row *member)
 	put_u64(at + 26, member->last_start_ms);
 	put_u64(at + 34, member->starts);
 	put_u64(at + 42, member->generation);
-	at[50] = member->retired;
+	at[50] = (uint8_t)((member->retired ? MEMBER_RETIRED : 0) |
+			   (member->draining ? MEMBER_DRAINING : 0));
 	at = text_put(at + MEMBER_FIXED, member->name);
 	at = text_put(at, member->zone);
 	return kv_put(kv, key_id(space, "m", &member->node),
 		      (struct slice){ row, (size_t)(at - row) });
+}
+
+int member_remove(struct kv *kv, const struct id *node)
+{
+	uint8_t space[ROW_KEY_MAX];
+
+	return kv_remove(kv, key_id(space, "m", node));
 }
 
 int member_next(struct kv *kv, const struct id *after, struct member_row *ret)

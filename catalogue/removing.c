@@ -1,41 +1,54 @@
+/* Removing, and what there is below a name. */
 #include "path.h"
 #include "rows.h"
 
-/* How far a walk has come in one directory. */
-struct level {
-	uint64_t directory;
-	size_t name_size;
-	uint8_t name[NAME_SIZE_MAX];
-};
-
-/* Counts what hangs below a directory. Bounded memory: one name for each level of depth. */
-static int subtree_count(struct kv *kv, uint64_t root, struct totals *sum)
+int subtree_count(struct kv *kv, const struct inode *inode, struct totals *sum)
 {
-	struct level levels[PATH_DEPTH_MAX];
-	unsigned int depth = 1;
+	struct inode below;
+	struct walk walk;
+	int rc = 0;
 
-	levels[0] = (struct level){ .directory = root };
-	while (depth > 0) {
-		struct level *level = &levels[depth - 1];
-		struct slice name = { level->name, level->name_size };
-		struct inode inode;
-		int rc = dirent_next(kv, level->directory, name, &name, &inode);
+	*sum = (struct totals){ 0 };
+	totals_add(sum, inode);
+	if (inode->type != ENTRY_DIRECTORY)
+		return 0;
+	walk_begin(&walk, inode->id);
+	while ((rc = walk_next(kv, &walk, &below)) == 0)
+		totals_add(sum, &below);
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
 
-		if (rc == -ERR_NOT_FOUND) {
-			depth--;
-			continue;
-		}
+static unsigned int depth_of(struct slice path)
+{
+	unsigned int depth = 0;
+	struct slice name;
+
+	while (path_next(&path, &name))
+		depth++;
+	return depth;
+}
+
+/* Entries that are looked at. So renaming takes a few milliseconds at most; what lies deep in a
+ * larger tree may come to lie too deep to be named, until something above it moves again. */
+enum { FITS_LOOK_MAX = 4096 };
+
+int subtree_fits(struct kv *kv, const struct inode *inode, struct slice from, struct slice to)
+{
+	unsigned int depth = depth_of(to);
+	struct inode below;
+	struct walk walk;
+
+	if (inode->type != ENTRY_DIRECTORY || (to.size <= from.size && depth <= depth_of(from)))
+		return 0;
+	walk_begin(&walk, inode->id);
+	for (int i = 0; i < FITS_LOOK_MAX; i++) {
+		int rc = walk_next(kv, &walk, &below);
+
 		if (rc < 0)
-			return rc;
-		memcpy(level->name, name.data, name.size);
-		level->name_size = name.size;
-		totals_add(sum, &inode);
-		if (inode.type != ENTRY_DIRECTORY)
-			continue;
-		if (depth == PATH_DEPTH_MAX)
-			return -ERR_BAD_FORMAT;
-		levels[depth].directory = inode.id;
-		levels[depth++].name_size = 0;
+			return rc == -ERR_NOT_FOUND ? 0 : rc;
+		if (depth + walk.depth + 1 > PATH_DEPTH_MAX ||
+		    to.size + walk.reach + walk.name_size + 1 > PATH_SIZE_MAX)
+			return -ERR_NAME_TOO_LONG;
 	}
 	return 0;
 }
@@ -49,36 +62,38 @@ static int remove_check(struct kv *kv, const struct inode *inode, unsigned int f
 	return 0;
 }
 
-int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, uint64_t uptime_ms,
+int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, struct moment when,
 		     struct removed *ret)
 {
-	struct totals totals, gone = { 0 };
+	struct trash_row row = {
+		.since_ms = when.uptime_ms, .removed_ms = when.wall_ms, .path = path
+	};
 	struct inode parent, inode;
+	struct totals totals;
 	struct slice name;
-	uint64_t id;
 	int rc = catalogue_find_parent(kv, path, &parent, &name);
 
 	if (rc < 0)
 		return rc;
 	if (name.size == 0)
 		return -ERR_BAD_NAME;
-	rc = dirent_get(kv, parent.id, name, &id);
+	rc = dirent_get(kv, parent.id, name, &row.inode);
 	if (rc < 0)
 		return rc;
-	rc = row_expected(inode_get(kv, id, &inode));
+	rc = row_expected(inode_get(kv, row.inode, &inode));
 	if (rc == 0)
 		rc = remove_check(kv, &inode, flags);
 	if (rc == 0)
 		rc = totals_get(kv, &totals);
-	if (rc == 0 && inode.type == ENTRY_DIRECTORY)
-		rc = subtree_count(kv, id, &gone);
+	if (rc == 0)
+		rc = subtree_count(kv, &inode, &row.totals);
 	if (rc < 0)
 		return rc;
-	totals_add(&gone, &inode);
-	totals_subtract(&totals, &gone);
-	*ret = (struct removed){ gone.files + gone.directories, gone.bytes };
-	rc = dirent_remove(kv, parent.id, name);
+	row.type = inode.type;
+	*ret = (struct removed){ row.totals.files + row.totals.directories, row.totals.bytes };
+	totals_subtract(&totals, &row.totals);
+	rc = dirent_remove(kv, parent.id, name, row.inode);
 	if (rc == 0)
-		rc = garbage_put(kv, uptime_ms, id);
+		rc = trash_put(kv, &row);
 	return rc < 0 ? rc : totals_put(kv, &totals);
 }

@@ -30,15 +30,59 @@ struct dirent_row {
 
 int dirent_row_get(struct kv *kv, uint64_t parent, struct slice name, struct dirent_row *ret);
 int dirent_put(struct kv *kv, uint64_t parent, struct slice name, const struct inode *inode);
-int dirent_remove(struct kv *kv, uint64_t parent, struct slice name);
+int dirent_remove(struct kv *kv, uint64_t parent, struct slice name, uint64_t inode);
+/* Where the inode hangs; NOT_FOUND: nowhere. The name borrows from the kv. */
+int name_row_get(struct kv *kv, uint64_t inode, uint64_t *ret_parent, struct slice *ret_name);
+/* Whether going up from `inode` leads through `above` (or it is that): 1, 0. */
+int inode_is_below(struct kv *kv, uint64_t inode, uint64_t above);
 
-int chunk_put(struct kv *kv, uint64_t inode, uint32_t index, const struct chunk_row *chunk);
-/* The first chunk that the file still has: *ret_index; -ERR_NOT_FOUND. */
-int chunk_first(struct kv *kv, uint64_t inode, uint32_t *ret_index, struct chunk_row *ret);
-int chunk_remove(struct kv *kv, uint64_t inode, uint32_t index, uint64_t chunk);
+/* A walk over all that hangs below a directory, parents first. It remembers no way back (rows "n"
+ * know it), so its memory is the same for trees of any depth. */
+struct walk {
+	uint64_t root, directory;
+	unsigned int depth; /* of the directory below the root, which has 0 */
+	size_t reach;       /* size of the directory's path below the root, slashes included */
+	bool into;          /* the entry that came last is a directory: its entries come next */
+	uint64_t inode;     /* that entry */
+	size_t name_size;
+	uint8_t name[NAME_SIZE_MAX];
+};
+void walk_begin(struct walk *walk, uint64_t root);
+int walk_next(struct kv *kv, struct walk *walk, struct inode *ret); /* NOT_FOUND: the end */
+
+int chunk_put(struct kv *kv, uint64_t inode, const struct chunk_row *chunk);
+/* 1: the chunk is in no file any more. */
+int chunk_remove(struct kv *kv, uint64_t inode, const struct chunk_row *chunk);
+bool chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode); /* others have it too */
+
+/* Whether a change of so many chunks still fits into the batch. */
+bool batch_has_room(const struct kv *kv, uint64_t chunks);
+/* Gives the inode these chunks from the byte `end` on. */
+struct chunk_list {
+	const struct chunk_row *rows;
+	uint32_t count;
+};
+int chunks_put(struct kv *kv, uint64_t inode, uint64_t end, struct chunk_list chunks);
 
 int garbage_put(struct kv *kv, uint64_t since_ms, uint64_t inode);
 
+/* Counts chunks that have become garbage, or have gone. */
+int garbage_count(struct kv *kv, int64_t change);
+
+/* The trash: see trash.c. `since_ms` of the row may become later, so that the order of removal is
+ * the order of the rows. What is put must hang nowhere. */
+int trash_put(struct kv *kv, struct trash_row *row);
+
+/* Adds the inode itself and all that hangs below it. */
+int subtree_count(struct kv *kv, const struct inode *inode, struct totals *sum);
+/* Whether the tree may go from one path to the other: NAME_TOO_LONG where something in it would get
+ * a path beyond the bounds. Looks only if the new path is longer, and at a bounded number. */
+int subtree_fits(struct kv *kv, const struct inode *inode, struct slice from, struct slice to);
+
+enum { TOTALS_SIZE = 4 * 8 };
+void totals_encode(const struct totals *totals, uint8_t *ret);
+void totals_decode(const uint8_t *at, struct totals *ret);
+void totals_sum(struct totals *totals, const struct totals *more);
 int totals_put(struct kv *kv, const struct totals *totals);
 void totals_add(struct totals *totals, const struct inode *inode);
 void totals_subtract(struct totals *totals, const struct totals *less);

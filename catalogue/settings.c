@@ -73,7 +73,23 @@ int setting_put_u64(struct kv *kv, const char *name, uint64_t value)
 	return setting_put(kv, name, (struct slice){ bytes, sizeof(bytes) });
 }
 
-enum { TOTALS_SIZE = 4 * 8 };
+/* ---- counts ---- */
+
+void totals_encode(const struct totals *totals, uint8_t *ret)
+{
+	put_u64(ret, totals->files);
+	put_u64(ret + 8, totals->directories);
+	put_u64(ret + 16, totals->bytes);
+	put_u64(ret + 24, totals->chunks);
+}
+
+void totals_decode(const uint8_t *at, struct totals *ret)
+{
+	ret->files = get_u64(at);
+	ret->directories = get_u64(at + 8);
+	ret->bytes = get_u64(at + 16);
+	ret->chunks = get_u64(at + 24);
+}
 
 int totals_get(struct kv *kv, struct totals *ret)
 {
@@ -84,10 +100,7 @@ int totals_get(struct kv *kv, struct totals *ret)
 		return row_expected(rc);
 	if (value.size != TOTALS_SIZE)
 		return -ERR_BAD_FORMAT;
-	ret->files = get_u64(value.data);
-	ret->directories = get_u64(value.data + 8);
-	ret->bytes = get_u64(value.data + 16);
-	ret->chunks = get_u64(value.data + 24);
+	totals_decode(value.data, ret);
 	return 0;
 }
 
@@ -95,10 +108,7 @@ int totals_put(struct kv *kv, const struct totals *totals)
 {
 	uint8_t bytes[TOTALS_SIZE];
 
-	put_u64(bytes, totals->files);
-	put_u64(bytes + 8, totals->directories);
-	put_u64(bytes + 16, totals->bytes);
-	put_u64(bytes + 24, totals->chunks);
+	totals_encode(totals, bytes);
 	return setting_put(kv, SETTING_TOTALS, (struct slice){ bytes, sizeof(bytes) });
 }
 
@@ -113,6 +123,14 @@ void totals_add(struct totals *totals, const struct inode *inode)
 	totals->chunks += inode->chunks;
 }
 
+void totals_sum(struct totals *totals, const struct totals *more)
+{
+	totals->files += more->files;
+	totals->directories += more->directories;
+	totals->bytes += more->bytes;
+	totals->chunks += more->chunks;
+}
+
 void totals_subtract(struct totals *totals, const struct totals *less)
 {
 	totals->files -= less->files;
@@ -121,19 +139,83 @@ void totals_subtract(struct totals *totals, const struct totals *less)
 	totals->chunks -= less->chunks;
 }
 
+int garbage_chunks(struct kv *kv, uint64_t *ret)
+{
+	int rc = setting_find_u64(kv, SETTING_GARBAGE, ret);
+
+	if (rc == -ERR_NOT_FOUND)
+		*ret = 0;
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+int garbage_count(struct kv *kv, int64_t change)
+{
+	uint64_t chunks;
+	int rc = change ? garbage_chunks(kv, &chunks) : 0;
+
+	if (rc < 0 || change == 0)
+		return rc;
+	return setting_put_u64(kv, SETTING_GARBAGE, chunks + (uint64_t)change);
+}
+
+/* ---- the root ---- */
+
+int catalogue_root(struct kv *kv, uint64_t *ret)
+{
+	int rc = kv->root ? 0 : setting_find_u64(kv, SETTING_ROOT, &kv->root);
+
+	*ret = kv->root;
+	return row_expected(rc);
+}
+
+static int root_put(struct kv *kv, const struct inode *root)
+{
+	const struct totals nothing = { 0 };
+	int rc = inode_put(kv, root);
+
+	if (rc == 0)
+		rc = setting_put_u64(kv, SETTING_ROOT, root->id);
+	if (rc == 0)
+		rc = totals_put(kv, &nothing);
+	kv->root = root->id;
+	return rc;
+}
+
 int catalogue_format(struct kv *kv, const struct id *cluster, const char *cluster_name)
 {
 	const struct inode root = {
 		.id = INODE_ROOT, .type = ENTRY_DIRECTORY, .version = 1, .copies = COPIES_DEFAULT
 	};
-	const struct totals nothing = { 0 };
-	int rc = inode_put(kv, &root);
+	int rc = root_put(kv, &root);
 
-	if (rc == 0)
-		rc = totals_put(kv, &nothing);
 	if (rc == 0)
 		rc = setting_put(kv, SETTING_CLUSTER, (struct slice){ cluster->bytes, ID_SIZE });
 	if (rc == 0)
 		rc = setting_put(kv, SETTING_CLUSTER_NAME, slice_of(cluster_name));
 	return rc;
+}
+
+int catalogue_empty(struct kv *kv, uint64_t root, struct moment when, struct removed *ret)
+{
+	struct totals totals;
+	struct inode inode;
+	uint64_t old = 0;
+	int rc = totals_get(kv, &totals);
+
+	if (rc == 0)
+		rc = catalogue_root(kv, &old);
+	if (rc == 0)
+		rc = row_expected(inode_get(kv, old, &inode));
+	if (rc == 0)
+		rc = catalogue_purge_all(kv, ret);
+	if (rc < 0)
+		return rc;
+	ret->entries += totals.files + totals.directories;
+	ret->bytes += totals.bytes;
+	inode.id = root;
+	inode.modified_ms = when.wall_ms;
+	rc = garbage_put(kv, when.uptime_ms, old);
+	if (rc == 0)
+		rc = garbage_count(kv, (int64_t)totals.chunks);
+	return rc < 0 ? rc : root_put(kv, &inode);
 }

@@ -1,25 +1,18 @@
-#include "batch.h"
 #include "path.h"
 #include "rows.h"
-
-/* What a put writes for one chunk, and at most for everything else, in bytes of the batch. */
-enum { BATCH_BYTES_PER_CHUNK = 128, BATCH_BYTES_PER_FILE = 2048 };
 
 static int resolve(struct kv *kv, struct slice path, struct dirent_row *ret)
 {
 	struct slice name;
+	int rc = catalogue_root(kv, &ret->inode);
 
-	*ret = (struct dirent_row){ INODE_ROOT, ENTRY_DIRECTORY };
-	while (path_next(&path, &name)) {
-		int rc;
-
+	ret->type = ENTRY_DIRECTORY;
+	while (rc == 0 && path_next(&path, &name)) {
 		if (ret->type != ENTRY_DIRECTORY)
 			return -ERR_NOT_DIR;
 		rc = dirent_row_get(kv, ret->inode, name, ret);
-		if (rc < 0)
-			return rc;
 	}
-	return 0;
+	return rc;
 }
 
 int catalogue_find(struct kv *kv, struct slice path, struct inode *ret)
@@ -50,19 +43,17 @@ int catalogue_find_parent(struct kv *kv, struct slice path, struct inode *ret,
 static int descend(struct kv *kv, struct slice *path, struct dirent_row *ret,
 		   struct slice *ret_missing)
 {
-	*ret = (struct dirent_row){ INODE_ROOT, ENTRY_DIRECTORY };
-	while (path_next(path, ret_missing)) {
-		int rc;
+	int rc = catalogue_root(kv, &ret->inode);
 
+	ret->type = ENTRY_DIRECTORY;
+	while (rc == 0 && path_next(path, ret_missing)) {
 		if (ret->type != ENTRY_DIRECTORY)
 			return -ERR_NOT_DIR;
 		rc = dirent_row_get(kv, ret->inode, *ret_missing, ret);
 		if (rc == -ERR_NOT_FOUND)
 			return 0;
-		if (rc < 0)
-			return rc;
 	}
-	return 0;
+	return rc;
 }
 
 static int directory_put(struct kv *kv, uint64_t parent, struct slice name,
@@ -151,14 +142,6 @@ int catalogue_check_file(struct kv *kv, struct slice path, bool replace, uint8_t
 	return rc;
 }
 
-static bool batch_has_room(const struct kv *kv, const struct new_file *file)
-{
-	uint64_t needed =
-		(uint64_t)file->chunk_count * BATCH_BYTES_PER_CHUNK + BATCH_BYTES_PER_FILE;
-
-	return needed <= BATCH_SIZE_MAX - BATCH_HEADER_SIZE - kv->batch.size;
-}
-
 static void file_inode(const struct new_file *file, const struct target *target, struct inode *ret)
 {
 	*ret = (struct inode){
@@ -176,25 +159,24 @@ static void file_inode(const struct new_file *file, const struct target *target,
 	};
 }
 
-static int chunks_put(struct kv *kv, const struct new_file *file)
+static int target_retire(struct kv *kv, const struct target *target, struct slice path,
+			 struct moment when, struct totals *totals)
 {
-	int rc = 0;
-
-	for (uint32_t i = 0; rc == 0 && i < file->chunk_count; i++)
-		rc = chunk_put(kv, file->entry.inode, i, &file->chunks[i]);
-	return rc;
-}
-
-static int target_retire(struct kv *kv, const struct target *target, uint64_t uptime_ms,
-			 struct totals *totals)
-{
-	struct totals gone = { 0 };
+	struct trash_row row = {
+		.since_ms = when.uptime_ms,
+		.inode = target->old.id,
+		.removed_ms = when.wall_ms,
+		.type = ENTRY_FILE,
+		.path = path,
+	};
+	int rc;
 
 	if (!target->occupied)
 		return 0;
-	totals_add(&gone, &target->old);
-	totals_subtract(totals, &gone);
-	return garbage_put(kv, uptime_ms, target->old.id);
+	totals_add(&row.totals, &target->old);
+	totals_subtract(totals, &row.totals);
+	rc = dirent_remove(kv, target->parent.id, target->name, row.inode);
+	return rc < 0 ? rc : trash_put(kv, &row);
 }
 
 int catalogue_put_file(struct kv *kv, struct slice path, const struct new_file *file,
@@ -206,20 +188,22 @@ int catalogue_put_file(struct kv *kv, struct slice path, const struct new_file *
 
 	if (rc < 0)
 		return rc;
-	if (!batch_has_room(kv, file))
+	if (!batch_has_room(kv, file->chunk_count))
 		return -ERR_TOO_LARGE;
 	rc = totals_get(kv, &totals);
 	if (rc < 0)
 		return rc;
 	file_inode(file, &target, ret);
 	totals_add(&totals, ret);
-	rc = target_retire(kv, &target, uptime_ms, &totals);
+	rc = target_retire(kv, &target, path, (struct moment){ uptime_ms, file->entry.now_ms },
+			   &totals);
 	if (rc == 0)
 		rc = dirent_put(kv, target.parent.id, target.name, ret);
 	if (rc == 0)
 		rc = inode_put(kv, ret);
 	if (rc == 0)
-		rc = chunks_put(kv, file);
+		rc = chunks_put(kv, ret->id, 0,
+				(struct chunk_list){ file->chunks, file->chunk_count });
 	return rc < 0 ? rc : totals_put(kv, &totals);
 }
 
