@@ -11,20 +11,20 @@ int node_list_init(struct nameserver *ns, struct node_list *list, const struct c
 	return list->nodes && list->numbers ? 0 : -ERR_NO_MEMORY;
 }
 
-/* A server on our own machine may have reached us through loopback; a client elsewhere then finds
+/* A server on our own machine may have reached us through loopback; a peer elsewhere then finds
  * it where it found us. */
-unsigned int client_endpoints(const struct client *client, const struct member *member,
+unsigned int member_endpoints(const struct session *peer, const struct member *member,
 			      struct endpoint ret[ENDPOINTS_MAX])
 {
 	bool together =
-		!id_is_none(&client->machine) && id_equal(&client->machine, &member->machine);
+		!id_is_none(&peer->machine) && id_equal(&peer->machine, &member->machine);
 	struct endpoint all[ENDPOINTS_MAX + 1];
 	unsigned int count = 0;
 
-	if (!together && member->session && client->session && member->endpoint_count &&
+	if (!together && member->session && member->endpoint_count &&
 	    endpoint_is_loopback(&member->session->peer) &&
-	    !endpoint_is_loopback(&client->session->local)) {
-		all[count] = client->session->local;
+	    !endpoint_is_loopback(&peer->local)) {
+		all[count] = peer->local;
 		all[count].flags = ENDPOINT_SEEN;
 		all[count++].port = member->endpoints[0].port;
 	}
@@ -50,9 +50,19 @@ int node_list_add(struct nameserver *ns, struct node_list *list, const struct me
 	node->node = member->row.node;
 	node->machine = member->machine;
 	node->endpoints = endpoints;
-	node->endpoints_count = (uint16_t)client_endpoints(list->client, member, endpoints);
+	node->endpoints_count = (uint16_t)member_endpoints(list->client->session, member, endpoints);
 	list->numbers[list->count] = member->row.number;
 	return (int)list->count++;
+}
+
+void ticket_for(struct nameserver *ns, const struct member *member, const struct id *client,
+		struct ticket *ticket)
+{
+	ticket->epoch = ns->epoch;
+	ticket->expiry = (uint32_t)((ns->now_ms - member->registered_ms) / 1000) + TICKET_LIFE_S;
+	ticket->holder = member->row.node;
+	ticket->client = *client;
+	ticket_sign(member->key, ticket);
 }
 
 int holder_add(struct nameserver *ns, struct node_list *list, const struct member *member,
@@ -62,11 +72,7 @@ int holder_add(struct nameserver *ns, struct node_list *list, const struct membe
 
 	if (position < 0)
 		return position;
-	ticket->epoch = ns->epoch;
-	ticket->expiry = (uint32_t)((ns->now_ms - member->registered_ms) / 1000) + TICKET_LIFE_S;
-	ticket->holder = member->row.node;
-	ticket->client = list->client->id;
-	ticket_sign(member->key, ticket);
+	ticket_for(ns, member, &list->client->id, ticket);
 	*ret = (struct holder){ .node = (uint16_t)position, .ticket = *ticket };
 	return 0;
 }

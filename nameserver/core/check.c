@@ -1,12 +1,327 @@
-/* CHECK: what is wrong. */
-#include "ns_state.h"
+/* CHECK: what is wrong, for people. Servers first, then chunk after chunk; of the chunks of a file
+ * each kind of problem is told once in an answer. Of removed files nothing is told. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "repair.h"
+
+enum {
+	CHECK_STEP = 8192,        /* chunks an answer: some 10 ms */
+	CHECK_NODES = 150,        /* of the problems of an answer, about servers */
+	CHUNK_PROBLEMS_MAX = 16,  /* of one chunk */
+	NEARLY_FULL_PART = 20,    /* less than one part in so many is free */
+};
+
+struct checker {
+	struct nameserver *ns;
+	struct problem *problems;
+	uint64_t inodes[PROBLEMS_MAX]; /* of the file that each names; 0: none */
+	unsigned int count;
+	uint64_t nameless; /* a file without a path: the last one met */
+	unsigned int machines; /* with servers that can take chunks */
+};
+
+static struct problem *problem_add(struct checker *checker, uint8_t kind, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static struct problem *problem_add(struct checker *checker, uint8_t kind, const char *format, ...)
+{
+	char *detail = arena_alloc(&checker->ns->arena, DETAIL_TEXT_MAX + 1);
+	struct problem *problem = &checker->problems[checker->count];
+	va_list arguments;
+
+	if (!detail)
+		return NULL;
+	va_start(arguments, format);
+	vsnprintf(detail, DETAIL_TEXT_MAX + 1, format, arguments);
+	va_end(arguments);
+	*problem = (struct problem){ .kind = kind, .detail = slice_of(detail) };
+	checker->count++;
+	return problem;
+}
+
+/* ---- servers ---- */
+
+static void node_problem(struct checker *checker, const struct member *member, const char *text)
+{
+	struct problem *problem =
+		problem_add(checker, PROBLEM_NODE, "%s %s", member->row.name, text);
+
+	if (problem)
+		problem->node = member->row.node;
+}
+
+static void node_away(struct checker *checker, const struct member *member)
+{
+	struct nameserver *ns = checker->ns;
+	char text[DETAIL_TEXT_MAX];
+	unsigned long long since_s = (ns->now_ms - member->offline_ms) / 1000;
+
+	snprintf(text, sizeof(text), "is offline %s%llu s%s",
+		 member->key ? "since " : "and was not seen in the last ", since_s,
+		 member->key ? "" : ", since the name server started");
+	node_problem(checker, member, text);
+}
+
+static void node_leaving(struct checker *checker, const struct member *member)
+{
+	char text[DETAIL_TEXT_MAX];
+
+	if (member->chunks)
+		snprintf(text, sizeof(text), "is being emptied: %llu chunks are left",
+			 (unsigned long long)member->chunks);
+	else
+		snprintf(text, sizeof(text), "is empty, as it was to be: it can be switched off");
+	node_problem(checker, member, text);
+}
+
+static void node_full(struct checker *checker, const struct member *member)
+{
+	char text[DETAIL_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "is nearly full: %llu of %llu MiB are free",
+		 (unsigned long long)(member->free >> 20),
+		 (unsigned long long)(member->capacity >> 20));
+	node_problem(checker, member, text);
+}
+
+static void node_check(struct checker *checker, const struct member *member)
+{
+	if (!member_is_up(member)) {
+		node_away(checker, member);
+		return;
+	}
+	if (member->state == NODE_SUSPECT)
+		node_problem(checker, member, "does not answer; it may be about to go offline");
+	if (member->disk_failed)
+		node_problem(checker, member, "has a failed disk: it can store nothing more");
+	if (member->row.draining)
+		node_leaving(checker, member);
+	else if (member->free < member->capacity / NEARLY_FULL_PART)
+		node_full(checker, member);
+}
+
+static void nodes_check(struct checker *checker)
+{
+	const struct nameserver *ns = checker->ns;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		if (checker->count >= CHECK_NODES) {
+			problem_add(checker, PROBLEM_NODE, "and perhaps %u servers more",
+				    ns->member_count - i);
+			return;
+		}
+		node_check(checker, ns->sorted[i]);
+	}
+}
+
+/* ---- chunks ---- */
+
+/* A name of the chunk: the first of its files that has one. */
+static bool path_find(struct checker *checker, uint64_t chunk, uint64_t *ret_inode, char **ret)
+{
+	struct nameserver *ns = checker->ns;
+	char *path = arena_alloc(&ns->arena, PATH_SIZE_MAX + 1);
+	uint64_t inode = 0, end;
+
+	while (path && chunk_owner(ns->kv, chunk, inode, &inode, &end) == 0) {
+		if (inode == checker->nameless)
+			continue;
+		if (catalogue_path(ns->kv, inode, path, PATH_SIZE_MAX + 1) >= 0) {
+			*ret_inode = inode;
+			*ret = path;
+			return true;
+		}
+		checker->nameless = inode;
+	}
+	return false;
+}
+
+static bool is_told(const struct checker *checker, uint64_t chunk, uint8_t kind)
+{
+	uint64_t inode = 0, end;
+
+	while (chunk_owner(checker->ns->kv, chunk, inode, &inode, &end) == 0) {
+		for (unsigned int i = 0; i < checker->count; i++) {
+			if (checker->inodes[i] == inode && checker->problems[i].kind == kind)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void chunk_problem(struct checker *checker, const struct chunk_health *health, uint8_t kind,
+			  const char *text)
+{
+	unsigned int sound = health->copies.sound < COPIES_MAX ? health->copies.sound : COPIES_MAX;
+	struct problem *problem;
+	uint64_t inode;
+	char *path;
+
+	if (is_told(checker, health->chunk, kind) ||
+	    !path_find(checker, health->chunk, &inode, &path))
+		return;
+	problem = problem_add(checker, kind, "%s", text);
+	if (!problem)
+		return;
+	checker->inodes[checker->count - 1] = inode;
+	problem->path = slice_of(path);
+	problem->chunk = health->chunk;
+	problem->copies = (uint8_t)sound;
+	problem->copies_wanted = health->wanted;
+}
+
+static void lack_check(struct checker *checker, const struct chunk_health *health)
+{
+	const struct nameserver *ns = checker->ns;
+	char text[DETAIL_TEXT_MAX];
+	const char *what = "being repaired";
+
+	if (health->copies.sound == 0) {
+		chunk_problem(checker, health, PROBLEM_LOST,
+			      health->copies.up ? "every copy that can be reached is bad"
+			      : health->holders.count
+				      ? "all servers that have a copy are offline"
+				      : "no server is known to have a copy");
+		return;
+	}
+	if (!health->targets)
+		what = "no server is left that could take another";
+	else if (health->missed_ms != UINT64_MAX && health->missed_ms > ns->now_ms)
+		what = "to be repaired if its server does not come back";
+	snprintf(text, sizeof(text), "%u of %u copies; %s", health->copies.sound, health->wanted,
+		 what);
+	chunk_problem(checker, health, PROBLEM_UNDER_COPIED, text);
+}
+
+static void bad_check(struct checker *checker, const struct chunk_health *health)
+{
+	const struct nameserver *ns = checker->ns;
+	char text[DETAIL_TEXT_MAX];
+
+	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+		unsigned int before = checker->count;
+
+		if (!copy_is_bad(member, health->chunk) || before >= PROBLEMS_MAX)
+			continue;
+		snprintf(text, sizeof(text), "the copy on %s is damaged", member->row.name);
+		chunk_problem(checker, health, PROBLEM_CORRUPT, text);
+		if (checker->count > before)
+			checker->problems[before].node = member->row.node;
+	}
+}
+
+static unsigned int machines_of(const struct nameserver *ns, const struct chunk_health *health,
+				struct id machines[HOLDERS_MAX])
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+		unsigned int at = 0;
+
+		if (!member || !member_is_up(member) || copy_is_bad(member, health->chunk))
+			continue;
+		while (at < count && !id_equal(&machines[at], &member->machine))
+			at++;
+		if (at == count)
+			machines[count++] = member->machine;
+	}
+	return count;
+}
+
+/* Copies that share a machine although there are others. */
+static void machine_check(struct checker *checker, const struct chunk_health *health)
+{
+	struct id machines[HOLDERS_MAX];
+	unsigned int count = machines_of(checker->ns, health, machines);
+	unsigned int most = health->copies.sound < checker->machines ? health->copies.sound
+								     : checker->machines;
+	char text[DETAIL_TEXT_MAX];
+
+	if (count >= most)
+		return;
+	snprintf(text, sizeof(text), "%u copies on %u machine%s", health->copies.sound, count,
+		 count == 1 ? "" : "s");
+	chunk_problem(checker, health, PROBLEM_SAME_MACHINE, text);
+}
+
+static void chunk_check(struct checker *checker, const struct chunk_health *health)
+{
+	char text[DETAIL_TEXT_MAX];
+
+	bad_check(checker, health);
+	if (health->copies.sound < health->wanted)
+		lack_check(checker, health);
+	if (health->copies.sound > health->wanted) {
+		snprintf(text, sizeof(text), "%u copies, %u are wanted", health->copies.sound,
+			 health->wanted);
+		chunk_problem(checker, health, PROBLEM_SURPLUS, text);
+	}
+	machine_check(checker, health);
+}
+
+static void machines_count(struct checker *checker)
+{
+	const struct nameserver *ns = checker->ns;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+		unsigned int j = 0;
+
+		while (j < i && !(member_may_take(ns->sorted[j], 0) &&
+				  id_equal(&ns->sorted[j]->machine, &member->machine)))
+			j++;
+		checker->machines += j == i && member_may_take(member, 0);
+	}
+}
+
+static int chunks_check(struct checker *checker, struct check_reply *reply)
+{
+	struct nameserver *ns = checker->ns;
+
+	for (unsigned int i = 0; i < CHECK_STEP; i++) {
+		struct chunk_health health;
+		uint64_t chunk;
+		int rc = chunk_next(ns->kv, reply->after, &chunk);
+
+		if (rc == -ERR_NOT_FOUND)
+			return 0;
+		if (rc == 0)
+			rc = health_get(ns, chunk, &health);
+		if (rc < 0)
+			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+		if (checker->count + CHUNK_PROBLEMS_MAX > PROBLEMS_MAX)
+			break;
+		chunk_check(checker, &health);
+		reply->after = chunk;
+		reply->seen++;
+	}
+	reply->more = 1;
+	return 0;
+}
 
 int on_check(struct nameserver *ns, struct session *from, const struct check_request *request,
 	     struct check_reply *reply)
 {
-	(void)ns;
+	struct checker *checker = arena_alloc(&ns->arena, sizeof(*checker));
+	int rc;
+
 	(void)from;
-	(void)request;
-	(void)reply;
-	return -ERR_UNSUPPORTED;
+	if (!checker)
+		return -ERR_NO_MEMORY;
+	checker->ns = ns;
+	checker->problems = arena_alloc(&ns->arena, PROBLEMS_MAX * sizeof(struct problem));
+	if (!checker->problems)
+		return -ERR_NO_MEMORY;
+	reply->after = request->after;
+	takers_count(ns);
+	machines_count(checker);
+	if (request->after == 0)
+		nodes_check(checker);
+	rc = chunks_check(checker, reply);
+	reply->problems = checker->problems;
+	reply->problems_count = (uint16_t)checker->count;
+	return rc;
 }

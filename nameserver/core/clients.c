@@ -1,5 +1,7 @@
 /* Clients: what they hold open, the port they lease, who has been told to dial them. */
+#include "endpoint.h"
 #include "ns_state.h"
+#include "text.h"
 
 /* ---- contents held open ---- */
 
@@ -44,6 +46,14 @@ static int inode_use_add(struct nameserver *ns, uint64_t inode)
 	}
 	use->count++;
 	return 0;
+}
+
+bool client_has_open(const struct client *client, uint64_t inode)
+{
+	struct opened *opened;
+
+	HASH_FIND(hh, client->opened, &inode, sizeof(inode), opened);
+	return opened != NULL;
 }
 
 int client_open(struct nameserver *ns, struct client *client, uint64_t inode)
@@ -123,6 +133,16 @@ static struct client *client_new(struct nameserver *ns, const struct id *id)
 	return client;
 }
 
+static void client_event(struct nameserver *ns, const char *event, const struct client *client,
+			 const struct session *session)
+{
+	char id[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
+
+	if (ns->config.debug)
+		ns_event(ns, LOG_DEBUG, event, "client=%s address=%s", id_format(&client->id, id),
+			 endpoint_format(&session->peer, address));
+}
+
 int client_attach(struct nameserver *ns, struct session *session)
 {
 	struct client *client;
@@ -142,6 +162,7 @@ int client_attach(struct nameserver *ns, struct session *session)
 	client->session = session;
 	client->machine = session->machine;
 	session->client = client;
+	client_event(ns, "client_joined", client, session);
 	return 0;
 }
 
@@ -153,6 +174,7 @@ static void told_clear(struct client *client)
 
 void client_detach(struct nameserver *ns, struct client *client)
 {
+	client_event(ns, "client_left", client, client->session);
 	client->session = NULL;
 	client->stage = CLIENT_GONE;
 	client->gone_ms = ns->now_ms;

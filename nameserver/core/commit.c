@@ -10,7 +10,8 @@ struct commit {
 	uint32_t count;
 	uint32_t chunk_size;
 	uint8_t copies;
-	uint8_t durable; /* of the chunk that has fewest */
+	uint8_t durable;   /* of the chunk that has fewest */
+	struct inode base; /* of an append */
 };
 
 /* The chunks that a put of that size has: its places in the order in which they were leased. Places
@@ -93,6 +94,26 @@ static int chunks_check(const struct nameserver *ns, struct commit *commit)
 	return 0;
 }
 
+/* An append says to which content: to that one it is made, or not at all. */
+static int base_check(struct nameserver *ns, const struct put_commit_request *request,
+		      struct inode *ret)
+{
+	int rc;
+
+	if (!(request->flags & PUT_APPEND)) {
+		bool based = request->base_inode || request->base_version || request->base_size;
+
+		return based ? -ERR_BAD_REQUEST : 0;
+	}
+	if (request->flags & PUT_REPLACE || request->copies)
+		return -ERR_BAD_REQUEST;
+	rc = catalogue_find(ns->kv, request->path, ret);
+	if (rc < 0)
+		return rc;
+	return ret->id == request->base_inode && ret->version == request->base_version ? 0
+										       : -ERR_STALE;
+}
+
 static int commit_prepare(struct nameserver *ns, const struct client *client, struct commit *commit)
 {
 	const struct put_commit_request *request = commit->request;
@@ -107,8 +128,9 @@ static int commit_prepare(struct nameserver *ns, const struct client *client, st
 		return -ERR_EXPIRED;
 	if (commit->put)
 		put_renew(ns, commit->put);
-	rc = catalogue_check_file(ns->kv, request->path, request->flags & PUT_REPLACE,
-				  &commit->copies);
+	rc = put_target(ns, request->path, request->flags, &commit->copies);
+	if (rc == 0)
+		rc = base_check(ns, request, &commit->base);
 	if (rc < 0)
 		return rc;
 	if (request->put)
@@ -125,10 +147,30 @@ static int commit_prepare(struct nameserver *ns, const struct client *client, st
 	return rc < 0 ? rc : chunks_check(ns, commit);
 }
 
-static int commit_file(struct nameserver *ns, const struct commit *commit, struct inode *ret)
+static int append_tail(struct nameserver *ns, const struct commit *commit,
+		       const struct chunk_row *rows, struct inode *ret)
 {
 	const struct put_commit_request *request = commit->request;
-	struct chunk_row *rows = arena_alloc(&ns->arena, commit->count * sizeof(*rows));
+	const struct new_tail tail = {
+		.inode = fresh_id(ns, &ns->next_inode),
+		.base_size = request->base_size,
+		.size = request->size,
+		.digest = request->digest,
+		.now_ms = ns->wall_ms,
+		.chunk_size = commit->chunk_size,
+		.chunks_max = PUT_CHUNKS_MAX_,
+		.chunks = rows,
+		.chunk_count = commit->count,
+	};
+
+	*ret = commit->base;
+	return catalogue_append(ns->kv, ret, &tail, uptime_ms(ns));
+}
+
+static int commit_file(struct nameserver *ns, const struct commit *commit,
+		       const struct chunk_row *rows, struct inode *ret)
+{
+	const struct put_commit_request *request = commit->request;
 	const struct new_file file = {
 		.entry = { .inode = fresh_id(ns, &ns->next_inode),
 			   .now_ms = ns->wall_ms,
@@ -141,14 +183,26 @@ static int commit_file(struct nameserver *ns, const struct commit *commit, struc
 		.chunk_count = commit->count,
 	};
 
+	return catalogue_put_file(ns->kv, request->path, &file, uptime_ms(ns), ret);
+}
+
+static int commit_chunks(struct nameserver *ns, const struct commit *commit, struct inode *ret)
+{
+	struct chunk_row *rows = arena_alloc(&ns->arena, commit->count * sizeof(*rows));
+
 	if (!rows)
 		return -ERR_NO_MEMORY;
 	for (uint32_t i = 0; i < commit->count; i++) {
 		const struct lease *lease = commit->leases[i];
 
-		rows[i] = (struct chunk_row){ lease->chunk, lease->length, lease->digest };
+		rows[i] = (struct chunk_row){
+			.chunk = lease->chunk,
+			.length = lease->length,
+			.digest = lease->digest,
+		};
 	}
-	return catalogue_put_file(ns->kv, request->path, &file, uptime_ms(ns), ret);
+	return commit->request->flags & PUT_APPEND ? append_tail(ns, commit, rows, ret)
+						   : commit_file(ns, commit, rows, ret);
 }
 
 /* From the last one on: leases of a put close the gap that one leaves with their last. */
@@ -160,6 +214,25 @@ static void commit_done(struct nameserver *ns, struct commit *commit)
 		put_free(ns, commit->put);
 }
 
+static void commit_tell(struct nameserver *ns, const struct commit *commit,
+			const struct inode *inode)
+{
+	const struct put_commit_request *request = commit->request;
+	const char *path = quoted(ns, request->path);
+	uint64_t ms = request->put ? ns->now_ms - commit->put->begun_ms : park_age_ms(ns);
+
+	if (request->flags & PUT_APPEND)
+		ns_event(ns, LOG_INFO, "appended",
+			 "path=%s size=%llu added=%llu copies=%u/%u ms=%llu", path,
+			 (unsigned long long)inode->size, (unsigned long long)request->size,
+			 commit->durable, commit->copies, (unsigned long long)ms);
+	else
+		ns_event(ns, LOG_INFO, "put_committed",
+			 "path=%s size=%llu chunks=%u copies=%u/%u ms=%llu", path,
+			 (unsigned long long)inode->size, inode->chunks, commit->durable,
+			 commit->copies, (unsigned long long)ms);
+}
+
 int on_put_commit(struct nameserver *ns, struct session *from,
 		  const struct put_commit_request *request, struct put_commit_reply *reply)
 {
@@ -168,7 +241,7 @@ int on_put_commit(struct nameserver *ns, struct session *from,
 	int rc = commit_prepare(ns, from->client, &commit);
 
 	if (rc == 0)
-		rc = commit_file(ns, &commit, &inode);
+		rc = commit_chunks(ns, &commit, &inode);
 	for (uint32_t i = 0; rc == 0 && i < commit.count; i++)
 		rc = places_begin(ns, commit.leases[i], commit.copies);
 	if (rc < 0)
@@ -179,10 +252,10 @@ int on_put_commit(struct nameserver *ns, struct session *from,
 		.copies = commit.durable,
 		.copies_wanted = commit.copies,
 	};
-	ns_event(ns, LOG_DEBUG, "put_committed", "inode=%llu size=%llu chunks=%u copies=%u/%u",
-		 (unsigned long long)inode.id, (unsigned long long)inode.size, inode.chunks,
-		 commit.durable, commit.copies);
+	commit_tell(ns, &commit, &inode);
 	ns->garbage = ns->garbage || inode.version > 1;
+	if (inode.version > 1)
+		trash_changed(ns);
 	commit_done(ns, &commit);
 	return 0;
 }

@@ -1,7 +1,8 @@
 #include <assert.h>
 
 #include "batch.h"
-#include "ns_state.h"
+#include "letting_go.h"
+#include "repair.h"
 
 /* ---- dispatch: one typed thunk per message, all from the table ---- */
 
@@ -227,8 +228,8 @@ static void on_frame(struct nameserver *ns, const struct ns_event *event)
 	ns->park.last = false;
 	if (!event->header->reply)
 		request_handle(ns, from, event->header, event->body);
-	else if (event->header->type == MSG_delete && from->member)
-		delete_answered(ns, from->member, event->header);
+	else if (from->member)
+		order_answered(ns, from, event->header, event->body);
 }
 
 static void on_malformed(struct nameserver *ns, const struct ns_event *event)
@@ -283,16 +284,23 @@ static void peers_tick(struct nameserver *ns)
 	sessions_tick(ns);
 	clients_tick(ns);
 	members_tick(ns);
+	orders_tick(ns);
 }
 
 static void on_tick(struct nameserver *ns)
 {
 	peers_tick(ns);
 	puts_tick(ns);
+	copies_tick(ns);
+	trash_tick(ns);
 	garbage_tick(ns);
 	results_tick(ns);
 	sweep_tick(ns);
+	repair_tick(ns);
+	doubts_tick(ns);
+	verify_tick(ns);
 	beacons_tick(ns);
+	events_tick(ns);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -304,6 +312,7 @@ static uint64_t peers_deadline(const struct nameserver *ns)
 {
 	uint64_t at = earlier(members_deadline(ns), sessions_deadline(ns));
 
+	at = earlier(at, orders_deadline(ns));
 	return ns->deaf ? UINT64_MAX : earlier(at, clients_deadline(ns));
 }
 
@@ -319,10 +328,16 @@ uint64_t nameserver_deadline(const struct nameserver *ns)
 	uint64_t at = earlier(beacons_deadline(ns), peers_deadline(ns));
 
 	at = earlier(at, puts_deadline(ns));
+	at = earlier(at, copies_deadline(ns));
+	at = earlier(at, trash_deadline(ns));
 	at = earlier(at, garbage_deadline(ns));
 	at = earlier(at, results_deadline(ns));
 	at = earlier(at, sweep_deadline(ns));
+	at = earlier(at, repair_deadline(ns));
+	at = earlier(at, doubts_deadline(ns));
+	at = earlier(at, verify_deadline(ns));
 	at = earlier(at, parked_deadline(ns));
+	at = earlier(at, events_deadline(ns));
 	return earlier(at, uptime_deadline(ns));
 }
 
@@ -401,6 +416,7 @@ static void on_reading(struct nameserver *ns, const struct ns_event *event)
 	sessions_excuse(ns, ns->now_ms - ns->deaf_ms);
 	clients_excuse(ns, ns->now_ms - ns->deaf_ms);
 	members_excuse(ns, ns->now_ms - ns->deaf_ms);
+	orders_excuse(ns, ns->now_ms - ns->deaf_ms);
 }
 
 static void on_event(struct nameserver *ns, const struct ns_event *event)
@@ -428,16 +444,22 @@ uint64_t excused(const struct nameserver *ns, uint64_t at_ms, uint64_t ms)
 
 enum { PAUSE_MS = 1000 };
 
+static void paused(struct nameserver *ns, uint64_t ms)
+{
+	members_excuse(ns, ms);
+	orders_excuse(ns, ms);
+}
+
 /* Ticks come when they are due, unless this process stood still: heartbeats then wait unread, and
  * nobody else is to blame for the silence. */
 static void now_set(struct nameserver *ns, uint64_t now_ms)
 {
-	bool paused = now_ms - ns->now_ms >= PAUSE_MS;
-	uint64_t due = paused ? nameserver_deadline(ns) : UINT64_MAX;
+	bool late = now_ms - ns->now_ms >= PAUSE_MS;
+	uint64_t due = late ? nameserver_deadline(ns) : UINT64_MAX;
 
 	ns->now_ms = now_ms;
 	if (due < now_ms && now_ms - due >= PAUSE_MS)
-		members_excuse(ns, now_ms - due);
+		paused(ns, now_ms - due);
 }
 
 void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox)
@@ -469,9 +491,13 @@ static void config_complete(struct nameserver_config *config)
 	DEFAULT(suspect_after_ms, SUSPECT_AFTER_MS);
 	DEFAULT(dead_after_ms, DEAD_AFTER_MS);
 	DEFAULT(beacon_interval_ms, BEACON_INTERVAL_MS);
+	DEFAULT(repair_delay_ms, REPAIR_DELAY_MS);
 	DEFAULT(unknown_grace_ms, UNKNOWN_GRACE_MS);
+	DEFAULT(trash_ms, TRASH_MS);
 	DEFAULT(version, "");
 #undef DEFAULT
+	if (config->no_trash)
+		config->trash_ms = 0;
 }
 
 /* 0 where there is none yet; what cannot be read must not pass for that, since the counts of epochs
@@ -547,9 +573,18 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	TAILQ_INIT(&ns->fading);
 	TAILQ_INIT(&ns->put_order);
 	TAILQ_INIT(&ns->parked);
+	TAILQ_INIT(&ns->copies);
+	ns->trash.room_ms = UINT64_MAX;
+	TAILQ_INIT(&ns->order_list);
+	events_init(ns);
 	rc = settings_load(ns);
 	if (rc == 0)
 		rc = members_load(ns);
+	if (rc == 0)
+		rc = copies_drop(kv, uptime_ms(ns));
+	rc = rc > 0 ? 0 : rc;
+	if (rc == 0)
+		rc = repair_new(ns);
 	if (rc < 0) {
 		nameserver_free(ns);
 		return rc;
@@ -565,9 +600,14 @@ void nameserver_free(struct nameserver *ns)
 	if (!ns)
 		return;
 	parked_free(ns);
+	copies_free(ns);
+	verify_free(ns);
+	orders_free(ns);
+	repair_free(ns);
 	sessions_free(ns);
 	clients_free(ns);
 	members_free(ns);
+	events_done(ns);
 	held_done(&ns->held);
 	arena_done(&ns->arena);
 	free(ns);

@@ -1,10 +1,12 @@
 /* What goes: chunks that no file has any more, chunks that none ever had, old recorded answers. */
-#include "ns_state.h"
+#include "orders.h"
+#include "repair.h"
 
 enum {
 	COLLECT_STEP = 512,        /* chunks, files and directories a step */
 	DOOMED_MAX = 1024 * 1024,  /* per server; the rest comes with its next inventory */
 	DOOMED_PAUSE = 256 * 1024, /* a server that far behind makes the collector wait */
+	DELETE_MS = 5 * 60 * 1000, /* for an answer to DELETE */
 	RESULTS_CLIENTS = 16,      /* a step */
 	RESULTS_STEP = 256,
 	RESULTS_PAUSE_MS = 60 * 1000,
@@ -20,14 +22,40 @@ void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk)
 		garbage_soon(ns);
 }
 
-/* Asked once more right before the order: part of no file, and of no put. */
-static bool may_delete(struct nameserver *ns, uint64_t chunk)
+/* Asked once more right before the order: part of no file, and of no put; or a copy too many, of
+ * which nothing is on the books any more. One that is no longer too many is put back on them. */
+static bool may_delete(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	uint64_t inode;
-	uint32_t index;
+	struct chunk_health health;
+	int rc;
 
-	return !lease_find(ns, chunk) &&
-	       chunk_owner(ns->kv, chunk, &inode, &index) == -ERR_NOT_FOUND;
+	if (lease_find(ns, chunk))
+		return false;
+	rc = health_get(ns, chunk, &health);
+	if (rc == 0 && holders_have(&health.holders, member->row.number))
+		return false;
+	if (rc == 0 && health.firm < health.wanted) {
+		rc = place_keep(ns, member, chunk);
+		ns->failed = ns->failed || rc < 0;
+		return false;
+	}
+	ns->failed = ns->failed || (rc < 0 && rc != -ERR_NOT_FOUND);
+	return !ns->failed;
+}
+
+static void delete_done(struct nameserver *ns, const struct order_result *result)
+{
+	struct member *member = result->member;
+	const struct delete_reply *reply = result->reply;
+
+	member->deleting = false;
+	for (size_t i = 0; result->error == 0 && i < member->ordered.count; i++)
+		bad_remove(ns, member, member->ordered.ids[i]);
+	chunk_set_done(&member->ordered);
+	if (result->error == 0)
+		member->free = believable(reply->free);
+	if (member->doomed.count)
+		garbage_soon(ns);
 }
 
 static void doomed_send(struct nameserver *ns, struct member *member)
@@ -36,30 +64,23 @@ static void doomed_send(struct nameserver *ns, struct member *member)
 		member->doomed.count < CHUNK_LIST_MAX ? member->doomed.count : CHUNK_LIST_MAX;
 	struct chunk_id *chunks = arena_alloc(&ns->arena, taken * sizeof(*chunks));
 	struct delete_request order = { .epoch = ns->epoch, .chunks = chunks };
+	const struct order_how how = { .timeout_ms = DELETE_MS, .done = delete_done };
 
 	if (!chunks)
 		return;
 	for (size_t i = 0; i < taken; i++) {
-		if (may_delete(ns, member->doomed.ids[i]))
-			chunks[order.chunks_count++].chunk = member->doomed.ids[i];
+		uint64_t chunk = member->doomed.ids[i];
+
+		if (!may_delete(ns, member, chunk))
+			continue;
+		if (chunk_set_add(&member->ordered, chunk) < 0)
+			ns->failed = true;
+		chunks[order.chunks_count++].chunk = chunk;
 	}
 	chunk_set_drop(&member->doomed, taken);
 	if (order.chunks_count == 0)
 		return;
-	member->delete_id = order_send(ns, member->session->conn, MSG_delete, &order);
-	member->deleting = true;
-}
-
-void delete_answered(struct nameserver *ns, struct member *member,
-		     const struct frame_header *header)
-{
-	if (!member->deleting || header->id != member->delete_id)
-		return;
-	member->deleting = false;
-	if (header->status == 0)
-		member->free = believable(header->arg2);
-	if (member->doomed.count)
-		garbage_soon(ns);
+	member->deleting = member_order(ns, member, MSG_delete, &order, &how) == 0;
 }
 
 static bool unknown_are_due(const struct nameserver *ns, const struct member *member)

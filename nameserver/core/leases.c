@@ -169,7 +169,7 @@ struct put *put_new(struct nameserver *ns, struct client *client, uint64_t numbe
 	put->client = client;
 	put->size = SIZE_UNKNOWN;
 	put->chunk_size = ns->config.chunk_size;
-	put->renewed_ms = ns->now_ms;
+	put->begun_ms = put->renewed_ms = ns->now_ms;
 	TAILQ_INSERT_TAIL(&ns->put_order, put, order);
 	if (number) {
 		HASH_ADD(hh, ns->puts, number, sizeof(put->number), put);

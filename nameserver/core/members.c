@@ -2,8 +2,11 @@
 #include <stdio.h>
 
 #include "endpoint.h"
-#include "ns_state.h"
+#include "error.h"
+#include "repair.h"
 #include "text.h"
+
+#define MEMBER_NUMBERS "members" /* the highest number given out */
 
 enum {
 	RETURN_MS = 3000,  /* for the servers to come back after a start */
@@ -96,7 +99,7 @@ static int member_insert(struct nameserver *ns, const struct member_row *row, st
 		return -ERR_NO_MEMORY;
 	member->row = *row;
 	member->state = NODE_OFFLINE;
-	member->heard_ms = ns->now_ms;
+	member->heard_ms = member->offline_ms = ns->now_ms;
 	HASH_ADD(hh, ns->members, row.node, sizeof(member->row.node), member);
 	ns->by_number[row->number] = member;
 	for (; at > 0 && memcmp(ns->sorted[at - 1]->row.node.bytes, row->node.bytes, ID_SIZE) > 0;
@@ -124,19 +127,42 @@ int members_load(struct nameserver *ns)
 	return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 
+static void member_free(struct member *member)
+{
+	hmac_free(member->key);
+	chunk_set_done(&member->listed);
+	chunk_set_done(&member->fresh);
+	chunk_set_done(&member->bad);
+	chunk_set_done(&member->doubted);
+	chunk_set_done(&member->unknown);
+	chunk_set_done(&member->doomed);
+	chunk_set_done(&member->ordered);
+	free(member);
+}
+
+/* It is offline, and nobody else knows it by its address. */
+void member_drop(struct nameserver *ns, struct member *member)
+{
+	unsigned int at = 0;
+
+	while (ns->sorted[at] != member)
+		at++;
+	ns->member_count--;
+	memmove(ns->sorted + at, ns->sorted + at + 1,
+		(ns->member_count - at) * sizeof(struct member *));
+	ns->by_number[member->row.number] = NULL;
+	HASH_DEL(ns->members, member);
+	ns->bad_copies -= member->bad.count;
+	member_free(member);
+}
+
 void members_free(struct nameserver *ns)
 {
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
 		HASH_DEL(ns->members, member);
-		hmac_free(member->key);
-		chunk_set_done(&member->listed);
-		chunk_set_done(&member->fresh);
-		chunk_set_done(&member->bad);
-		chunk_set_done(&member->unknown);
-		chunk_set_done(&member->doomed);
-		free(member);
+		member_free(member);
 	}
 	free(ns->sorted);
 	free(ns->by_number);
@@ -151,16 +177,17 @@ static void member_event(struct nameserver *ns, enum log_level level, const char
 
 	if (member->endpoint_count)
 		endpoint_format(&member->endpoints[0], address);
-	ns_event(ns, level, event, "node=%s name=%s address=%s", id_format(&member->row.node, node),
-		 member->row.name, address);
+	ns_event_about(ns, member, level, event, "id=%s address=%s silent_ms=%llu",
+		       id_format(&member->row.node, node), address,
+		       (unsigned long long)(ns->now_ms - member->heard_ms));
 }
 
 static void member_set_state(struct nameserver *ns, struct member *member, uint8_t state)
 {
 	static const char *const events[] = {
-		[NODE_ONLINE] = "online",
-		[NODE_SUSPECT] = "suspect",
-		[NODE_OFFLINE] = "offline",
+		[NODE_ONLINE] = "node_online",
+		[NODE_SUSPECT] = "node_suspect",
+		[NODE_OFFLINE] = "node_offline",
 	};
 
 	bool was_up = member_is_up(member);
@@ -168,6 +195,7 @@ static void member_set_state(struct nameserver *ns, struct member *member, uint8
 	if (member->state == state)
 		return;
 	member->state = state;
+	member->offline_ms = ns->now_ms;
 	member_event(ns, state == NODE_ONLINE ? LOG_INFO : LOG_WARN, events[state], member);
 	if (was_up != member_is_up(member))
 		sweep_request(ns, was_up);
@@ -175,8 +203,8 @@ static void member_set_state(struct nameserver *ns, struct member *member, uint8
 
 void member_heard(struct nameserver *ns, struct member *member)
 {
-	member->heard_ms = ns->now_ms;
 	member_set_state(ns, member, NODE_ONLINE);
+	member->heard_ms = ns->now_ms;
 }
 
 void member_lost(struct nameserver *ns, struct member *member)
@@ -190,6 +218,7 @@ void member_lost(struct nameserver *ns, struct member *member)
 	}
 	if (member->state == NODE_ONLINE)
 		member_set_state(ns, member, NODE_SUSPECT);
+	orders_lost(ns, member);
 }
 
 void members_tick(struct nameserver *ns)
@@ -317,13 +346,23 @@ static int member_create(struct nameserver *ns, const struct id *node,
 {
 	struct member_row row;
 	uint16_t number = 1;
+	uint64_t used = 0;
+	int rc;
 
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		if (ns->sorted[i]->row.number >= number)
 			number = (uint16_t)(ns->sorted[i]->row.number + 1);
 	}
+	rc = setting_find_u64(ns->kv, MEMBER_NUMBERS, &used);
+	if (rc < 0 && rc != -ERR_NOT_FOUND)
+		return rc;
+	if (rc == 0 && used >= number)
+		number = (uint16_t)(used + 1);
 	if (number == 0)
 		return -ERR_BUSY;
+	rc = setting_put_u64(ns->kv, MEMBER_NUMBERS, number);
+	if (rc < 0)
+		return rc;
 	memset(&row, 0, sizeof(row));
 	row.node = *node;
 	row.disk = request->disk;
@@ -418,18 +457,42 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	endpoints_update(member, from, request);
 	clients_untell(ns, member);
 	placement_join(ns, member);
-	member_event(ns, LOG_INFO, "registered", member);
+	member_event(ns, LOG_DEBUG, "node_registered", member);
 	member_heard(ns, member);
+}
+
+enum { REFUSED_AGAIN_MS = 10 * 60 * 1000 };
+
+/* It will try again and again. */
+static void refused_tell(struct nameserver *ns, const struct session *from,
+			 const struct register_request *request, int error)
+{
+	struct events *events = &ns->events;
+	char id[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
+
+	if (id_equal(&events->refused, &from->self) && events->refused_error == error &&
+	    ns->now_ms - events->refused_ms < REFUSED_AGAIN_MS)
+		return;
+	events->refused = from->self;
+	events->refused_error = error;
+	events->refused_ms = ns->now_ms;
+	ns_event_about(ns, member_find(ns, &from->self), LOG_WARN, "node_refused",
+		       "id=%s name=%s address=%s error=%s", id_format(&from->self, id),
+		       quoted(ns, request->name), endpoint_format(&from->peer, address),
+		       error_name(error));
 }
 
 int on_register(struct nameserver *ns, struct session *from, const struct register_request *request,
 		struct register_reply *reply)
 {
 	struct member *member = member_find(ns, &from->self);
+	bool joins = !member;
 	int rc = register_check(ns, member, request);
 
-	if (rc < 0)
+	if (rc < 0) {
+		refused_tell(ns, from, request, rc);
 		return rc;
+	}
 	if (!member) {
 		rc = member_create(ns, &from->self, request, &member);
 		if (rc < 0)
@@ -442,11 +505,30 @@ int on_register(struct nameserver *ns, struct session *from, const struct regist
 		return rc;
 	if (member->session && member->session != from)
 		session_close(ns, member->session);
+	if (joins)
+		ns_event_about(ns, member, LOG_INFO, "node_joined", "zone=%s capacity=%llu",
+			       quoted(ns, slice_of(member->row.zone)),
+			       (unsigned long long)believable(request->capacity));
 	member_up(ns, member, from, request);
 	reply->epoch = ns->epoch;
 	reply->heartbeat_ms = ns->config.heartbeat_ms;
 	reply->want_inventory = inventory_begin(ns, member, &request->inventory);
 	return 0;
+}
+
+enum { LOW_PART = 20, ENOUGH_PART = 10 };
+
+/* Told once, until a good deal more is free. */
+static void space_tell(struct nameserver *ns, struct member *member)
+{
+	if (!member->space_low && member->free < member->capacity / LOW_PART) {
+		member->space_low = true;
+		ns_event_about(ns, member, LOG_WARN, "space_low", "free=%llu capacity=%llu",
+			       (unsigned long long)member->free,
+			       (unsigned long long)member->capacity);
+	} else if (member->free > member->capacity / ENOUGH_PART) {
+		member->space_low = false;
+	}
 }
 
 int on_heartbeat(struct nameserver *ns, struct session *from,
@@ -456,13 +538,17 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 
 	if (!member)
 		return -ERR_STALE;
-	if (request->flags & HEARTBEAT_DISK_FAILED && !member->disk_failed)
+	if (request->flags & HEARTBEAT_DISK_FAILED && !member->disk_failed) {
 		member_event(ns, LOG_ERROR, "disk_failed", member);
+		sweep_request(ns, true);
+	}
 	member->used = believable(request->used);
 	member->free = believable(request->free);
 	member->chunks = request->chunks;
 	member->load = request->load;
 	member->disk_failed = request->flags & HEARTBEAT_DISK_FAILED;
+	drain_look(ns, member);
+	space_tell(ns, member);
 	reply->epoch = ns->epoch;
 	return 0;
 }

@@ -1,9 +1,9 @@
 /* Changes to the tree of names that concern no bytes. */
 #include "hash.h"
-#include "ns_state.h"
+#include "letting_go.h"
 #include "path.h"
 
-static uint64_t next_inode(void *context)
+uint64_t next_inode(void *context)
 {
 	struct nameserver *ns = context;
 
@@ -26,9 +26,12 @@ int on_mkdir(struct nameserver *ns, struct session *from, const struct mkdir_req
 		rc = catalogue_mkdir(ns->kv, request->path, &how, next_inode, ns);
 	if (rc == 0)
 		rc = catalogue_find(ns->kv, request->path, &inode);
-	if (rc == 0)
-		reply->inode = inode.id;
-	return rc;
+	if (rc < 0)
+		return rc;
+	reply->inode = inode.id;
+	ns_event(ns, LOG_INFO, "mkdir", "path=%s ms=%llu", quoted(ns, request->path),
+		 (unsigned long long)park_age_ms(ns));
+	return 0;
 }
 
 int on_remove(struct nameserver *ns, struct session *from, const struct remove_request *request,
@@ -39,13 +42,16 @@ int on_remove(struct nameserver *ns, struct session *from, const struct remove_r
 
 	(void)from;
 	if (rc == 0)
-		rc = catalogue_remove(ns->kv, request->path, request->flags, uptime_ms(ns),
+		rc = catalogue_remove(ns->kv, request->path, request->flags, moment_now(ns),
 				      &removed);
 	if (rc < 0)
 		return rc;
 	reply->removed = removed.entries;
 	reply->bytes = removed.bytes;
-	garbage_soon(ns);
+	ns_event(ns, LOG_INFO, "removed", "path=%s entries=%llu bytes=%llu ms=%llu",
+		 quoted(ns, request->path), (unsigned long long)removed.entries,
+		 (unsigned long long)removed.bytes, (unsigned long long)park_age_ms(ns));
+	trash_changed(ns);
 	return 0;
 }
 
@@ -67,6 +73,9 @@ int on_create(struct nameserver *ns, struct session *from, const struct create_r
 		return rc;
 	reply->inode = inode.id;
 	reply->version = inode.version;
+	ns_event(ns, LOG_INFO, "created", "path=%s size=0 copies=%u ms=%llu",
+		 quoted(ns, request->path), inode.copies ? inode.copies : ns->config.copies,
+		 (unsigned long long)park_age_ms(ns));
 	return 0;
 }
 
@@ -85,6 +94,9 @@ int on_set_copies(struct nameserver *ns, struct session *from,
 	if (rc < 0)
 		return rc;
 	reply->copies = held;
+	ns_event(ns, LOG_INFO, "copies_set", "path=%s size=%llu copies=%llu held=%u ms=%llu",
+		 quoted(ns, request->path), (unsigned long long)inode.size,
+		 (unsigned long long)request->copies, held, (unsigned long long)park_age_ms(ns));
 	if (inode.type == ENTRY_FILE)
 		sweep_request(ns, true);
 	return 0;

@@ -46,6 +46,8 @@ enum {
 	PUT_CHUNKS_MAX_ = 128 * 1024,  /* chunks of one file: what fits a batch; else TOO_LARGE */
 	CLIENT_GONE_MS = 30 * 1000,    /* then its puts are forgotten */
 	CLIENT_FORGET_MS = 10 * 60 * 1000, /* then its recorded answers are */
+	REPAIR_DELAY_MS = 30 * 1000,       /* a server that is offline may come back */
+	TRASH_MS = 24 * 60 * 60 * 1000,    /* removed files are kept that long */
 	UNKNOWN_GRACE_MS = 10 * 60 * 1000, /* uptime before unknown chunks are deleted */
 };
 
@@ -60,13 +62,17 @@ struct nameserver_config {
 	struct digest hash;  /* of that batch */
 	uint16_t port;       /* control port, goes into beacons */
 	const char *version; /* of the software; lives as long as the core */
+	bool debug;          /* events of level debug are told too */
 
 	uint16_t client_port_first, client_port_last;
 	uint8_t copies; /* where no directory says */
 	uint32_t chunk_size;
 	uint64_t heartbeat_ms, suspect_after_ms, dead_after_ms;
 	uint64_t beacon_interval_ms;
+	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
+	uint64_t trash_ms; /* running time that removed files are kept */
+	bool no_trash;     /* they are not */
 };
 
 struct nameserver;
@@ -110,7 +116,8 @@ enum ns_action_kind {
 	NS_COMMIT, /* bytes: one batch (catalogue/batch.h) with number `sequence`:
 		    * view_sealed() now, make it durable, report NS_DURABLE */
 	NS_BEACON, /* bytes: one datagram to broadcast */
-	NS_EVENT,  /* level, event, bytes: "key=value …" for the log, not terminated */
+	NS_EVENT,  /* level, event, bytes: "key=value …" for the log, not terminated, at most
+		    * LOG_PAIRS_MAX */
 	NS_FAILED, /* the kv or memory failed halfway through a change: stop and recover */
 };
 
@@ -147,6 +154,11 @@ void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct
 /* Seals what the turn changed into one batch (NS_COMMIT, at most one; none if nothing changed), and
  * releases the answers of turns that rest on nothing undurable. */
 void nameserver_end_turn(struct nameserver *ns, struct ns_outbox *outbox);
+
+/* What the glue itself has to say: it comes back as NS_EVENT, and EVENTS tells it. Of `event` only
+ * `level` and `event` count; at most EVENT_TEXT_MAX bytes of pairs. */
+void nameserver_event(struct nameserver *ns, const struct ns_action *event, struct slice pairs,
+		      uint64_t wall_ms, struct ns_outbox *outbox);
 
 /* When the next NS_TICK is due. Ticks may come earlier or more often. */
 uint64_t nameserver_deadline(const struct nameserver *ns);

@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "codec.h"
+#include "event_ring.h"
 #include "nameserver.h"
 #include "random.h"
 #include "ticket.h"
@@ -107,7 +108,7 @@ struct put {
 	uint64_t size;
 	uint32_t chunk_size;
 	uint8_t copies;
-	uint64_t renewed_ms;
+	uint64_t begun_ms, renewed_ms;
 	struct lease **leases;
 	uint32_t count, capacity;
 	uint32_t sealed;        /* leases with a receipt */
@@ -117,6 +118,9 @@ struct put {
 };
 TAILQ_HEAD(put_list, put);
 
+struct copy_job;
+TAILQ_HEAD(copy_list, copy_job);
+
 enum inventory_stage { INVENTORY_NONE, INVENTORY_COMING, INVENTORY_WAITING, INVENTORY_SWEPT };
 
 struct member {
@@ -125,6 +129,7 @@ struct member {
 	struct session *session; /* NULL: not connected */
 	uint8_t state;           /* enum node_state */
 	bool disk_failed;
+	bool space_low; /* and it was told */
 	struct endpoint endpoints[ENDPOINTS_MAX];
 	unsigned int endpoint_count;
 	uint64_t capacity, free, used, chunks;
@@ -141,14 +146,21 @@ struct member {
 	struct chunk_set listed; /* by INVENTORY */
 	struct chunk_set
 		fresh;        /* got durable since it registered, while an inventory is under way */
-	struct chunk_set bad; /* copies reported corrupt: see corrupt_copy */
+	struct chunk_set bad; /* copies reported corrupt: see place_bad */
+	struct chunk_set doubted; /* it is to look at them, see copy_doubt */
+	bool looking;             /* it does */
+	uint64_t look_ms;         /* not before */
 	struct chunk_set unknown;
 	bool digest_known;
 	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
 
 	struct chunk_set doomed; /* to be ordered away */
 	bool deleting;           /* a DELETE is on its way */
-	uint32_t delete_id;
+	struct chunk_set ordered; /* of these */
+
+	uint64_t offline_ms;                 /* since when it is offline */
+	unsigned int fetching, fetched_from; /* FETCH orders that run */
+	bool empty_told;                     /* it was to be emptied, and is */
 	UT_hash_handle hh;
 };
 
@@ -181,6 +193,30 @@ struct parked {
 };
 TAILQ_HEAD(parked_list, parked);
 
+/* What EVENTS tells. Operations have a ring of their own, so that however many cannot push out the
+ * death of a server; and so has what is of interest only to who debugs. */
+enum event_class { EVENT_STATE, EVENT_OPERATION, EVENT_DEBUG, EVENT_CLASSES };
+
+struct events {
+	struct event_ring rings[EVENT_CLASSES];
+	uint64_t last;       /* number of the newest */
+	unsigned int wanted; /* somebody waits for levels below this number; 0: nobody waits */
+	bool news;           /* of such a level has come: they are woken at wake_ms */
+	uint64_t wake_ms;
+	struct id refused; /* the server that was refused last, why and when */
+	int refused_error;
+	uint64_t refused_ms;
+};
+
+struct order;
+TAILQ_HEAD(order_list, order);
+
+/* How many copies a file wants: that of the one that was asked for last. */
+struct wanted_memory {
+	uint64_t inode;
+	uint8_t copies;
+};
+
 /* Background walk over all chunks, see sweep.c. */
 struct sweep {
 	bool running;
@@ -188,8 +224,7 @@ struct sweep {
 	uint64_t cursor;
 	uint64_t under, lost, seen; /* so far */
 	uint64_t next_ms;
-	uint64_t last_inode; /* whose policy is known */
-	uint8_t last_copies;
+	struct wanted_memory memory;
 };
 
 struct nameserver {
@@ -221,6 +256,7 @@ struct nameserver {
 		uint64_t since_ms; /* when its request first came */
 		bool last;         /* it cannot be parked again */
 	} park;
+	struct events events;
 	struct held_queue held;
 	struct ns_outbox *outbox; /* of the call that runs */
 
@@ -248,8 +284,25 @@ struct nameserver {
 	uint64_t probes_ms[PROBE_ANSWERS_PER_S]; /* when the last ones were */
 	struct sweep sweep;
 	uint64_t under_copied, lost;
+	uint64_t bad_copies;                     /* of all members */
+	struct order *orders;                    /* see orders.h */
+	struct order_list order_list;            /* by the time at which they are given up */
+	struct repair *repair;                   /* see repair.h */
+	unsigned int takers;                     /* servers that can take chunks */
+	uint64_t new_from, new_next;             /* chunks from these on are new, will be */
+	uint64_t new_until_ms;                   /* then new_from = new_next */
+	struct verify *verifies;                 /* see verify.c */
+	uint64_t verify_count;
 	bool worse;           /* something happened that only a walk yet to end will count */
 	bool garbage;         /* perhaps something to collect */
+	struct copy_list copies; /* see moves.c */
+	unsigned int copy_count;
+	struct letting_go { /* see letting_go.c */
+		uint64_t next_ms;    /* when to look for what is too old */
+		uint64_t room_ms;    /* for what may have to go earlier */
+		uint64_t settled_ms; /* then the room is known that deleting gave */
+		uint64_t wanted;     /* bytes */
+	} trash;
 	uint64_t garbage_ms;  /* next step */
 	bool deletes_blocked; /* the nodes know more than we: the catalogue is old */
 	struct id results_cursor;
@@ -260,9 +313,11 @@ struct nameserver {
 
 bool is_serving(const struct nameserver *ns); /* its first batch is durable */
 uint64_t uptime_ms(const struct nameserver *ns);
+static inline struct moment moment_now(const struct nameserver *ns)
+{
+	return (struct moment){ uptime_ms(ns), ns->wall_ms };
+}
 uint64_t fresh_id(const struct nameserver *ns, uint64_t *counter);
-void ns_event(struct nameserver *ns, enum log_level level, const char *event, const char *format,
-	      ...) __attribute__((format(printf, 4, 5)));
 struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind);
 /* Frames go through the queue; `request` as in request_encode. Returns the id used, 0: failed. */
 uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request);
@@ -290,6 +345,23 @@ void parked_free(struct nameserver *ns);
 void request_handle(struct nameserver *ns, struct session *from, const struct frame_header *header,
 		    const uint8_t *body); /* core.c */
 
+/* ---- events.c ---- */
+
+/* For the log and for EVENTS. `event` is a name of events.def. Values: numbers, words of ours, and
+ * quoted() for what comes from somebody else. ms: how long it took, see park_age_ms(). */
+void ns_event(struct nameserver *ns, enum log_level level, const char *event, const char *format,
+	      ...) __attribute__((format(printf, 4, 5)));
+/* The same about a storage server (NULL: none): its name goes with the event, not into the pairs. */
+void ns_event_about(struct nameserver *ns, const struct member *member, enum log_level level,
+		    const char *event, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+/* A string of JSON; lives until the end of the step. */
+const char *quoted(struct nameserver *ns, struct slice text);
+void events_init(struct nameserver *ns);
+void events_done(struct nameserver *ns);
+void events_tick(struct nameserver *ns);
+uint64_t events_deadline(const struct nameserver *ns);
+
 /* ---- sessions.c, clients.c ---- */
 
 void session_opened(struct nameserver *ns, const struct ns_event *event);
@@ -306,6 +378,7 @@ void clients_tick(struct nameserver *ns);
 uint64_t clients_deadline(const struct nameserver *ns);
 void clients_free(struct nameserver *ns);
 int client_open(struct nameserver *ns, struct client *client, uint64_t inode);
+bool client_has_open(const struct client *client, uint64_t inode);
 bool inode_is_open(const struct nameserver *ns, uint64_t inode);
 /* Tells the storage server to dial the client, if it can and, unless `again`, has not been told. */
 void client_tell(struct nameserver *ns, struct client *client, struct member *member,
@@ -328,6 +401,10 @@ struct member *member_find(const struct nameserver *ns, const struct id *node);
 struct member *member_by_number(const struct nameserver *ns, uint16_t number);
 void member_heard(struct nameserver *ns, struct member *member);
 void member_lost(struct nameserver *ns, struct member *member); /* its connection broke */
+/* Frees it; see on_forget. */
+void member_drop(struct nameserver *ns, struct member *member);
+/* Whether a server that is to be emptied is empty: then that is told. */
+void drain_look(struct nameserver *ns, struct member *member); /* membership.c */
 bool member_is_up(const struct member *member);                 /* online or suspect */
 unsigned int members_online(const struct nameserver *ns);
 bool members_are_coming(const struct nameserver *ns);
@@ -360,8 +437,12 @@ int node_list_init(struct nameserver *ns, struct node_list *list, const struct c
 int node_list_add(struct nameserver *ns, struct node_list *list, const struct member *member);
 int holder_add(struct nameserver *ns, struct node_list *list, const struct member *member,
 	       struct ticket *ticket, struct holder *ret);
-unsigned int client_endpoints(const struct client *client, const struct member *member,
+/* Where the peer of that session reaches the member. */
+unsigned int member_endpoints(const struct session *peer, const struct member *member,
 			      struct endpoint ret[ENDPOINTS_MAX]);
+/* Fills in the rest of a ticket for a copy on `member`. */
+void ticket_for(struct nameserver *ns, const struct member *member, const struct id *client,
+		struct ticket *ticket);
 
 /* ---- placement.c ---- */
 
@@ -380,6 +461,8 @@ void placement_join(struct nameserver *ns, struct member *member);
 
 /* ---- leases.c, puts.c, commit.c ---- */
 
+/* Whether a put of these flags may go there, and how many copies that means (0: the default). */
+int put_target(struct nameserver *ns, struct slice path, unsigned int flags, uint8_t *ret_copies);
 struct put *put_new(struct nameserver *ns, struct client *client, uint64_t number);
 /* Drops the put; the chunks of leases it still has are deleted. */
 void put_free(struct nameserver *ns, struct put *put);
@@ -402,10 +485,9 @@ int receipts_take(struct nameserver *ns, struct put *put, const struct receipt *
 
 void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk);
 void garbage_soon(struct nameserver *ns);
+void trash_changed(struct nameserver *ns); /* something went there, or left it */
 void garbage_tick(struct nameserver *ns);
 uint64_t garbage_deadline(const struct nameserver *ns);
-void delete_answered(struct nameserver *ns, struct member *member,
-		     const struct frame_header *header);
 void results_tick(struct nameserver *ns);
 uint64_t results_deadline(const struct nameserver *ns);
 void sweep_tick(struct nameserver *ns);
@@ -432,12 +514,18 @@ uint64_t beacons_deadline(const struct nameserver *ns);
 
 /* ---- reads.c ---- */
 
-/* Copies of the chunk that has fewest, looking at no more than `most` chunks from `first` on. */
+/* Copies of the chunk that has fewest, looking at no more than `most` chunks from the one that
+ * holds the byte at `offset` on. */
 struct chunk_range {
-	uint64_t first, most;
+	uint64_t offset, most;
 };
 int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		uint8_t *ret);
+/* The entry of a path: its name (the rest is for entry_describe), and its inode. */
+int entry_find(struct nameserver *ns, struct slice path, struct inode *inode, struct entry *ret);
+/* The copies of those chunks are counted. */
+int entry_describe(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
+	       struct entry *ret);
 
 /* ---- handlers, one per message that a name server serves ---- */
 

@@ -1,7 +1,4 @@
 /* What leaves: the outbox, and the queue of what may not leave yet. */
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "ns_state.h"
 
 struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind)
@@ -36,28 +33,6 @@ void ns_outbox_done(struct ns_outbox *outbox)
 	free(outbox->actions);
 	buffer_done(&outbox->bytes);
 	*outbox = (struct ns_outbox){ 0 };
-}
-
-enum { EVENT_LINE_MAX = 512 };
-
-void ns_event(struct nameserver *ns, enum log_level level, const char *event, const char *format,
-	      ...)
-{
-	struct ns_action *action = outbox_add(ns->outbox, NS_EVENT);
-	char text[EVENT_LINE_MAX];
-	va_list arguments;
-	int size;
-
-	if (!action)
-		return;
-	va_start(arguments, format);
-	size = vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	action->level = level;
-	action->event = event;
-	action->size = size < EVENT_LINE_MAX ? (size_t)size : EVENT_LINE_MAX - 1;
-	if (buffer_append(&ns->outbox->bytes, text, action->size) < 0)
-		ns->outbox->error = -ERR_NO_MEMORY;
 }
 
 /* ---- held back ---- */

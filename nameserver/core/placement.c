@@ -4,7 +4,7 @@
  * proportion to their room, and a busy one is passed over for a while (stride scheduling,
  * Waldspurger 1995). The head of the chain, which takes the client's bytes, is shared out by the
  * same rule. */
-#include "ns_state.h"
+#include "repair.h"
 
 /* A small chunk costs as much as this one: it is a write and a place all the same. */
 enum { COST_MIN = 64 * 1024, LOAD_COST = 1024 * 1024, LOAD_MAX = 1000 };
@@ -72,12 +72,6 @@ static uint64_t weight_of(const struct member *member)
 	return member->pressure + load * cost_of(member, LOAD_COST);
 }
 
-static bool may_take(const struct member *member, uint64_t length)
-{
-	return member->state == NODE_ONLINE && member->session && !member->disk_failed &&
-	       member_room(member) >= length;
-}
-
 static struct member *best_of(const struct nameserver *ns, const struct choice *choice)
 {
 	struct member *best = NULL;
@@ -87,7 +81,7 @@ static struct member *best_of(const struct nameserver *ns, const struct choice *
 		struct member *member = ns->sorted[i];
 		enum rank rank;
 
-		if (!may_take(member, choice->wanted->length))
+		if (!member_may_take(member, choice->wanted->length))
 			continue;
 		rank = rank_of(choice, member);
 		if (rank == RANK_NONE || rank > best_rank)

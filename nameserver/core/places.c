@@ -1,16 +1,7 @@
 /* Where copies are: what receipts, inventories and reports of damage say about it. */
-#include "ns_state.h"
+#include "repair.h"
 
 enum { UNKNOWN_MAX = 1024 * 1024, BAD_MAX = 65536 };
-
-static bool holders_have(const struct holders *holders, uint16_t number)
-{
-	for (unsigned int i = 0; i < holders->count; i++) {
-		if (holders->numbers[i] == number)
-			return true;
-	}
-	return false;
-}
 
 static void digest_turn(struct digest *digest, uint64_t chunk)
 {
@@ -33,11 +24,26 @@ static void digest_change(struct nameserver *ns, struct member *member, uint64_t
 		digest_turn(&member->digest, chunk);
 }
 
+static int bad_add(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	int rc = member->bad.count < BAD_MAX ? chunk_set_add(&member->bad, chunk) : 0;
+
+	if (rc > 0)
+		ns->bad_copies++;
+	return rc;
+}
+
+void bad_remove(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	if (member->bad.count && chunk_set_remove(&member->bad, chunk))
+		ns->bad_copies--;
+}
+
 static int place_noted(struct nameserver *ns, uint64_t chunk, struct member *member, bool added)
 {
 	if (member->stage != INVENTORY_NONE && chunk_set_add(&member->fresh, chunk) < 0)
 		return -ERR_NO_MEMORY;
-	chunk_set_remove(&member->bad, chunk);
+	bad_remove(ns, member, chunk);
 	if (added)
 		digest_change(ns, member, chunk);
 	return 0;
@@ -93,10 +99,13 @@ int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int 
 	rc = holders_set(ns->kv, lease->chunk, &holders);
 	for (unsigned int i = 0; rc == 0 && i < holders.count; i++)
 		rc = place_noted(ns, lease->chunk, member_by_number(ns, holders.numbers[i]), true);
-	if (rc == 0)
-		standing_change(ns, lease->chunk, (struct standing){ 0 },
-				standing_of(copies_count(ns, lease->chunk, &holders), wanted));
-	return rc;
+	if (rc < 0)
+		return rc;
+	standing_change(ns, lease->chunk, (struct standing){ 0 },
+			standing_of(copies_count(ns, lease->chunk, &holders), wanted));
+	if (holders.count < wanted)
+		repair_look(ns, lease->chunk);
+	return 0;
 }
 
 /* The chunk goes: nothing is known of it any more, and its holders are told. */
@@ -111,6 +120,11 @@ int places_end(struct nameserver *ns, uint64_t chunk)
 	if (rc < 0)
 		return rc;
 	standing_change(ns, chunk, standing, (struct standing){ 0 });
+	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
+		if (copy_is_bad(ns->sorted[i], chunk))
+			chunk_doom(ns, ns->sorted[i], chunk);
+		bad_remove(ns, ns->sorted[i], chunk);
+	}
 	for (unsigned int i = 0; i < holders.count; i++) {
 		struct member *member = member_by_number(ns, holders.numbers[i]);
 
@@ -118,10 +132,8 @@ int places_end(struct nameserver *ns, uint64_t chunk)
 			    : holders_remove(ns->kv, chunk, holders.numbers[i]);
 		if (rc < 0)
 			return rc;
-		if (!member)
-			continue;
-		chunk_set_remove(&member->bad, chunk);
-		chunk_doom(ns, member, chunk);
+		if (member)
+			chunk_doom(ns, member, chunk);
 	}
 	return 0;
 }
@@ -154,14 +166,6 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 	return !same;
 }
 
-static bool is_as_recorded(struct nameserver *ns, const struct chunk_ref *ref, uint64_t inode,
-			   uint32_t index)
-{
-	struct chunk_row row;
-
-	return catalogue_chunk(ns->kv, inode, index, &row) == 0 && row.length == ref->length;
-}
-
 /* A copy that was reported bad and given up does not come back. */
 static int known_chunk(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
@@ -184,14 +188,11 @@ static int known_chunk(struct nameserver *ns, struct member *member, uint64_t ch
 static int inventory_chunk(struct nameserver *ns, struct member *member,
 			   const struct chunk_ref *ref)
 {
-	uint64_t inode;
-	uint32_t index;
-	int rc = chunk_owner(ns->kv, ref->chunk, &inode, &index);
+	struct chunk_row row;
+	int rc = chunk_find(ns->kv, ref->chunk, &row);
 
-	if (rc == 0) {
-		return is_as_recorded(ns, ref, inode, index) ? known_chunk(ns, member, ref->chunk)
-							     : 0;
-	}
+	if (rc == 0)
+		return row.length == ref->length ? known_chunk(ns, member, ref->chunk) : 0;
 	if (rc != -ERR_NOT_FOUND)
 		return rc;
 	if (lease_find(ns, ref->chunk))
@@ -250,24 +251,20 @@ int on_inventory(struct nameserver *ns, struct session *from,
 
 /* ---- late copies, bad copies ---- */
 
-/* A copy of a chunk of a file; it counts if it is what the catalogue says. 1: it does. */
-static int stored_copy(struct nameserver *ns, struct member *member, const struct receipt *receipt)
+/* It counts if it is what the catalogue says. */
+int place_stored(struct nameserver *ns, struct member *member, const struct receipt *receipt)
 {
 	struct lease *lease = lease_find(ns, receipt->chunk);
 	struct chunk_row row;
-	uint64_t inode;
-	uint32_t index;
 	int rc;
 
 	if (lease)
 		return lease_receipt(ns, lease, receipt) < 0 ? 0 : 1;
-	rc = chunk_owner(ns->kv, receipt->chunk, &inode, &index);
+	rc = chunk_find(ns->kv, receipt->chunk, &row);
 	if (rc == -ERR_NOT_FOUND) {
 		chunk_doom(ns, member, receipt->chunk);
 		return 0;
 	}
-	if (rc == 0)
-		rc = catalogue_chunk(ns->kv, inode, index, &row);
 	if (rc < 0)
 		return rc;
 	if (row.length != receipt->length || !digest_equal(&row.digest, &receipt->digest))
@@ -290,7 +287,7 @@ int on_stored(struct nameserver *ns, struct session *from, const struct stored_r
 
 		if (rc <= 0)
 			continue;
-		rc = stored_copy(ns, holder, receipt);
+		rc = place_stored(ns, holder, receipt);
 		if (rc < 0)
 			return rc;
 		reply->accepted += rc > 0;
@@ -298,42 +295,67 @@ int on_stored(struct nameserver *ns, struct session *from, const struct stored_r
 	return 0;
 }
 
-/* Who reports a copy of its own gives it up. What a client says of others may be a lie: that copy
- * only counts no more and is read last. The last good copy that is up stays one whatever they say:
- * perhaps only the way to it is bad. 1: something has changed. */
-static int corrupt_copy(struct nameserver *ns, struct member *member, uint64_t chunk, bool own)
+/* Only what is not the last hope is given up. A server that found its own copy bad is believed, and
+ * loses it while another sound one is up. What a client says of others may be a lie: that copy is
+ * read last and counts no more until its server has looked; the last good one that is up stays one:
+ * perhaps only the way to it is bad. */
+int place_bad(struct nameserver *ns, struct member *member, uint64_t chunk, bool own)
 {
 	struct standing before, after;
 	struct holders holders;
 	struct copies copies;
-	bool known = chunk_set_has(&member->bad, chunk);
+	bool known = copy_is_bad(member, chunk), is_sound;
 	int rc = holders_get(ns->kv, chunk, &holders);
 
-	if (rc < 0 || !holders_have(&holders, member->row.number) || holders.count < 2)
+	if (rc < 0 || !holders_have(&holders, member->row.number) || (known && !own))
 		return rc;
 	copies = copies_count(ns, chunk, &holders);
-	own = own && (copies.up > 1 || !member_is_up(member));
-	if ((known && !own) || (!known && copies.sound < 2 && member_is_up(member)))
+	is_sound = !known && member_is_up(member) && !member->disk_failed;
+	if (!own && (holders.count < 2 || (is_sound && copies.sound < 2)))
 		return 0;
 	rc = standing_get(ns, chunk, &before);
-	if (rc == 0 && own)
+	if (rc == 0 && own && copies.sound > is_sound)
 		rc = place_remove(ns, chunk, member);
-	if (rc >= 0 && member->bad.count < BAD_MAX)
-		rc = chunk_set_add(&member->bad, chunk);
+	if (rc >= 0 && !known)
+		rc = bad_add(ns, member, chunk);
 	if (rc >= 0)
 		rc = standing_get(ns, chunk, &after);
 	if (rc < 0)
 		return rc;
 	standing_change(ns, chunk, before, after);
+	repair_look(ns, chunk);
 	return 1;
 }
+
+int place_sound(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	struct standing before, after;
+	int rc = standing_get(ns, chunk, &before);
+
+	if (rc < 0)
+		return rc;
+	bad_remove(ns, member, chunk);
+	rc = standing_get(ns, chunk, &after);
+	if (rc == 0)
+		standing_change(ns, chunk, before, after);
+	return rc;
+}
+
+void corrupt_tell(struct nameserver *ns, const struct member *member, uint64_t chunk,
+		  const char *by)
+{
+	ns_event_about(ns, member, LOG_ERROR, "corrupt_found", "chunk=%llx path=%s by=%s",
+		       (unsigned long long)chunk, chunk_path_quoted(ns, chunk), by);
+}
+
+enum { CORRUPT_TOLD_MAX = 100 }; /* of one report */
 
 int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt_request *request,
 	       struct corrupt_reply *reply)
 {
 	struct member *member = member_find(ns, &request->node);
 	bool own = from->role == ROLE_STORAGE;
-	unsigned int believed = 0;
+	unsigned int told = 0;
 
 	(void)reply;
 	if (own && (!member || from->member != member))
@@ -341,20 +363,48 @@ int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt
 	if (!member)
 		return -ERR_NOT_FOUND;
 	for (unsigned int i = 0; i < request->chunks_count; i++) {
-		int rc = corrupt_copy(ns, member, request->chunks[i].chunk, own);
+		uint64_t chunk = request->chunks[i].chunk;
+		int rc = place_bad(ns, member, chunk, own);
 
 		if (rc < 0)
 			return rc;
-		believed += rc > 0;
+		if (rc > 0 && told++ < CORRUPT_TOLD_MAX)
+			corrupt_tell(ns, member, chunk, own ? "itself" : "client");
+		if (!own)
+			copy_doubt(ns, member, chunk);
 	}
-	ns_event(ns, LOG_WARN, "corrupt", "name=%s reported=%u believed=%u by=%s", member->row.name,
-		 request->chunks_count, believed, own ? "itself" : "client");
 	return 0;
+}
+
+/* ---- what is too much ---- */
+
+int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	struct standing before, after;
+	int rc = standing_get(ns, chunk, &before);
+
+	if (rc == 0)
+		rc = place_remove(ns, chunk, member);
+	if (rc >= 0)
+		rc = standing_get(ns, chunk, &after);
+	if (rc < 0)
+		return rc;
+	standing_change(ns, chunk, before, after);
+	chunk_doom(ns, member, chunk);
+	return 0;
+}
+
+int place_keep(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	int rc = copy_is_bad(member, chunk) ? 0 : place_add(ns, chunk, member);
+
+	return rc == -ERR_TOO_LARGE ? 0 : rc;
 }
 
 /* ---- what the sweep does with a chunk ---- */
 
-/* Inventories that are complete decide what their members hold. */
+/* Inventories that are complete decide what their members hold; of members that were forgotten
+ * nothing counts. */
 int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders)
 {
 	unsigned int kept = 0, before = holders->count;
@@ -362,7 +412,9 @@ int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders)
 	for (unsigned int i = 0; i < before; i++) {
 		struct member *member = member_by_number(ns, holders->numbers[i]);
 
-		if (member && member->stage == INVENTORY_SWEPT) {
+		if (!member)
+			continue;
+		if (member->stage == INVENTORY_SWEPT) {
 			if (!chunk_set_has(&member->listed, chunk) &&
 			    !chunk_set_has(&member->fresh, chunk))
 				continue;

@@ -129,6 +129,20 @@ static int space_check(const struct nameserver *ns, uint64_t size, unsigned int 
 	return size > room / (copies < online ? copies : online) ? -ERR_NO_SPACE : 0;
 }
 
+int put_target(struct nameserver *ns, struct slice path, unsigned int flags, uint8_t *ret_copies)
+{
+	struct inode inode;
+	int rc;
+
+	if (!(flags & PUT_APPEND))
+		return catalogue_check_file(ns->kv, path, flags & PUT_REPLACE, ret_copies);
+	rc = catalogue_find(ns->kv, path, &inode);
+	if (rc < 0)
+		return rc;
+	*ret_copies = inode.copies;
+	return inode.type == ENTRY_FILE ? 0 : -ERR_IS_DIR;
+}
+
 static int put_begin_check(struct nameserver *ns, const struct client *client,
 			   const struct put_begin_request *request, uint8_t *ret_copies)
 {
@@ -138,7 +152,9 @@ static int put_begin_check(struct nameserver *ns, const struct client *client,
 		return rc;
 	if (request->copies > COPIES_MAX)
 		return -ERR_BAD_REQUEST;
-	rc = catalogue_check_file(ns->kv, request->path, request->flags & PUT_REPLACE, ret_copies);
+	if (request->flags & PUT_APPEND && (request->flags & PUT_REPLACE || request->copies))
+		return -ERR_BAD_REQUEST;
+	rc = put_target(ns, request->path, request->flags, ret_copies);
 	if (rc < 0)
 		return rc;
 	if (request->copies)

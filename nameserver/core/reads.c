@@ -7,21 +7,30 @@ enum {
 	LIST_CHUNKS_TOTAL = 8 * 1024, /* of one page; then the page ends early */
 };
 
+/* Goes on to the file's chunk that begins where this one ends. */
+static int chunk_holders(struct nameserver *ns, const struct inode *inode, struct chunk_row *chunk,
+			 struct holders *ret)
+{
+	int rc = catalogue_chunk_at(ns->kv, inode->id, chunk->end, chunk);
+
+	if (rc == 0)
+		rc = holders_get(ns->kv, chunk->chunk, ret);
+	return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+}
+
 int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		uint8_t *ret)
 {
 	unsigned int fewest = inode->type == ENTRY_FILE ? inode->copies : 0;
+	struct chunk_row chunk = { .end = range.offset };
 
-	for (uint64_t i = 0; i < range.most && range.first + i < inode->chunks; i++) {
+	for (uint64_t i = 0; i < range.most && chunk.end < inode->size; i++) {
 		struct holders holders;
-		struct chunk_row chunk;
 		unsigned int sound;
-		int rc = catalogue_chunk(ns->kv, inode->id, (uint32_t)(range.first + i), &chunk);
+		int rc = chunk_holders(ns, inode, &chunk, &holders);
 
-		if (rc == 0)
-			rc = holders_get(ns->kv, chunk.chunk, &holders);
 		if (rc < 0)
-			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+			return rc;
 		sound = copies_count(ns, chunk.chunk, &holders).sound;
 		if (i == 0 || sound < fewest)
 			fewest = sound;
@@ -30,8 +39,8 @@ int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_r
 	return 0;
 }
 
-static int entry_fill(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
-		      struct entry *ret)
+int entry_describe(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
+	       struct entry *ret)
 {
 	*ret = (struct entry){
 		.name = ret->name,
@@ -51,8 +60,7 @@ static int entry_fill(struct nameserver *ns, const struct inode *inode, struct c
 }
 
 /* The entry of a path, its name included. */
-static int entry_find(struct nameserver *ns, struct slice path, struct inode *inode,
-		      struct entry *ret)
+int entry_find(struct nameserver *ns, struct slice path, struct inode *inode, struct entry *ret)
 {
 	struct slice parent;
 	int rc = path_check(path);
@@ -69,15 +77,14 @@ static int entry_find(struct nameserver *ns, struct slice path, struct inode *in
 
 static int count_holders(struct nameserver *ns, const struct inode *inode, uint32_t *counts)
 {
-	for (uint32_t i = 0; i < inode->chunks; i++) {
-		struct holders holders;
-		struct chunk_row chunk;
-		int rc = catalogue_chunk(ns->kv, inode->id, i, &chunk);
+	struct chunk_row chunk = { 0 };
 
-		if (rc == 0)
-			rc = holders_get(ns->kv, chunk.chunk, &holders);
+	while (chunk.end < inode->size) {
+		struct holders holders;
+		int rc = chunk_holders(ns, inode, &chunk, &holders);
+
 		if (rc < 0)
-			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+			return rc;
 		for (unsigned int j = 0; j < holders.count; j++) {
 			if (member_by_number(ns, holders.numbers[j]))
 				counts[holders.numbers[j]]++;
@@ -118,7 +125,7 @@ int on_stat(struct nameserver *ns, struct session *from, const struct stat_reque
 	if (rc == 0)
 		rc = entry_find(ns, request->path, &inode, &reply->entry);
 	if (rc == 0)
-		rc = entry_fill(ns, &inode, (struct chunk_range){ 0, inode.chunks }, &reply->entry);
+		rc = entry_describe(ns, &inode, (struct chunk_range){ 0, inode.chunks }, &reply->entry);
 	if (rc == 0 && request->flags & STAT_HOLDERS && inode.chunks)
 		rc = stat_holders(ns, &inode, reply);
 	return rc;
@@ -146,7 +153,7 @@ static int list_file(struct nameserver *ns, const struct inode *inode, struct sl
 	entry->name = name;
 	reply->entries = entry;
 	reply->entries_count = after.size == 0 || slice_compare(name, after) > 0;
-	return entry_fill(ns, inode, (struct chunk_range){ 0, LIST_CHUNKS_MAX }, entry);
+	return entry_describe(ns, inode, (struct chunk_range){ 0, LIST_CHUNKS_MAX }, entry);
 }
 
 static int list_directory(struct nameserver *ns, uint64_t directory, struct slice after,
@@ -169,7 +176,7 @@ static int list_directory(struct nameserver *ns, uint64_t directory, struct slic
 			return 0;
 		}
 		entry->name = name;
-		rc = entry_fill(ns, &inode, (struct chunk_range){ 0, LIST_CHUNKS_MAX }, entry);
+		rc = entry_describe(ns, &inode, (struct chunk_range){ 0, LIST_CHUNKS_MAX }, entry);
 		if (rc < 0)
 			return rc;
 		looked += inode.chunks < LIST_CHUNKS_MAX ? inode.chunks : LIST_CHUNKS_MAX;
@@ -262,6 +269,7 @@ static int located_fill(struct nameserver *ns, struct node_list *nodes,
 	}
 	*ret = (struct located_chunk){
 		.chunk = chunk->chunk,
+		.offset = chunk->end - chunk->length,
 		.length = chunk->length,
 		.digest = chunk->digest,
 		.holders = list,
@@ -270,25 +278,28 @@ static int located_fill(struct nameserver *ns, struct node_list *nodes,
 	return 0;
 }
 
-static int open_chunks(struct nameserver *ns, struct client *client,
-		       const struct open_request *request, const struct inode *inode,
-		       struct open_reply *reply)
+struct opening {
+	struct client *client;
+	const struct open_request *request;
+	uint64_t offset;
+};
+
+static int open_chunks(struct nameserver *ns, const struct opening *opening,
+		       const struct inode *inode, struct open_reply *reply)
 {
-	uint64_t left = inode->chunks - request->first;
-	unsigned int most = request->count ? request->count : CHUNKS_MAX;
+	struct chunk_row row = { .end = opening->offset };
+	unsigned int most = opening->request->count ? opening->request->count : CHUNKS_MAX;
 	struct located_chunk *chunks = arena_alloc(&ns->arena, most * sizeof(*chunks));
 	struct node_list nodes;
-	int rc = node_list_init(ns, &nodes, client, NODES_PAGE_MAX);
+	int rc = node_list_init(ns, &nodes, opening->client, NODES_PAGE_MAX);
 
 	if (rc < 0 || !chunks)
 		return -ERR_NO_MEMORY;
 	reply->chunks = chunks;
-	while (reply->chunks_count < most && reply->chunks_count < left) {
+	while (reply->chunks_count < most && row.end < inode->size) {
 		struct located_chunk *chunk = &chunks[reply->chunks_count];
-		uint32_t index = (uint32_t)request->first + reply->chunks_count;
-		struct chunk_row row;
 
-		rc = catalogue_chunk(ns->kv, inode->id, index, &row);
+		rc = catalogue_chunk_at(ns->kv, inode->id, row.end, &row);
 		if (rc == 0)
 			rc = located_fill(ns, &nodes, &row, chunk);
 		if (rc == -ERR_TOO_LARGE && reply->chunks_count)
@@ -297,7 +308,8 @@ static int open_chunks(struct nameserver *ns, struct client *client,
 			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
 		reply->chunks_count++;
 		if (chunk->holders_count)
-			client_tell(ns, client, member_find(ns, &chunk->holders[0].ticket.holder),
+			client_tell(ns, opening->client,
+				    member_find(ns, &chunk->holders[0].ticket.holder),
 				    row.length > SMALL_CHUNK_MAX ? LANE_LARGE : LANE_SMALL, false);
 	}
 	reply->nodes = nodes.nodes;
@@ -305,27 +317,72 @@ static int open_chunks(struct nameserver *ns, struct client *client,
 	return 0;
 }
 
+/* Whoever has a content open reads on in it, whatever has become of its name. */
+static int content_find(struct nameserver *ns, const struct client *client,
+			const struct open_request *request, struct inode *inode,
+			struct entry *entry)
+{
+	int rc;
+
+	if (request->inode && client_has_open(client, request->inode)) {
+		struct slice parent;
+
+		rc = path_check(request->path);
+		if (rc < 0)
+			return rc;
+		path_split(request->path, &parent, &entry->name);
+		rc = inode_get(ns->kv, request->inode, inode);
+		return rc == -ERR_NOT_FOUND ? -ERR_STALE : rc;
+	}
+	rc = entry_find(ns, request->path, inode, entry);
+	if (rc < 0)
+		return rc;
+	if (inode->type != ENTRY_FILE)
+		return -ERR_IS_DIR;
+	return request->inode && request->inode != inode->id ? -ERR_STALE : 0;
+}
+
+/* From which byte on chunks are wanted. */
+static int offset_find(struct nameserver *ns, const struct open_request *request,
+		       const struct inode *inode, uint64_t *ret)
+{
+	struct chunk_row last;
+	int rc;
+
+	*ret = request->offset == OPEN_LAST ? inode->size : request->offset;
+	if (*ret > inode->size)
+		return -ERR_RANGE;
+	if (request->offset != OPEN_LAST || inode->size == 0)
+		return 0;
+	rc = catalogue_chunk_at(ns->kv, inode->id, inode->size - 1, &last);
+	if (rc < 0)
+		return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+	*ret = last.end - last.length;
+	return 0;
+}
+
 int on_open(struct nameserver *ns, struct session *from, const struct open_request *request,
 	    struct open_reply *reply)
 {
-	struct chunk_range range = { request->first, CHUNKS_MAX };
+	struct chunk_range range = { .most = CHUNKS_MAX };
 	struct inode inode;
-	int rc = entry_find(ns, request->path, &inode, &reply->entry);
+	int rc = content_find(ns, from->client, request, &inode, &reply->entry);
 
+	if (rc == 0)
+		rc = offset_find(ns, request, &inode, &range.offset);
 	if (rc < 0)
 		return rc;
-	if (inode.type != ENTRY_FILE)
-		return -ERR_IS_DIR;
-	if (request->inode && request->inode != inode.id)
-		return -ERR_STALE;
-	if (request->first > inode.chunks)
-		return -ERR_RANGE;
-	if (range.first == 0)
+	if (range.offset == 0)
 		range.most = inode.chunks;
-	rc = entry_fill(ns, &inode, range, &reply->entry);
+	rc = entry_describe(ns, &inode, range, &reply->entry);
 	if (rc == 0)
-		rc = open_chunks(ns, from->client, request, &inode, reply);
+		rc = open_chunks(ns, &(struct opening){ from->client, request, range.offset },
+				 &inode, reply);
 	if (rc == 0 && inode.chunks)
 		rc = client_open(ns, from->client, inode.id);
+	if (rc == 0 && ns->config.debug)
+		ns_event(ns, LOG_DEBUG, "opened", "path=%s size=%llu chunks=%u offset=%llu",
+			 quoted(ns, request->path), (unsigned long long)inode.size, inode.chunks,
+			 (unsigned long long)request->offset);
 	return rc;
 }

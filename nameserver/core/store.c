@@ -1,5 +1,6 @@
 /* NODES and STATUS. */
-#include "ns_state.h"
+#include "letting_go.h"
+#include "repair.h"
 
 static void node_fill(const struct nameserver *ns, const struct member *member,
 		      struct node_info *ret)
@@ -13,7 +14,8 @@ static void node_fill(const struct nameserver *ns, const struct member *member,
 		.zone = slice_of(row->zone),
 		.endpoints = member->endpoints,
 		.endpoints_count = (uint16_t)member->endpoint_count,
-		.state = member->state,
+		.state = row->draining && member->state == NODE_ONLINE ? NODE_DRAINING
+								      : member->state,
 		.capacity = member->capacity,
 		.used = member->used,
 		.free = member_room(member),
@@ -22,6 +24,8 @@ static void node_fill(const struct nameserver *ns, const struct member *member,
 		.first_seen_ms = row->first_seen_ms,
 		.last_start_ms = row->last_start_ms,
 		.starts = row->starts,
+		.flags = (uint8_t)((member->disk_failed ? NODE_DISK_FAILED : 0) |
+				   (row->draining ? NODE_TO_BE_EMPTIED : 0)),
 	};
 }
 
@@ -66,10 +70,16 @@ static void status_members(const struct nameserver *ns, struct status_reply *rep
 int on_status(struct nameserver *ns, struct session *from, const struct status_request *request,
 	      struct status_reply *reply)
 {
+	struct trash_state trash;
+	uint64_t freeing = 0;
 	struct totals totals;
 	int rc = totals_get(ns->kv, &totals);
 
 	(void)request;
+	if (rc == 0)
+		rc = trash_state_get(ns->kv, &trash);
+	if (rc == 0)
+		rc = freeing_count(ns, &freeing);
 	if (rc < 0)
 		return rc;
 	*reply = (struct status_reply){
@@ -85,9 +95,14 @@ int on_status(struct nameserver *ns, struct session *from, const struct status_r
 		.chunks = totals.chunks,
 		.under_copied = sweep_under_copied(ns, totals.chunks),
 		.lost = ns->lost,
+		.repairing = repair_count(ns),
+		.corrupt = ns->bad_copies,
 		.catalogue_copies = 1,
 		.writable = !ns->full,
 		.uptime_ms = ns->now_ms - ns->started_ms,
+		.trash_entries = trash.totals.files + trash.totals.directories,
+		.trash_bytes = trash.totals.bytes,
+		.freeing = freeing,
 	};
 	status_members(ns, reply);
 	return 0;

@@ -4,7 +4,7 @@
  * whose complete inventory did not name the chunk. What happens while it runs makes it run again.
  *
  * Chunks of removed files count until the collector has freed them. */
-#include "ns_state.h"
+#include "repair.h"
 
 enum {
 	SWEEP_STEP = 1024,
@@ -31,7 +31,7 @@ struct copies copies_count(const struct nameserver *ns, uint64_t chunk,
 		if (!member || !member_is_up(member))
 			continue;
 		copies.up++;
-		copies.sound += !chunk_set_has(&member->bad, chunk);
+		copies.sound += !member->disk_failed && !copy_is_bad(member, chunk);
 	}
 	return copies;
 }
@@ -41,30 +41,12 @@ struct standing standing_of(struct copies copies, unsigned int wanted)
 	return (struct standing){ .under = copies.sound < wanted, .lost = copies.up == 0 };
 }
 
-/* How many copies the chunk shall have; chunks of one file mostly follow each other. */
-static int copies_wanted(struct nameserver *ns, uint64_t chunk, uint64_t *file, uint8_t *ret)
-{
-	struct inode inode;
-	uint32_t index;
-	uint64_t owner;
-	int rc = chunk_owner(ns->kv, chunk, &owner, &index);
-
-	if (rc < 0 || owner == *file)
-		return rc;
-	rc = inode_get(ns->kv, owner, &inode);
-	if (rc < 0)
-		return rc;
-	*file = owner;
-	*ret = inode.copies;
-	return 0;
-}
-
 int standing_get(struct nameserver *ns, uint64_t chunk, struct standing *ret)
 {
 	struct holders holders;
-	uint64_t file = 0;
+	struct wanted_memory memory = { 0 };
 	uint8_t wanted = 0;
-	int rc = copies_wanted(ns, chunk, &file, &wanted);
+	int rc = chunk_wanted(ns, chunk, &memory, &wanted);
 
 	*ret = (struct standing){ 0 };
 	if (rc < 0)
@@ -129,40 +111,25 @@ static void sweep_end(struct nameserver *ns)
 	}
 }
 
-/* The first chunk of a file after `after`: rows "k" of catalogue.h. */
-static int chunk_after(struct nameserver *ns, uint64_t after, uint64_t *ret)
-{
-	uint8_t start[1 + 8] = "k";
-	struct slice key, value;
-	int rc;
-
-	put_be64(start + 1, after + 1);
-	rc = kv_seek(ns->kv, (struct slice){ start, sizeof(start) }, &key, &value);
-	if (rc < 0)
-		return rc;
-	if (key.size != sizeof(start) || key.data[0] != 'k')
-		return -ERR_NOT_FOUND;
-	*ret = get_be64(key.data + 1);
-	return 0;
-}
-
 static int sweep_chunk(struct nameserver *ns, uint64_t chunk)
 {
 	struct sweep *sweep = &ns->sweep;
-	struct holders holders;
+	struct chunk_health health = { .chunk = chunk };
 	struct standing standing;
-	int rc = holders_get(ns->kv, chunk, &holders);
+	int rc = holders_get(ns->kv, chunk, &health.holders);
 
 	if (rc == 0)
-		rc = copies_wanted(ns, chunk, &sweep->last_inode, &sweep->last_copies);
+		rc = chunk_wanted(ns, chunk, &sweep->memory, &health.wanted);
 	if (rc == 0)
-		rc = place_sweep(ns, chunk, &holders);
+		rc = place_sweep(ns, chunk, &health.holders);
 	if (rc < 0)
 		return rc;
-	standing = standing_of(copies_count(ns, chunk, &holders), sweep->last_copies);
+	health_fill(ns, &health);
+	standing = standing_of(health.copies, health.wanted);
 	sweep->under += standing.under;
 	sweep->lost += standing.lost;
 	sweep->seen++;
+	repair_found(ns, &health);
 	return 0;
 }
 
@@ -171,9 +138,10 @@ static void sweep_step(struct nameserver *ns, unsigned int most)
 {
 	if (!ns->sweep.running)
 		sweep_begin(ns);
+	takers_count(ns);
 	for (unsigned int i = 0; i < most; i++) {
 		uint64_t chunk = 0;
-		int rc = chunk_after(ns, ns->sweep.cursor, &chunk);
+		int rc = chunk_next(ns->kv, ns->sweep.cursor, &chunk);
 
 		if (rc == -ERR_NOT_FOUND) {
 			sweep_end(ns);

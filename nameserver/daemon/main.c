@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "console_child.h"
 #include "error.h"
 #include "server.h"
 
@@ -53,12 +54,21 @@ int main(int argc, char *argv[])
 {
 	char message[MESSAGE_SIZE_MAX];
 	struct settings settings;
+	int rc;
 
 	(void)argc;
 	if (settings_parse(&settings, argv, message) < 0)
 		return usage(message);
-	if (log_open(&settings.log) < 0)
-		return usage("the log cannot be opened");
+	if (settings.console && console_prepare(&settings, message) < 0) {
+		fprintf(stderr, "muster-nameserver: %s\n", message);
+		return EXIT_FAILURE;
+	}
+	rc = log_open(&settings.log);
+	if (rc < 0) {
+		fprintf(stderr, "muster-nameserver: --log-file %s: %s\n", settings.log.file,
+			error_text(rc));
+		return EXIT_FAILURE;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
 	return serve(&settings);

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdarg.h>
 #include <unistd.h>
 
 #include "beacon.h"
@@ -60,7 +61,7 @@ static void act_beacon(struct server *server, const struct ns_action *action, st
 static void act_event(struct server *server, const struct ns_action *action, struct slice bytes)
 {
 	(void)server;
-	log_event(action->level, action->event, "%.*s", (int)bytes.size, (const char *)bytes.data);
+	log_pairs(action->level, action->event, (const char *)bytes.data, bytes.size);
 }
 
 static void act_failed(struct server *server, const struct ns_action *action, struct slice bytes)
@@ -96,6 +97,7 @@ static void server_act(struct server *server)
 void server_step(struct server *server, struct ns_event *event)
 {
 	if (!server->in_turn) {
+		log_hold();
 		view_refresh(server->database->view);
 		server->now_ms = clock_monotonic_ms();
 		server->wall_ms = clock_wall_ms();
@@ -106,6 +108,23 @@ void server_step(struct server *server, struct ns_event *event)
 	event->now_ms = server->now_ms;
 	event->wall_ms = server->wall_ms;
 	nameserver_step(server->ns, event, &server->outbox);
+	server_act(server);
+}
+
+void server_event(struct server *server, enum log_level level, const char *event,
+		  const char *format, ...)
+{
+	const struct ns_action action = { .level = level, .event = event };
+	char pairs[EVENT_TEXT_MAX]; /* what we say ourselves is short */
+	va_list args;
+	int size;
+
+	va_start(args, format);
+	size = vsnprintf(pairs, sizeof(pairs), format, args);
+	va_end(args);
+	nameserver_event(server->ns, &action,
+			 (struct slice){ (const uint8_t *)pairs, size > 0 ? (size_t)size : 0 },
+			 clock_wall_ms(), &server->outbox);
 	server_act(server);
 }
 
@@ -174,6 +193,7 @@ void server_end_turn(struct server *server)
 	server->in_turn = false;
 	nameserver_end_turn(server->ns, &server->outbox);
 	server_act(server);
+	log_release();
 	tick_schedule(server);
 }
 
@@ -272,9 +292,10 @@ static void serving_tell(struct server *server)
 
 	server->serving = true;
 	log_quote(info.cluster_name, strlen(info.cluster_name), name, sizeof(name));
-	log_event(LOG_INFO, "started", "address=%s port=%u cluster=%s name=%s epoch=%" PRIu64,
-		  endpoint_format(&server->address, address), server->port,
-		  id_format(&info.cluster, cluster), name, info.epoch);
+	server_event(server, LOG_INFO, "started",
+		     "address=%s port=%u cluster=%s name=%s epoch=%" PRIu64,
+		     endpoint_format(&server->address, address), server->port,
+		     id_format(&info.cluster, cluster), name, info.epoch);
 }
 
 void server_committed(uv_async_t *async)

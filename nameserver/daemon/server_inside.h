@@ -3,6 +3,7 @@
 #define MUSTER_SERVER_INSIDE_H
 
 #include "committer.h"
+#include "console_child.h"
 #include "nameserver.h"
 #include "network.h"
 #include "peer.h"
@@ -37,11 +38,15 @@ struct server {
 	uv_timer_t look;          /* at the disk, once a second */
 	bool grown;               /* something was written since the last look */
 	bool full;
+	struct console_child console;
 };
 
 _Noreturn void server_fail(int error, const char *what);
 void server_step(struct server *server, struct ns_event *event);
 void server_end_turn(struct server *server);
+/* Into the log and to those who ask with EVENTS. */
+void server_event(struct server *server, enum log_level level, const char *event,
+		  const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Tells the core if there is room on the disk, or no longer is. */
 void server_look(struct server *server);
 

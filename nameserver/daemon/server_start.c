@@ -11,7 +11,7 @@
 
 #define DEFAULT_CLUSTER_NAME "muster"
 
-enum { LOOK_MS = 1000 };
+enum { LOOK_MS = 1000, LOOPBACK_ADDRESS = 0x7f000001 };
 
 static void notify(void *context)
 {
@@ -23,8 +23,11 @@ static void on_signal(uv_signal_t *handle, int number)
 	struct server *server = handle->data;
 	int rc;
 
+	/* The terminal sends it to us, too, and the shell there takes it. */
+	if (number == SIGINT && server->settings->console)
+		return;
 	if (number != SIGHUP) {
-		log_event(LOG_INFO, "stopping", "signal=%d", number);
+		server_event(server, LOG_INFO, "stopping", "signal=%d", number);
 		uv_stop(&server->loop);
 		return;
 	}
@@ -143,7 +146,11 @@ static int config_fill(struct server *server, struct nameserver_config *config)
 		.copies = (uint8_t)settings->copies,
 		.suspect_after_ms = settings->suspect_after_ms,
 		.dead_after_ms = settings->dead_after_ms,
+		.repair_delay_ms = settings->repair_delay_ms,
+		.debug = log_enabled(LOG_DEBUG),
 		.beacon_interval_ms = settings->beacon_interval_ms,
+		.trash_ms = settings->trash_ms,
+		.no_trash = settings->trash_ms == 0,
 	};
 	if (rc < 0 || self.size != ID_SIZE)
 		return rc < 0 ? rc : -ERR_BAD_FORMAT;
@@ -217,7 +224,7 @@ static void loop_start(struct server *server)
 	for (int i = 0; i < SIGNALS; i++)
 		uv_signal_start(&server->signals[i], on_signal, numbers[i]);
 	if (server->database->rebuilt)
-		log_event(LOG_WARN, "view_rebuilt", "sequence=%" PRIu64, server->durable);
+		server_event(server, LOG_WARN, "view_rebuilt", "sequence=%" PRIu64, server->durable);
 	uv_timer_start(&server->look, on_look, LOOK_MS, LOOK_MS);
 	server->now_ms = clock_monotonic_ms();
 	server->wall_ms = clock_wall_ms();
@@ -281,6 +288,36 @@ static int server_start(struct server *server)
 	return rc;
 }
 
+/* ---- the console */
+
+static void console_ended(void *context)
+{
+	struct server *server = context;
+
+	server_event(server, LOG_INFO, "stopping", "console=ended");
+	uv_stop(&server->loop);
+}
+
+/* On loopback, unless only other interfaces are listened on. */
+static int console_open(struct server *server)
+{
+	struct endpoint at = endpoint_ipv4(LOOPBACK_ADDRESS, server->port);
+	struct nameserver_info info = nameserver_info(server->ns);
+	char address[ENDPOINT_TEXT_MAX];
+	struct console_how how = {
+		.address = address,
+		.cluster = info.cluster_name,
+		.settings = server->settings,
+		.ended = console_ended,
+		.context = server,
+	};
+
+	if (server->settings->interfaces.count)
+		at = server->address;
+	endpoint_format(&at, address);
+	return console_start(&server->console, &server->loop, &how, server->message);
+}
+
 /* ---- stopping */
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -341,8 +378,11 @@ int server_run(const struct settings *settings, struct database *database,
 	if (rc < 0)
 		return rc;
 	rc = server_start(&server);
+	if (rc == 0 && settings->console)
+		rc = console_open(&server);
 	if (rc == 0) {
 		uv_run(&server.loop, UV_RUN_DEFAULT);
+		console_stop(&server.console);
 		server_finish(&server);
 		log_event(LOG_INFO, "stopped", "sequence=%" PRIu64, server.durable);
 	}

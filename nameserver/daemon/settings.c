@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "error.h"
+#include "text.h"
 
 static const struct option_row rows[] = {
 #define OPTION(name, ...) OPTION_ROW(struct settings, name, 0, __VA_ARGS__),
@@ -26,6 +27,18 @@ static int complain(char *message, const char *text)
 	return -ERR_USAGE;
 }
 
+enum { DAYS_TEXT_MAX = 16 };
+
+static int days_parse(const char *text, uint64_t *ret_ms)
+{
+	char days[DAYS_TEXT_MAX + 2];
+
+	if (strlen(text) > DAYS_TEXT_MAX)
+		return -ERR_USAGE;
+	snprintf(days, sizeof(days), "%sd", text);
+	return duration_parse(days, ret_ms);
+}
+
 static int settings_check(struct settings *settings, char *message)
 {
 	if (settings->key)
@@ -46,7 +59,12 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--dead-after wants at most 49 days");
 	if (settings->suspect_after_ms == 0 || settings->dead_after_ms < settings->suspect_after_ms)
 		return complain(message, "--dead-after must not be shorter than --suspect-after");
-	settings->log = (struct log_config){ .component = "nameserver" };
+	if (days_parse(settings->trash_days, &settings->trash_ms) < 0)
+		return complain(message, "--trash-days wants a number of days such as 7 or 0.5");
+	if (settings->repair_delay_ms == 0 || settings->repair_delay_ms > UINT32_MAX)
+		return complain(message, "--repair-delay wants more than 0, at most 49 days");
+	settings->log = (struct log_config){ .component = "nameserver",
+					     .file = settings->log_file };
 	return log_config_parse(settings->log_level, settings->log_format, &settings->log, message);
 }
 

@@ -17,13 +17,17 @@ struct settings {
 	uint64_t beacon_interval_ms;
 	struct port_range client_ports;
 	uint64_t copies;
-	uint64_t suspect_after_ms, dead_after_ms;
+	uint64_t suspect_after_ms, dead_after_ms, repair_delay_ms;
+	const char *trash_days;
+	uint64_t trash_ms; /* the same */
 	bool open;
+	bool console;
 	const char *key;
-	const char *log_level, *log_format;
+	const char *log_level, *log_format, *log_file;
 
 	struct log_config log;
 	char default_data[PATH_SIZE_MAX];
+	char console_log[PATH_SIZE_MAX];
 };
 
 enum { MESSAGE_SIZE_MAX = 256 };

@@ -1,0 +1,238 @@
+/* What there is of a chunk, and what it needs. */
+#include "repair.h"
+
+int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret)
+{
+	uint64_t owner = 0, end;
+	struct inode inode;
+	int rc;
+
+	*ret = 0;
+	while ((rc = chunk_owner(ns->kv, chunk, owner, &owner, &end)) == 0) {
+		if (owner != memory->inode) {
+			rc = inode_get(ns->kv, owner, &inode);
+			if (rc < 0)
+				return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+			*memory = (struct wanted_memory){ owner, inode.copies };
+		}
+		*ret = memory->copies > *ret ? memory->copies : *ret;
+	}
+	return rc == -ERR_NOT_FOUND && *ret ? 0 : rc;
+}
+
+bool holders_have(const struct holders *holders, uint16_t number)
+{
+	for (unsigned int i = 0; i < holders->count; i++) {
+		if (holders->numbers[i] == number)
+			return true;
+	}
+	return false;
+}
+
+bool copy_is_bad(const struct member *member, uint64_t chunk)
+{
+	return member->bad.count && chunk_set_has(&member->bad, chunk);
+}
+
+static bool stays(const struct member *member)
+{
+	return member_is_up(member) && !member->disk_failed && !member->row.draining;
+}
+
+/* Whether it has the chunk is known from itself: since it registered it has told what it holds, and
+ * the walk has compared that with the catalogue up to this chunk. */
+static bool is_listed(const struct nameserver *ns, const struct member *member, uint64_t chunk)
+{
+	bool compared = member->stage == INVENTORY_NONE
+				? member->digest_known
+				: member->stage == INVENTORY_SWEPT && chunk <= ns->sweep.cursor;
+
+	return compared && member->state == NODE_ONLINE && member->session && member->key;
+}
+
+/* A disk that failed deletes nothing, and what it has may still be of use. */
+static bool can_trim(const struct nameserver *ns, const struct member *member, uint64_t chunk)
+{
+	return is_listed(ns, member, chunk) && !member->disk_failed;
+}
+
+bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint64_t chunk)
+{
+	return stays(member) && is_listed(ns, member, chunk) && !copy_is_bad(member, chunk);
+}
+
+bool member_may_take(const struct member *member, uint64_t length)
+{
+	return member->state == NODE_ONLINE && member->session && !member->disk_failed &&
+	       !member->row.draining && member_room(member) >= length;
+}
+
+/* Until when its copies are only away: a server that is offline may come back. 0: no longer. */
+static uint64_t expected_until(const struct nameserver *ns, const struct member *member)
+{
+	uint64_t until_ms = member->offline_ms + ns->config.repair_delay_ms;
+
+	return until_ms > ns->now_ms ? until_ms : 0;
+}
+
+/* Some server's copy is bad, be it on the books or not. */
+static bool has_bad_copy(const struct nameserver *ns, uint64_t chunk)
+{
+	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
+		if (copy_is_bad(ns->sorted[i], chunk))
+			return true;
+	}
+	return false;
+}
+
+/* Just put, and copies are still on their way. */
+static bool is_coming(const struct nameserver *ns, const struct chunk_health *health)
+{
+	return health->chunk >= ns->new_from && health->holders.count < health->wanted &&
+	       !has_bad_copy(ns, health->chunk);
+}
+
+static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health *health)
+{
+	unsigned int expected = 0;
+	uint64_t soonest_ms = UINT64_MAX;
+	bool unseen = false;
+
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+		uint64_t until_ms;
+
+		if (!member || member_is_up(member) || copy_is_bad(member, health->chunk))
+			continue;
+		until_ms = expected_until(ns, member);
+		if (until_ms == 0)
+			continue;
+		expected++;
+		unseen = unseen || !member->key;
+		soonest_ms = until_ms < soonest_ms ? until_ms : soonest_ms;
+	}
+	if (health->copies.sound == 1 && health->wanted > 1 && expected && !unseen)
+		return 0;
+	if (health->planned + expected >= health->wanted)
+		return soonest_ms;
+	return is_coming(ns, health) ? ns->new_until_ms : 0;
+}
+
+static void holder_count(const struct nameserver *ns, struct chunk_health *health,
+			 const struct member *member)
+{
+	bool bad = copy_is_bad(member, health->chunk);
+
+	if (!member_is_up(member))
+		return;
+	health->copies.up++;
+	health->copies.sound += !bad && !member->disk_failed;
+	health->planned += !bad && stays(member);
+	health->firm += copy_is_firm(ns, member, health->chunk);
+	health->sources += !bad && member->session && member->key;
+	health->targets -= !bad && member_may_take(member, 0) && health->targets;
+	health->surplus = health->surplus || ((bad || member->row.draining) &&
+					      can_trim(ns, member, health->chunk));
+}
+
+void health_fill(const struct nameserver *ns, struct chunk_health *health)
+{
+	health->copies = (struct copies){ 0 };
+	health->planned = health->firm = health->sources = 0;
+	health->targets = ns->takers;
+	health->surplus = false;
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+
+		if (member)
+			holder_count(ns, health, member);
+	}
+	health->surplus = health->surplus || health->firm > health->wanted;
+	health->missed_ms =
+		health->planned < health->wanted ? missed_ms(ns, health) : UINT64_MAX;
+}
+
+int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret)
+{
+	struct wanted_memory memory = { 0 };
+	int rc;
+
+	*ret = (struct chunk_health){ .chunk = chunk };
+	rc = chunk_wanted(ns, chunk, &memory, &ret->wanted);
+	if (rc == 0)
+		rc = holders_get(ns->kv, chunk, &ret->holders);
+	if (rc == 0)
+		health_fill(ns, ret);
+	return rc;
+}
+
+enum need health_need(const struct nameserver *ns, const struct chunk_health *health)
+{
+	if (health->planned < health->wanted) {
+		if (!health->sources || !health->targets)
+			return NEED_NOTHING;
+		return health->missed_ms > ns->now_ms ? NEED_COPY_LATER : NEED_COPY;
+	}
+	if (health->firm < health->wanted || ns->deletes_blocked)
+		return NEED_NOTHING;
+	return health->surplus || has_bad_copy(ns, health->chunk) ? NEED_TRIM : NEED_NOTHING;
+}
+
+/* ---- which copy goes first ---- */
+
+static bool same_place(const struct member *a, const struct member *b, bool zone)
+{
+	if (zone)
+		return strcmp(a->row.zone, b->row.zone) == 0;
+	return !id_is_none(&a->machine) && id_equal(&a->machine, &b->machine);
+}
+
+static unsigned int neighbours(const struct nameserver *ns, const struct chunk_health *health,
+			       const struct member *member, bool zone)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *other = member_by_number(ns, health->holders.numbers[i]);
+
+		if (other && other != member && copy_is_firm(ns, other, health->chunk))
+			count += same_place(member, other, zone);
+	}
+	return count;
+}
+
+/* Higher goes first: bad, on a server that goes, beside another copy, on a fuller server. */
+static uint64_t trim_order(const struct nameserver *ns, const struct chunk_health *health,
+			   const struct member *member)
+{
+	uint64_t full = member->capacity ? member->used / (member->capacity / 1000 + 1) : 0;
+	uint64_t order = full < 1000 ? full : 1000;
+
+	order += (uint64_t)(neighbours(ns, health, member, true) != 0) << 10;
+	order += (uint64_t)(neighbours(ns, health, member, false) != 0) << 11;
+	order += (uint64_t)(member->row.draining) << 12;
+	order += (uint64_t)(copy_is_bad(member, health->chunk)) << 13;
+	return order;
+}
+
+struct member *surplus_choose(const struct nameserver *ns, const struct chunk_health *health)
+{
+	struct member *chosen = NULL;
+	uint64_t highest = 0;
+
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		struct member *member = member_by_number(ns, health->holders.numbers[i]);
+		uint64_t order;
+
+		if (!member || !can_trim(ns, member, health->chunk))
+			continue;
+		if (health->firm - copy_is_firm(ns, member, health->chunk) < health->wanted)
+			continue;
+		order = trim_order(ns, health, member);
+		if (!chosen || order > highest) {
+			chosen = member;
+			highest = order;
+		}
+	}
+	return chosen;
+}

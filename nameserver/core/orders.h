@@ -1,0 +1,27 @@
+/* Orders to storage servers whose answers matter: INSPECT, FETCH, DELETE. Each ends exactly once, by
+ * a call of its `done`: with the answer, or with an error when the server refused, was silent for too
+ * long, or its connection broke. `done` may send further orders. */
+#ifndef MUSTER_NS_ORDERS_H
+#define MUSTER_NS_ORDERS_H
+
+#include "ns_state.h"
+
+struct order_result {
+	struct member *member;
+	uint64_t subject;
+	int error;         /* 0, or why there is no reply; -ERR_TIMEOUT, -ERR_UNAVAILABLE: our own */
+	const void *reply; /* struct …_reply; borrows from the step's arena */
+};
+typedef void order_done_fn(struct nameserver *ns, const struct order_result *result);
+
+struct order_how {
+	uint64_t subject;    /* for `done` to know what it was about */
+	uint64_t timeout_ms; /* in all */
+	uint64_t silence_ms; /* without a sign of life, also before that; 0: the same */
+	order_done_fn *done;
+};
+/* The member must have a session. -ERR_NO_MEMORY: nothing was sent, `done` is not called. */
+int member_order(struct nameserver *ns, struct member *member, unsigned int code,
+		 const void *request, const struct order_how *how);
+
+#endif

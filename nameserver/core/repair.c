@@ -1,0 +1,557 @@
+/* Which chunks are looked at, in which order, and the FETCH orders that result. */
+#include "orders.h"
+#include "repair.h"
+
+enum {
+	JOBS_MAX = 64 * 1024,
+	JOBS_LAST_ROOM = 16 * 1024, /* of these, only for chunks with one copy left */
+	FETCHES_MAX = 256,
+	FETCHES_OF_SERVER = 4, /* as source, and as target */
+	LOOKS = 64,            /* chunks a step: some 1 ms of 20 */
+	PAUSE_MS = 500,        /* when all servers that matter are busy */
+	RETRY_MS = 5000,
+	ATTEMPTS_MAX = 8,           /* then the chunk waits for the next walk */
+	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
+	FETCH_MS = 30 * 1000,       /* and 1 s for each MiB */
+	TRIM_QUEUE = 64 * 1024,     /* a server with so many chunks to delete gets no more */
+};
+
+/* In the order in which they are worked on; from QUEUE_RETRY on they wait. */
+enum queue { QUEUE_LAST, QUEUE_COPY, QUEUE_TRIM, QUEUE_RETRY, QUEUE_NEW, QUEUE_FETCHING, QUEUES };
+
+struct job {
+	uint64_t chunk;
+	uint64_t due_ms;         /* QUEUE_RETRY, QUEUE_NEW; QUEUE_FETCHING: when it began */
+	uint32_t length;         /* QUEUE_FETCHING */
+	uint16_t source, target; /* numbers of the members that it is, or was, tried with; 0: none */
+	uint8_t queue;
+	uint8_t attempts;
+	TAILQ_ENTRY(job) order;
+	UT_hash_handle hh;
+};
+TAILQ_HEAD(job_list, job);
+
+struct repair {
+	struct job *jobs;
+	struct job_list queues[QUEUES];
+	unsigned int counts[QUEUES];
+	uint64_t next_ms; /* the next step */
+	uint64_t walk_ms; /* when there will be more to find */
+};
+
+/* ---- the queues ---- */
+
+static struct job *job_find(const struct repair *repair, uint64_t chunk)
+{
+	struct job *job;
+
+	HASH_FIND(hh, repair->jobs, &chunk, sizeof(chunk), job);
+	return job;
+}
+
+static void job_put(struct repair *repair, struct job *job, enum queue queue)
+{
+	job->queue = (uint8_t)queue;
+	TAILQ_INSERT_TAIL(&repair->queues[queue], job, order);
+	repair->counts[queue]++;
+}
+
+static void job_take(struct repair *repair, struct job *job)
+{
+	TAILQ_REMOVE(&repair->queues[job->queue], job, order);
+	repair->counts[job->queue]--;
+}
+
+static void job_move(struct repair *repair, struct job *job, enum queue queue)
+{
+	job_take(repair, job);
+	job_put(repair, job, queue);
+}
+
+static void job_drop(struct repair *repair, struct job *job)
+{
+	job_take(repair, job);
+	HASH_DEL(repair->jobs, job);
+	free(job);
+}
+
+static void walk_at(struct repair *repair, uint64_t at_ms)
+{
+	repair->walk_ms = at_ms < repair->walk_ms ? at_ms : repair->walk_ms;
+}
+
+static void job_add(struct nameserver *ns, uint64_t chunk, enum queue queue)
+{
+	struct repair *repair = ns->repair;
+	unsigned int most = queue == QUEUE_LAST ? JOBS_MAX : JOBS_MAX - JOBS_LAST_ROOM;
+	struct job *job = job_find(repair, chunk);
+
+	if (job) {
+		if (job->queue != QUEUE_FETCHING && job->queue != QUEUE_RETRY &&
+		    job->queue != queue)
+			job_move(repair, job, queue);
+		return;
+	}
+	job = HASH_COUNT(repair->jobs) < most ? calloc(1, sizeof(*job)) : NULL;
+	if (!job) {
+		walk_at(repair, ns->now_ms + RETRY_MS);
+		return;
+	}
+	job->chunk = chunk;
+	job->due_ms = ns->new_until_ms;
+	HASH_ADD(hh, repair->jobs, chunk, sizeof(job->chunk), job);
+	job_put(repair, job, queue);
+	if (queue <= QUEUE_TRIM && repair->next_ms > ns->now_ms + STEP_MS)
+		repair->next_ms = ns->now_ms + STEP_MS;
+}
+
+static void job_retry(struct nameserver *ns, struct job *job)
+{
+	if (++job->attempts >= ATTEMPTS_MAX) {
+		walk_at(ns->repair, ns->now_ms + WALK_AGAIN_MS);
+		job_drop(ns->repair, job);
+		return;
+	}
+	job->due_ms = ns->now_ms + RETRY_MS;
+	job_move(ns->repair, job, QUEUE_RETRY);
+}
+
+uint64_t repair_count(const struct nameserver *ns)
+{
+	const unsigned int *counts = ns->repair->counts;
+
+	return (uint64_t)counts[QUEUE_LAST] + counts[QUEUE_COPY] + counts[QUEUE_RETRY] +
+	       counts[QUEUE_FETCHING];
+}
+
+/* ---- what comes in ---- */
+
+static enum queue queue_of(const struct chunk_health *health)
+{
+	return health->copies.sound == 1 && health->wanted > 1 ? QUEUE_LAST : QUEUE_COPY;
+}
+
+void repair_found(struct nameserver *ns, const struct chunk_health *health)
+{
+	switch (health_need(ns, health)) {
+	case NEED_COPY: job_add(ns, health->chunk, queue_of(health)); break;
+	case NEED_TRIM: job_add(ns, health->chunk, QUEUE_TRIM); break;
+	case NEED_COPY_LATER:
+		if (health->missed_ms == ns->new_until_ms)
+			job_add(ns, health->chunk, QUEUE_NEW);
+		else
+			walk_at(ns->repair, health->missed_ms);
+		break;
+	case NEED_NOTHING: break;
+	}
+}
+
+void takers_count(struct nameserver *ns)
+{
+	ns->takers = 0;
+	for (unsigned int i = 0; i < ns->member_count; i++)
+		ns->takers += member_may_take(ns->sorted[i], 0);
+}
+
+void repair_look(struct nameserver *ns, uint64_t chunk)
+{
+	struct chunk_health health;
+	int rc;
+
+	takers_count(ns);
+	rc = health_get(ns, chunk, &health);
+	if (rc == 0)
+		repair_found(ns, &health);
+	else if (rc != -ERR_NOT_FOUND)
+		ns->failed = true;
+}
+
+/* ---- FETCH ---- */
+
+static const struct member *source_choose(const struct nameserver *ns,
+					  const struct chunk_health *health, const struct job *job)
+{
+	const struct member *best = NULL;
+	unsigned int best_cost = 0;
+
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+		unsigned int cost;
+
+		if (!member || !member->session || !member->key ||
+		    member->fetched_from >= FETCHES_OF_SERVER ||
+		    copy_is_bad(member, health->chunk))
+			continue;
+		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +
+		       (member->disk_failed ? 200u : 0) +
+		       (job->attempts && job->source == member->row.number ? 50u : 0);
+		if (!best || cost < best_cost) {
+			best = member;
+			best_cost = cost;
+		}
+	}
+	return best;
+}
+
+/* Not where a copy is; where a bad one is only if no other server is left; not again, if it can be
+ * helped, where it failed the last time. */
+enum strictness { AVOID_FAILED, AVOID_BAD, AVOID_HOLDERS, STRICTNESSES };
+
+static bool must_avoid(const struct chunk_health *health, const struct job *job,
+		       const struct member *member, enum strictness strictness)
+{
+	bool bad = copy_is_bad(member, health->chunk);
+
+	if (member->fetching >= FETCHES_OF_SERVER)
+		return true;
+	if (holders_have(&health->holders, member->row.number) && !bad)
+		return true;
+	if (bad)
+		return strictness < AVOID_HOLDERS;
+	return strictness == AVOID_FAILED && job->attempts && member->row.number == job->target;
+}
+
+static struct member *target_choose(struct nameserver *ns, const struct chunk_health *health,
+				    const struct job *job, uint32_t length)
+{
+	const struct member **avoid = arena_alloc(&ns->arena, ns->member_count * sizeof(*avoid));
+	const struct member *near[HOLDERS_MAX];
+	struct placement wanted = { .length = length, .copies = 1, .avoid = avoid, .near = near };
+	struct member *chosen[COPIES_MAX];
+
+	if (!avoid)
+		return NULL;
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+
+		if (member && !member->row.draining && !copy_is_bad(member, health->chunk))
+			near[wanted.near_count++] = member;
+	}
+	for (int strictness = 0; strictness < STRICTNESSES; strictness++) {
+		wanted.avoid_count = 0;
+		for (unsigned int i = 0; i < ns->member_count; i++) {
+			const struct member *member = ns->sorted[i];
+
+			if (must_avoid(health, job, member, (enum strictness)strictness))
+				avoid[wanted.avoid_count++] = member;
+		}
+		if (placement_choose(ns, &wanted, chosen) > 0)
+			return chosen[0];
+	}
+	return NULL;
+}
+
+static void fetch_end(struct nameserver *ns, struct job *job)
+{
+	struct member *source = member_by_number(ns, job->source);
+	struct member *target = member_by_number(ns, job->target);
+
+	if (source)
+		source->fetched_from--;
+	if (!target)
+		return;
+	target->fetching--;
+	target->leased -= job->length;
+}
+
+const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk)
+{
+	char *path = arena_alloc(&ns->arena, PATH_SIZE_MAX + 1);
+	uint64_t inode = 0, end;
+
+	while (path && chunk_owner(ns->kv, chunk, inode, &inode, &end) == 0) {
+		if (catalogue_path(ns->kv, inode, path, PATH_SIZE_MAX + 1) >= 0)
+			return quoted(ns, slice_of(path));
+	}
+	return quoted(ns, slice_of(""));
+}
+
+static void fetch_event(struct nameserver *ns, const struct job *job, enum log_level level,
+			const char *event)
+{
+	const struct member *source = member_by_number(ns, job->source);
+
+	ns_event_about(ns, member_by_number(ns, job->target), level, event,
+		       "source=%s chunk=%llx length=%lu path=%s ms=%llu",
+		       source ? source->row.name : "?", (unsigned long long)job->chunk,
+		       (unsigned long)job->length, chunk_path_quoted(ns, job->chunk),
+		       (unsigned long long)(ns->now_ms - job->due_ms));
+}
+
+/* Its receipt speaks for itself. */
+static int fetch_receipt(struct nameserver *ns, struct member *member,
+			 const struct receipt *receipt, uint64_t chunk)
+{
+	struct member *holder;
+	int rc = receipt_check(ns, receipt, &holder);
+
+	if (rc <= 0 || holder != member || (chunk && receipt->chunk != chunk))
+		return -ERR_BAD_RECEIPT;
+	rc = place_stored(ns, member, receipt);
+	if (rc < 0)
+		ns->failed = true;
+	return rc > 0 ? 0 : -ERR_STALE;
+}
+
+void fetch_answered_late(struct nameserver *ns, struct member *member,
+			 const struct fetch_reply *reply)
+{
+	if (fetch_receipt(ns, member, &reply->receipt, 0) == 0)
+		repair_look(ns, reply->receipt.chunk);
+}
+
+static void fetch_done(struct nameserver *ns, const struct order_result *result)
+{
+	struct job *job = job_find(ns->repair, result->subject);
+	const struct fetch_reply *reply = result->reply;
+	int error = result->error;
+	struct member *source;
+
+	if (!job || job->queue != QUEUE_FETCHING)
+		return;
+	fetch_end(ns, job);
+	if (error == 0)
+		error = fetch_receipt(ns, result->member, &reply->receipt, job->chunk);
+	ns->repair->next_ms = ns->now_ms;
+	if (error == 0) {
+		fetch_event(ns, job, LOG_INFO, "repaired");
+		job->attempts = 0;
+		job_move(ns->repair, job, QUEUE_COPY);
+		return;
+	}
+	fetch_event(ns, job, LOG_DEBUG, "repair_failed");
+	source = member_by_number(ns, job->source);
+	if ((error == -ERR_CORRUPT || error == -ERR_NOT_FOUND) && source)
+		copy_doubt(ns, source, job->chunk);
+	job_retry(ns, job);
+}
+
+static int fetch_send(struct nameserver *ns, struct job *job, const struct chunk_row *row,
+		      struct member *const ends[2])
+{
+	struct member *source = ends[0], *target = ends[1];
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	struct fetch_request order = {
+		.epoch = ns->epoch,
+		.chunk = { row->chunk, row->length, row->digest },
+		.ticket = { .operation = TICKET_READ, .chunk = row->chunk, .length = row->length },
+		.endpoints = endpoints,
+	};
+	const struct order_how how = {
+		.subject = job->chunk,
+		.timeout_ms = FETCH_MS + (uint64_t)row->length / 1024,
+		.done = fetch_done,
+	};
+	uint64_t end;
+	int rc = chunk_owner(ns->kv, row->chunk, 0, &order.file, &end);
+
+	if (rc < 0)
+		return rc;
+	ticket_for(ns, source, &target->row.node, &order.ticket);
+	order.endpoints_count = (uint16_t)member_endpoints(target->session, source, endpoints);
+	return member_order(ns, target, MSG_fetch, &order, &how);
+}
+
+enum outcome { DONE, TRY_LATER, SERVERS_BUSY };
+
+static enum outcome job_fetch(struct nameserver *ns, struct job *job,
+			      const struct chunk_health *health)
+{
+	struct member *ends[2];
+	struct chunk_row row;
+
+	if (chunk_find(ns->kv, job->chunk, &row) < 0)
+		return TRY_LATER;
+	ends[0] = (struct member *)source_choose(ns, health, job);
+	ends[1] = ends[0] ? target_choose(ns, health, job, row.length) : NULL;
+	if (!ends[0] || !ends[1])
+		return SERVERS_BUSY;
+	if (fetch_send(ns, job, &row, ends) < 0)
+		return TRY_LATER;
+	job->source = ends[0]->row.number;
+	job->target = ends[1]->row.number;
+	job->length = row.length;
+	job->due_ms = ns->now_ms;
+	ends[0]->fetched_from++;
+	ends[1]->fetching++;
+	ends[1]->leased += row.length;
+	job_move(ns->repair, job, QUEUE_FETCHING);
+	fetch_event(ns, job, LOG_DEBUG, "repair_started");
+	return DONE;
+}
+
+/* ---- what is too much ---- */
+
+static const char *trim_reason(const struct member *member, uint64_t chunk)
+{
+	if (copy_is_bad(member, chunk))
+		return "corrupt";
+	return member->row.draining ? "drain" : "surplus";
+}
+
+static int trim(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	ns_event_about(ns, member, LOG_INFO, "trimmed", "chunk=%llx reason=%s path=%s",
+		       (unsigned long long)chunk, trim_reason(member, chunk),
+		       chunk_path_quoted(ns, chunk));
+	return place_trim(ns, member, chunk);
+}
+
+/* Bad copies that are not on the books go at once, of the others one at a time. */
+static enum outcome job_trim(struct nameserver *ns, struct job *job,
+			     const struct chunk_health *health)
+{
+	struct member *member;
+
+	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
+		member = ns->sorted[i];
+		if (copy_is_bad(member, health->chunk) &&
+		    !holders_have(&health->holders, member->row.number))
+			chunk_doom(ns, member, health->chunk);
+	}
+	member = surplus_choose(ns, health);
+	if (!member) {
+		job_drop(ns->repair, job);
+		return DONE;
+	}
+	if (member->doomed.count >= TRIM_QUEUE)
+		return SERVERS_BUSY;
+	if (trim(ns, member, health->chunk) < 0)
+		ns->failed = true;
+	job_drop(ns->repair, job);
+	repair_look(ns, health->chunk);
+	return DONE;
+}
+
+/* ---- steps ---- */
+
+static enum outcome job_run(struct nameserver *ns, struct job *job)
+{
+	struct chunk_health health;
+	int rc = health_get(ns, job->chunk, &health);
+
+	if (rc < 0) {
+		ns->failed = ns->failed || rc != -ERR_NOT_FOUND;
+		job_drop(ns->repair, job);
+		return DONE;
+	}
+	switch (health_need(ns, &health)) {
+	case NEED_COPY: return job_fetch(ns, job, &health);
+	case NEED_TRIM: return job_trim(ns, job, &health);
+	default: break;
+	}
+	job_drop(ns->repair, job);
+	repair_found(ns, &health);
+	return DONE;
+}
+
+/* Those whose servers are busy go to the end of their queue. Returns how many were looked at. */
+static unsigned int queue_run(struct nameserver *ns, enum queue queue, unsigned int most)
+{
+	struct repair *repair = ns->repair;
+	unsigned int count = repair->counts[queue], looked = 0;
+
+	while (looked < count && looked < most && !ns->failed) {
+		struct job *job = TAILQ_FIRST(&repair->queues[queue]);
+
+		if (!job || repair->counts[QUEUE_FETCHING] >= FETCHES_MAX)
+			break;
+		looked++;
+		switch (job_run(ns, job)) {
+		case DONE: repair->next_ms = ns->now_ms + STEP_MS; break;
+		case TRY_LATER: job_retry(ns, job); break;
+		case SERVERS_BUSY: job_move(repair, job, queue); break;
+		}
+	}
+	return looked;
+}
+
+static void due_wake(struct nameserver *ns, enum queue queue)
+{
+	struct repair *repair = ns->repair;
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(&repair->queues[queue])) && job->due_ms <= ns->now_ms)
+		job_move(repair, job, QUEUE_COPY);
+}
+
+/* Chunks count as new for one to two times the delay. */
+static void new_turn(struct nameserver *ns)
+{
+	if (ns->now_ms < ns->new_until_ms)
+		return;
+	ns->new_from = ns->new_next;
+	ns->new_next = ns->start << ID_BITS_OF_COUNT | (ns->next_chunk + 1);
+	ns->new_until_ms = ns->now_ms + ns->config.repair_delay_ms;
+}
+
+static bool has_work(const struct nameserver *ns)
+{
+	const unsigned int *counts = ns->repair->counts;
+
+	return (counts[QUEUE_LAST] || counts[QUEUE_COPY] || counts[QUEUE_TRIM]) &&
+	       counts[QUEUE_FETCHING] < FETCHES_MAX && !ns->full;
+}
+
+void repair_tick(struct nameserver *ns)
+{
+	struct repair *repair = ns->repair;
+	unsigned int left = LOOKS;
+
+	new_turn(ns);
+	due_wake(ns, QUEUE_RETRY);
+	due_wake(ns, QUEUE_NEW);
+	if (repair->walk_ms <= ns->now_ms) {
+		repair->walk_ms = UINT64_MAX;
+		sweep_request(ns, false);
+	}
+	if (!has_work(ns) || ns->now_ms < repair->next_ms)
+		return;
+	takers_count(ns);
+	repair->next_ms = ns->now_ms + PAUSE_MS;
+	for (int queue = QUEUE_LAST; queue <= QUEUE_TRIM; queue++)
+		left -= queue_run(ns, (enum queue)queue, left);
+}
+
+static uint64_t first_due(const struct repair *repair, enum queue queue)
+{
+	const struct job *job = TAILQ_FIRST(&repair->queues[queue]);
+
+	return job ? job->due_ms : UINT64_MAX;
+}
+
+uint64_t repair_deadline(const struct nameserver *ns)
+{
+	const struct repair *repair = ns->repair;
+	uint64_t at = repair->walk_ms;
+	uint64_t retry_ms = first_due(repair, QUEUE_RETRY), new_ms = first_due(repair, QUEUE_NEW);
+
+	at = retry_ms < at ? retry_ms : at;
+	at = new_ms < at ? new_ms : at;
+	return has_work(ns) && repair->next_ms < at ? repair->next_ms : at;
+}
+
+int repair_new(struct nameserver *ns)
+{
+	struct repair *repair = calloc(1, sizeof(*repair));
+
+	if (!repair)
+		return -ERR_NO_MEMORY;
+	for (int i = 0; i < QUEUES; i++)
+		TAILQ_INIT(&repair->queues[i]);
+	repair->walk_ms = UINT64_MAX;
+	ns->repair = repair;
+	ns->new_from = ns->new_next = ns->start << ID_BITS_OF_COUNT;
+	return 0;
+}
+
+void repair_free(struct nameserver *ns)
+{
+	struct job *job, *next;
+
+	if (!ns->repair)
+		return;
+	HASH_ITER(hh, ns->repair->jobs, job, next)
+		job_drop(ns->repair, job);
+	free(ns->repair);
+}

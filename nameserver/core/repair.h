@@ -1,0 +1,113 @@
+/* What a chunk lacks, and who makes it good.
+ *
+ * Repair copies chunks that have too few sound copies from a server that has one to a server that
+ * has none (FETCH), fewest copies first, and orders away what is too much: bad copies, copies on
+ * servers that are to be emptied, copies beyond the wanted number. A walk (sweep.c) and whoever
+ * changes a chunk's places say which chunks to look at; what is to be done is decided anew each
+ * time a chunk is looked at, so nothing that is queued can be out of date. The queue is bounded:
+ * what finds no room in it is found again by the next walk.
+ *
+ * Copies are missed
+ *   at once: found bad; on a disk that failed; on a server to be emptied; elsewhere than on servers
+ *     that may come back; and when only one of several is left
+ *   after config.repair_delay_ms: on servers that went offline, or that have not been seen since
+ *     the name server started; and of files that were just put (late copies are on their way)
+ * Copies are too many once the wanted number is *firm*: on servers that are online, have told what
+ * they hold since they registered, are to stay, and whose disks work. */
+#ifndef MUSTER_NS_REPAIR_H
+#define MUSTER_NS_REPAIR_H
+
+#include "ns_state.h"
+
+/* ---- health.c ---- */
+
+/* The most that any file with this chunk wants. -ERR_NOT_FOUND: no file has it. */
+int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret);
+
+struct chunk_health {
+	uint64_t chunk;
+	uint8_t wanted;
+	struct holders holders;
+	struct copies copies;
+	unsigned int planned; /* sound, on servers that are up and to stay, and whose disks work */
+	unsigned int firm;    /* of these */
+	unsigned int sources; /* servers that a sound copy can be had from now */
+	unsigned int targets; /* servers that could take one */
+	bool surplus;         /* a holder could do without its copy: bad, to be emptied, too many */
+	uint64_t missed_ms;   /* when what lacks is missed; UINT64_MAX: nothing lacks */
+};
+
+/* `holders` and `wanted` are filled in; the rest follows. */
+void health_fill(const struct nameserver *ns, struct chunk_health *health);
+/* -ERR_NOT_FOUND: no file has the chunk. */
+int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret);
+
+enum need { NEED_NOTHING, NEED_TRIM, NEED_COPY, NEED_COPY_LATER };
+enum need health_need(const struct nameserver *ns, const struct chunk_health *health);
+
+bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint64_t chunk);
+bool member_may_take(const struct member *member, uint64_t length);
+bool copy_is_bad(const struct member *member, uint64_t chunk);
+bool holders_have(const struct holders *holders, uint16_t number);
+/* The holder whose copy is to go first; NULL: none may. */
+struct member *surplus_choose(const struct nameserver *ns, const struct chunk_health *health);
+
+/* ---- places.c ---- */
+
+/* A receipt that verified: 1: the copy counts. */
+int place_stored(struct nameserver *ns, struct member *member, const struct receipt *receipt);
+/* Takes the copy off the books and has it deleted there; see chunk_doom. */
+int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk);
+/* It was not deleted after all. */
+int place_keep(struct nameserver *ns, struct member *member, uint64_t chunk);
+/* A copy found bad, by its own server or as a client says: 1: something has changed. */
+int place_bad(struct nameserver *ns, struct member *member, uint64_t chunk, bool own);
+void corrupt_tell(struct nameserver *ns, const struct member *member, uint64_t chunk,
+		  const char *by);
+/* Its server has read it, and it is right. */
+int place_sound(struct nameserver *ns, struct member *member, uint64_t chunk);
+void bad_remove(struct nameserver *ns, struct member *member, uint64_t chunk);
+
+/* ---- repair.c ---- */
+
+int repair_new(struct nameserver *ns);
+void repair_free(struct nameserver *ns);
+void repair_tick(struct nameserver *ns);
+uint64_t repair_deadline(const struct nameserver *ns);
+uint64_t repair_count(const struct nameserver *ns); /* chunks to be copied, or being copied */
+/* Sets ns->takers, for health_fill. */
+void takers_count(struct nameserver *ns);
+/* Something about the chunk has changed. */
+void repair_look(struct nameserver *ns, uint64_t chunk);
+/* What a walk has found. */
+void repair_found(struct nameserver *ns, const struct chunk_health *health);
+/* A FETCH that had been given up was answered after all. */
+void fetch_answered_late(struct nameserver *ns, struct member *member,
+			 const struct fetch_reply *reply);
+/* The path of a file that has the chunk, quoted for an event; "" if none has a name. */
+const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk);
+
+/* ---- doubts.c ---- */
+
+/* Somebody else says that this copy is bad or gone: its server is asked to look. */
+void copy_doubt(struct nameserver *ns, struct member *member, uint64_t chunk);
+void doubts_tick(struct nameserver *ns);
+uint64_t doubts_deadline(const struct nameserver *ns);
+
+/* ---- verify.c ---- */
+
+void verify_tick(struct nameserver *ns);
+uint64_t verify_deadline(const struct nameserver *ns);
+void verify_free(struct nameserver *ns);
+
+/* ---- orders.c; see orders.h ---- */
+
+void order_answered(struct nameserver *ns, struct session *from, const struct frame_header *header,
+		    const uint8_t *body);
+void orders_lost(struct nameserver *ns, const struct member *member);
+void orders_excuse(struct nameserver *ns, uint64_t ms);
+void orders_tick(struct nameserver *ns);
+uint64_t orders_deadline(const struct nameserver *ns);
+void orders_free(struct nameserver *ns);
+
+#endif
