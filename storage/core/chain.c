@@ -44,17 +44,14 @@ static bool is_peer_slow(const struct peer *peer)
 	return false;
 }
 
-static struct conn *hop_connection(struct storage *s, const struct hop *hop, uint8_t lane)
+static struct conn *peer_dial(struct storage *s, struct peer *peer,
+			      const struct endpoint *endpoints, unsigned int count, uint8_t lane)
 {
-	struct peer *peer = peer_get(s, &hop->ticket.holder);
 	struct conn *conn;
 
-	if (!peer || s->now_ms < peer->down_until_ms || is_peer_slow(peer))
+	if (peer->count >= HOP_CONNECTIONS_MAX || count == 0)
 		return NULL;
-	conn = peer_conn(peer, lane);
-	if (conn || peer->count >= HOP_CONNECTIONS_MAX || hop->endpoints_count == 0)
-		return conn;
-	conn = storage_conn_dial(s, USE_HOP, hop->endpoints, hop->endpoints_count);
+	conn = storage_conn_dial(s, USE_HOP, endpoints, count);
 	if (!conn)
 		return NULL;
 	conn->peer = peer->node;
@@ -63,6 +60,33 @@ static struct conn *hop_connection(struct storage *s, const struct hop *hop, uin
 	peer->count++;
 	LIST_INSERT_HEAD(&peer->conns, conn, of_peer);
 	return conn;
+}
+
+static struct conn *hop_connection(struct storage *s, const struct hop *hop, uint8_t lane)
+{
+	struct peer *peer = peer_get(s, &hop->ticket.holder);
+	struct conn *conn;
+
+	if (!peer || s->now_ms < peer->down_until_ms || is_peer_slow(peer))
+		return NULL;
+	conn = peer_conn(peer, lane);
+	return conn ? conn : peer_dial(s, peer, hop->endpoints, hop->endpoints_count, lane);
+}
+
+struct conn *storage_peer_connection(struct storage *s, const struct id *node,
+				     const struct endpoint *endpoints, unsigned int count)
+{
+	struct peer *peer = peer_get(s, node);
+	struct conn *conn;
+
+	if (!peer || s->now_ms < peer->down_until_ms)
+		return NULL;
+	LIST_FOREACH(conn, &peer->conns, of_peer) {
+		if (conn->lane == LANE_LARGE && conn->state == CONN_READY && !conn->busy &&
+		    LIST_EMPTY(&conn->fed))
+			return conn;
+	}
+	return peer_dial(s, peer, endpoints, count, LANE_LARGE);
 }
 
 void storage_chain_unlink(struct transfer *transfer)

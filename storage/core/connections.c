@@ -61,8 +61,11 @@ void storage_conn_drop(struct storage *s, struct conn *conn, int error, bool tel
 		storage_write_asker_gone(s, transfer);
 	if (conn->use == USE_HOP)
 		storage_chain_conn_gone(s, conn, error);
-	if (conn == s->seeker.conn)
+	if (conn == s->seeker.conn) {
 		storage_seek_failed(s, error);
+		storage_inspections_drop(s);
+		storage_fetches_orphaned(s);
+	}
 	buffer_done(&conn->backlog);
 	free(conn);
 }
@@ -213,8 +216,10 @@ void storage_on_hello_reply(struct storage *s, struct conn *conn, const struct i
 	conn->since_ms = s->now_ms;
 	if (conn->use == USE_NAMESERVER)
 		storage_seek_greeted(s, reply);
-	else if (conn->use == USE_HOP)
+	else if (conn->use == USE_HOP && LIST_EMPTY(&conn->asked))
 		storage_chain_conn_ready(s, conn);
+	else if (conn->use == USE_HOP)
+		storage_fetch_conn_ready(s, conn);
 }
 
 /* ---- dialling a client ---- */

@@ -160,6 +160,9 @@ void storage_heartbeat_send(struct storage *s)
 		return;
 	}
 	usage_get(s, &usage);
+	if (usage.failed && !s->disk_failed)
+		storage_note(s, NOTE_DISK_FAILED)->error = -ERR_IO;
+	s->disk_failed = usage.failed;
 	req = (struct heartbeat_request){
 		.used = usage.used,
 		.free = usage.free,
@@ -218,6 +221,8 @@ static bool delete_one(struct storage *s, uint64_t chunk)
 
 	if (transfer) {
 		transfer->doomed = true;
+		if (transfer->fetch)
+			storage_fetch_end(s, transfer, -ERR_EXPIRED);
 		return true;
 	}
 	return s->config.chunks->remove(s->config.chunks_context, chunk) == 0;

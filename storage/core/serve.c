@@ -61,6 +61,9 @@ int storage_on_read(struct storage *s, struct conn *conn, const struct incoming 
 	action->chunk = req->ticket.chunk;
 	action->offset = (uint32_t)req->offset;
 	action->length = (uint32_t)req->length;
+	action = storage_note(s, NOTE_SERVED);
+	action->chunk = req->ticket.chunk;
+	action->number = req->length;
 	return 0;
 }
 

@@ -79,12 +79,21 @@ static void take_reply(struct storage *s, struct conn *conn, struct incoming *in
 		storage_seek_reply(s, in);
 	else if (conn->use == USE_HOP && in->header->type == MSG_write)
 		storage_chain_reply(s, conn, in);
+	else if (conn->use == USE_HOP && in->header->type == MSG_read)
+		storage_fetch_reply(s, conn, in);
 }
 
-/* HELLO comes first; between a WRITE and the end of its DATA nothing else comes. */
+static bool is_awaited(const struct transfer *transfer, const struct frame_header *header)
+{
+	if (!header->reply)
+		return header->type == MSG_data;
+	return transfer->fetch && header->type == MSG_read;
+}
+
+/* HELLO comes first; between a WRITE or a READ and the end of its DATA nothing else comes. */
 static bool is_in_order(const struct conn *conn, const struct frame_header *header)
 {
-	if (conn->incoming && (header->reply || header->type != MSG_data))
+	if (conn->incoming && !is_awaited(conn->incoming, header))
 		return false;
 	if (conn->state == CONN_READY || header->reply)
 		return true;
@@ -120,6 +129,7 @@ static void on_tick(struct storage *s, const struct storage_event *event)
 {
 	(void)event;
 	storage_transfer_tick(s);
+	storage_inspect_tick(s);
 	storage_conn_tick(s);
 	storage_seek_tick(s);
 }
@@ -138,6 +148,7 @@ static event_fn *const events[] = {
 	[STORAGE_PROGRESS] = storage_on_progress,
 	[STORAGE_FORWARDED] = storage_on_forwarded,
 	[STORAGE_SENT] = storage_on_sent,
+	[STORAGE_INSPECTED] = storage_on_inspected,
 	[STORAGE_TICK] = on_tick,
 };
 
@@ -157,9 +168,12 @@ uint64_t storage_deadline(const struct storage *s)
 {
 	uint64_t due = storage_seek_deadline(s);
 	uint64_t conn_due = storage_conn_deadline(s);
+	uint64_t inspect_due = storage_inspect_deadline(s);
 
 	if (conn_due < due)
 		due = conn_due;
+	if (inspect_due < due)
+		due = inspect_due;
 	if (s->transfers && s->next_watch_ms < due)
 		due = s->next_watch_ms;
 	return due;
@@ -181,6 +195,7 @@ int storage_new(const struct storage_config *config, struct storage **ret)
 	       sizeof(config->cluster_name));
 	s->seeker.known = config->remembered;
 	LIST_INIT(&s->unused);
+	STAILQ_INIT(&s->inspections);
 	*ret = s;
 	return 0;
 }
@@ -192,6 +207,7 @@ void storage_free(struct storage *s)
 	if (!s)
 		return;
 	storage_transfers_free(s);
+	storage_inspections_drop(s);
 	HASH_ITER(hh, s->conns, conn, next) {
 		HASH_DEL(s->conns, conn);
 		buffer_done(&conn->backlog);

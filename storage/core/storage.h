@@ -10,7 +10,7 @@
  * long ones the core asks the glue (ACT_RECEIVE) to take the DATA frames off the connection
  * itself; until STORAGE_RECEIVED it gets no frame of that connection. The hop behind is fed with
  * ACT_FORWARD from what has been received; until STORAGE_FORWARDED the core sends nothing else on
- * the hop's connection. */
+ * the hop's connection. What FETCH brings from another server comes in the same two ways. */
 #ifndef MUSTER_STORAGE_CORE_H
 #define MUSTER_STORAGE_CORE_H
 
@@ -34,7 +34,7 @@ struct storage_usage {
 struct storage_meta {
 	uint64_t chunk, file, epoch;
 	uint32_t length;
-	struct digest digest;
+	struct digest digest; /* for write_new: zeros, or what the bytes must have */
 };
 
 /* What the core asks of the store, answered at once; the names are those of store.h. Results are
@@ -55,7 +55,8 @@ struct storage_chunks {
 	int (*write_add)(void *context, struct store_write *write, struct slice data,
 			 const uint8_t *crcs);
 	void (*write_abort)(void *context, struct store_write *write);
-	/* Takes the write over; STORAGE_STORED follows once it is durable or has failed. */
+	/* Takes the write over; STORAGE_STORED follows once it is durable or has failed.
+	 * -ERR_CORRUPT: the digest is not the one that was announced; it stays the caller's. */
 	int (*write_commit)(void *context, struct store_write *write, uint32_t transfer);
 };
 
@@ -83,17 +84,22 @@ struct storage_config {
 /* ---- events ---- */
 
 enum storage_event_kind {
-	STORAGE_OPENED,    /* accepted: connection, endpoint (the peer) */
-	STORAGE_CLOSED,    /* connection, error; header of a malformed frame or NULL */
-	STORAGE_FRAME,     /* connection, header, body */
-	STORAGE_BEACON,    /* data (the datagram), endpoint (its source) */
-	STORAGE_DIALLED,   /* connection, error or endpoint (the peer) */
-	STORAGE_RESOLVED,  /* endpoints, or error */
-	STORAGE_RECEIVED,  /* transfer, error: 0, CORRUPT, CONNECTION (closed by the glue), … */
+	STORAGE_OPENED,   /* accepted: connection, endpoint (the peer) */
+	STORAGE_CLOSED,   /* connection, error; header of a malformed frame or NULL */
+	STORAGE_FRAME,    /* connection, header, body */
+	STORAGE_BEACON,   /* data (the datagram), endpoint (its source) */
+	STORAGE_DIALLED,  /* connection, error or endpoint (the peer) */
+	STORAGE_RESOLVED, /* endpoints, or error */
+	/* transfer, error: 0, CORRUPT, CONNECTION (closed by the glue), …; status: with what the
+	 * source of a FETCH refused, if it did */
+	STORAGE_RECEIVED,
 	STORAGE_STORED,    /* transfer, error or digest */
 	STORAGE_PROGRESS,  /* transfer: bytes moved on to the hop behind */
 	STORAGE_FORWARDED, /* transfer: all sent; or error (the glue closed the hop's connection) */
 	STORAGE_SENT, /* connection, chunk, id, error: why ACT_SEND_CHUNK was not carried out */
+	/* chunk, error: 0, CORRUPT, NOT_FOUND (its file is gone, too), IO or why it could not be
+	 * looked at; length and digest of what was read, zeros where nothing was */
+	STORAGE_INSPECTED,
 	STORAGE_TICK,
 };
 
@@ -104,6 +110,8 @@ struct storage_event {
 	uint64_t chunk;
 	uint32_t transfer;
 	uint32_t id;
+	uint32_t length;
+	uint8_t status;
 	int error; /* 0 or negative */
 	const struct frame_header *header;
 	const uint8_t *body;
@@ -123,12 +131,17 @@ enum storage_action_kind {
 	ACT_RESOLVE,  /* name → STORAGE_RESOLVED */
 	ACT_PROBE,    /* broadcast the datagram at [at, at + size) */
 	ACT_REMEMBER, /* endpoints[0]: the name server's address, for the next start */
-	ACT_RECEIVE,  /* transfer, connection, id, write, length → STORAGE_RECEIVED */
+	/* transfer, connection, id, write, length → STORAGE_RECEIVED. timeout_ms: how long the other
+	 * side may be silent, 0: as long as usual; with it a status instead of DATA may come. */
+	ACT_RECEIVE,
 	/* transfer, connection (the hop), id, chunk, length; [at, at + size): the WRITE frame to
 	 * send first. Source: what the transfer's ACT_RECEIVE brings, else the stored chunk. */
 	ACT_FORWARD,
 	/* connection, id, chunk, offset, length: answer a READ with DATA frames. */
 	ACT_SEND_CHUNK,
+	/* chunk, length (as it should be): read all of it from the disk, off the loop, and check it
+	 * against what is stored with it → STORAGE_INSPECTED. One at a time. */
+	ACT_INSPECT,
 	ACT_NOTE, /* something worth a line in the log: note, and what it says */
 };
 
@@ -139,13 +152,18 @@ enum storage_note {
 	NOTE_NO_NAMESERVER, /* none found yet; said once per search */
 	NOTE_TWO_CLUSTERS,  /* name, id: one of them; it joins none */
 	NOTE_JOINED,        /* id: the cluster; name */
-	NOTE_STORED,        /* chunk; number: its length */
-	NOTE_NOT_STORED,    /* chunk, error */
+	NOTE_STORED,        /* chunk; number: its length; took_ms */
+	NOTE_NOT_STORED,    /* chunk, error, took_ms */
+	NOTE_SERVED,        /* chunk; number: bytes; took_ms is not known */
+	NOTE_DISK_FAILED,   /* error: nothing more can be stored */
 	NOTE_DELETED,       /* number: chunks */
 	NOTE_CORRUPT,       /* chunk, error */
 	NOTE_SLOW_HOP,      /* id: the server; chunk */
 	NOTE_HOP_DOWN,      /* id: the server; error */
 	NOTE_DENIED,        /* chunk, error: a ticket that was not honoured */
+	NOTE_FETCHED,       /* chunk, id: from whom; number: its length; took_ms */
+	NOTE_NOT_FETCHED,   /* chunk, id: from whom; error, took_ms */
+	NOTE_INSPECTED_BAD, /* chunk, error */
 };
 
 struct storage_action {
@@ -158,6 +176,7 @@ struct storage_action {
 	uint32_t id;
 	uint32_t offset, length;
 	unsigned int timeout_ms;
+	uint64_t took_ms;
 	bool on;
 	enum storage_note note;
 	int error;

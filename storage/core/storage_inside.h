@@ -35,6 +35,10 @@ enum {
 	OUTSTANDING_MAX = 4 * REQUESTS_MAX,
 	LARGE_CHARGE = REQUEST_BYTES_MAX / 8,
 	BACKLOG_MAX = 8 * 1024 * 1024, /* waiting for a hop's HELLO */
+	FETCHES_MAX = 8,               /* under way; clients want the disk, too */
+	FETCH_SILENCE_MS = 2000,       /* then another source may do better */
+	INSPECT_ANSWER_MS = 2500,      /* what has not been looked at by then is BUSY */
+	INSPECTIONS_MAX = REQUESTS_MAX,
 };
 
 enum conn_use { USE_ACCEPTED, USE_NAMESERVER, USE_CLIENT, USE_HOP };
@@ -42,6 +46,7 @@ enum conn_use { USE_ACCEPTED, USE_NAMESERVER, USE_CLIENT, USE_HOP };
 enum conn_state { CONN_STRANGER, CONN_DIALLING, CONN_GREETING, CONN_READY };
 
 struct transfer;
+struct fetch;
 struct peer;
 LIST_HEAD(transfer_list, transfer);
 LIST_HEAD(conn_list, conn);
@@ -59,8 +64,8 @@ struct conn {
 	uint64_t heard_ms;
 	bool closing;
 
-	struct transfer *incoming;  /* the WRITE whose DATA comes now */
-	struct transfer_list asked; /* transfers that came from here */
+	struct transfer *incoming;  /* the WRITE, or our READ, whose DATA comes now */
+	struct transfer_list asked; /* transfers that come from here */
 	unsigned int outstanding;
 	uint64_t outstanding_bytes;
 	bool paused;
@@ -70,7 +75,7 @@ struct conn {
 	LIST_ENTRY(conn) of_peer;
 	struct transfer_list fed; /* transfers that go there */
 	struct buffer backlog;    /* until it is ready */
-	bool busy;                /* an ACT_FORWARD owns its output */
+	bool busy;                /* an ACT_FORWARD owns its output, or a fetch all of it */
 	bool slow;                /* was given up on, and has said nothing since */
 };
 
@@ -83,21 +88,23 @@ struct peer {
 	uint64_t down_until_ms;
 };
 
-/* A WRITE on its way through this server. */
+/* A WRITE on its way through this server, or a chunk that it fetches. */
 struct transfer {
 	uint32_t number;
 	UT_hash_handle hh;
 	UT_hash_handle by_chunk; /* while `write` or a commit holds it */
 	bool in_chunks;
 	struct storage_meta meta;
-	struct conn *from; /* NULL: gone */
+	struct fetch *fetch; /* NULL: a WRITE */
+	struct conn *from;   /* NULL: gone */
 	LIST_ENTRY(transfer) in_asked;
 	uint32_t request;
 	uint32_t charge; /* in from->outstanding_bytes */
 
 	struct store_write *write;
 	bool large;
-	bool receiving; /* bytes are still coming */
+	bool receiving; /* bytes are still coming, */
+	bool by_glue;   /* and it takes them */
 	uint32_t received;
 	bool own_done;
 	int own_error;
@@ -115,9 +122,23 @@ struct transfer {
 	bool hop_waited;      /* and we wait for it */
 	bool hop_broken;
 	bool answered; /* the final reply has been sent */
+	uint64_t since_ms; /* when it came */
 	uint64_t moved_ms;
 	LIST_ENTRY(transfer) in_free;
 };
+
+/* A FETCH that has not been answered. */
+struct fetch {
+	struct transfer *transfer; /* NULL: the place is free */
+	uint64_t asker;            /* the name server's connection */
+	uint32_t request;
+	struct ticket ticket;
+	uint64_t since_ms;
+	int error; /* what it will be answered with, whatever else is found; 0: not known yet */
+};
+
+struct inspection;
+STAILQ_HEAD(inspection_queue, inspection);
 
 enum seek_state { SEEK_IDLE, SEEK_RESOLVING, SEEK_CONNECTING, SEEK_REGISTERING, SEEK_REGISTERED };
 
@@ -160,12 +181,19 @@ struct storage {
 	struct transfer *transfers;
 	struct transfer *chunks;
 	struct transfer_list unused;
+	struct fetch fetches[FETCHES_MAX];
+
+	struct inspection_queue inspections; /* in the order in which they came */
+	unsigned int inspection_count;
+	uint64_t inspecting;     /* the chunk that the glue reads; 0: none */
+	bool inspecting_changed; /* it has been stored anew meanwhile */
 
 	struct seeker seeker;
 	struct hmac *key; /* NULL: never registered */
 	uint64_t epoch;
 	uint64_t registered_ms;
 	uint64_t next_watch_ms;
+	bool disk_failed; /* and it was said */
 };
 
 /* A frame that came in. DATA is not decoded: its message is empty. */
@@ -234,15 +262,39 @@ void storage_on_sent(struct storage *s, const struct storage_event *event);
 /* write.c */
 int storage_on_write(struct storage *s, struct conn *conn, const struct incoming *in);
 int storage_on_data(struct storage *s, struct conn *conn, const struct incoming *in);
+/* 1: the chunk is here already, with meta->length bytes, and meta->digest is filled in; 0: it may
+ * come, also in place of a copy that proves damaged. */
+int storage_chunk_look(struct storage *s, struct storage_meta *meta);
+/* Takes the bytes off the connection by way of the glue, or waits for them as frames. */
+void storage_receive(struct storage *s, struct conn *conn, struct transfer *transfer);
+/* The own copy will not be: the asker hears why. */
+void storage_receive_failed(struct storage *s, struct transfer *transfer, int error);
 void storage_on_received(struct storage *s, const struct storage_event *event);
 void storage_on_stored(struct storage *s, const struct storage_event *event);
 void storage_write_asker_gone(struct storage *s, struct transfer *transfer);
 
 /* inspect.c */
 int storage_on_inspect(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_on_inspected(struct storage *s, const struct storage_event *event);
+void storage_inspect_stored(struct storage *s, uint64_t chunk); /* a new copy of it */
+void storage_inspect_tick(struct storage *s);
+uint64_t storage_inspect_deadline(const struct storage *s);
+void storage_inspections_drop(struct storage *s); /* nobody waits for them any more */
 
 /* fetch.c */
 int storage_on_fetch(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_fetch_conn_ready(struct storage *s, struct conn *conn);
+/* The source answered READ with a status. */
+void storage_fetch_reply(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_fetch_refused(struct fetch *fetch, uint8_t status);
+void storage_fetch_received(struct storage *s, struct transfer *transfer);
+/* The receipt, or NULL and an error. */
+void storage_fetch_done(struct storage *s, struct transfer *transfer, const struct receipt *receipt,
+			int error);
+/* Gives it up if bytes are still to come. The transfer may be gone afterwards. */
+void storage_fetch_end(struct storage *s, struct transfer *transfer, int error);
+void storage_fetch_tick(struct storage *s);
+void storage_fetches_orphaned(struct storage *s); /* the name server's connection is gone */
 
 /* transfer.c */
 struct transfer *storage_transfer_new(struct storage *s);
@@ -250,6 +302,8 @@ struct transfer *storage_transfer_find(struct storage *s, uint32_t number);
 struct transfer *storage_transfer_of_chunk(struct storage *s, uint64_t chunk);
 void storage_transfer_enter_chunk(struct storage *s, struct transfer *transfer);
 void storage_transfer_leave_chunk(struct storage *s, struct transfer *transfer);
+void storage_transfer_enter_asked(struct transfer *transfer, struct conn *conn, uint32_t charge);
+void storage_transfer_leave_asked(struct storage *s, struct transfer *transfer);
 /* Passes on receipts, answers if everything waited for is known, frees if nothing is left to do. */
 void storage_transfer_settle(struct storage *s, struct transfer *transfer,
 			     const struct receipt *receipts, unsigned int count);
@@ -268,6 +322,9 @@ void storage_chain_data(struct storage *s, struct transfer *transfer,
 /* The bytes for the hop will never be complete. */
 void storage_chain_abort(struct storage *s, struct transfer *transfer);
 void storage_chain_conn_ready(struct storage *s, struct conn *conn);
+/* A connection to another server that nothing else uses; NULL: none is to be had. */
+struct conn *storage_peer_connection(struct storage *s, const struct id *node,
+				     const struct endpoint *endpoints, unsigned int count);
 void storage_chain_conn_gone(struct storage *s, struct conn *conn, int error);
 void storage_chain_reply(struct storage *s, struct conn *conn, const struct incoming *in);
 void storage_chain_drop_closing(struct storage *s);

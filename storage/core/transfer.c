@@ -46,7 +46,9 @@ struct transfer *storage_transfer_new(struct storage *s)
 			return NULL;
 		}
 	}
-	*transfer = (struct transfer){ .prefix = prefix, .moved_ms = s->now_ms };
+	*transfer = (struct transfer){ .prefix = prefix,
+				       .since_ms = s->now_ms,
+				       .moved_ms = s->now_ms };
 	buffer_clear(&transfer->prefix);
 	do {
 		transfer->number = ++s->last_transfer;
@@ -72,7 +74,16 @@ static void unpause(struct storage *s, struct conn *conn)
 	action->on = false;
 }
 
-static void leave_asker(struct storage *s, struct transfer *transfer)
+void storage_transfer_enter_asked(struct transfer *transfer, struct conn *conn, uint32_t charge)
+{
+	transfer->from = conn;
+	LIST_INSERT_HEAD(&conn->asked, transfer, in_asked);
+	transfer->charge = charge;
+	conn->outstanding++;
+	conn->outstanding_bytes += charge;
+}
+
+void storage_transfer_leave_asked(struct storage *s, struct transfer *transfer)
 {
 	struct conn *conn = transfer->from;
 
@@ -87,7 +98,7 @@ static void leave_asker(struct storage *s, struct transfer *transfer)
 
 static void transfer_free(struct storage *s, struct transfer *transfer)
 {
-	leave_asker(s, transfer);
+	storage_transfer_leave_asked(s, transfer);
 	storage_chain_unlink(transfer);
 	storage_transfer_leave_chunk(s, transfer);
 	HASH_DEL(s->transfers, transfer);
@@ -145,7 +156,7 @@ static void answer_final(struct storage *s, struct transfer *transfer, struct wr
 		answer(s, transfer, reply, true);
 	}
 	transfer->answered = true;
-	leave_asker(s, transfer);
+	storage_transfer_leave_asked(s, transfer);
 }
 
 static bool is_over(const struct transfer *transfer)
@@ -159,7 +170,9 @@ void storage_transfer_settle(struct storage *s, struct transfer *transfer,
 {
 	struct write_reply reply = { .receipts = receipts, .receipts_count = (uint16_t)count };
 
-	if (!transfer->from || transfer->answered)
+	if (transfer->fetch)
+		storage_fetch_done(s, transfer, count ? receipts : NULL, transfer->own_error);
+	else if (!transfer->from || transfer->answered)
 		storage_late_add(s, receipts, count);
 	else if (transfer->own_done && !transfer->receiving && !transfer->hop_waited)
 		answer_final(s, transfer, &reply);
@@ -251,6 +264,7 @@ void storage_transfer_tick(struct storage *s)
 	if (s->now_ms < s->next_watch_ms)
 		return;
 	s->next_watch_ms = s->now_ms + WATCH_MS;
+	storage_fetch_tick(s);
 	HASH_ITER(hh, s->transfers, transfer, next) {
 		uint64_t still_ms = still_for(s, transfer);
 

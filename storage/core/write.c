@@ -19,9 +19,7 @@ static int write_check(struct storage *s, const struct conn *conn, const struct 
 	return req->length > req->ticket.length ? -ERR_DENIED : 0;
 }
 
-/* 1: the chunk is here already, as the asker wants it; 0: it may come, also in place of a copy that
- * proves damaged. */
-static int look_for_chunk(struct storage *s, struct storage_meta *meta)
+int storage_chunk_look(struct storage *s, struct storage_meta *meta)
 {
 	uint32_t length = 0;
 	int rc = chunks(s)->find(s->config.chunks_context, meta->chunk, NULL, NULL);
@@ -52,14 +50,14 @@ static void pause_if_full(struct storage *s, struct conn *conn)
 	action->on = true;
 }
 
-/* Takes the bytes off the connection by way of the glue, or waits for them as frames. */
-static void receive(struct storage *s, struct conn *conn, struct transfer *transfer)
+void storage_receive(struct storage *s, struct conn *conn, struct transfer *transfer)
 {
 	struct storage_action *action;
 
 	transfer->receiving = true;
 	conn->incoming = transfer;
-	if (!transfer->large || !transfer->write)
+	transfer->by_glue = transfer->large && transfer->write;
+	if (!transfer->by_glue)
 		return;
 	action = storage_act(s, ACT_RECEIVE);
 	action->transfer = transfer->number;
@@ -67,6 +65,7 @@ static void receive(struct storage *s, struct conn *conn, struct transfer *trans
 	action->id = transfer->request;
 	action->write = transfer->write;
 	action->length = transfer->meta.length;
+	action->timeout_ms = transfer->fetch ? FETCH_SILENCE_MS : 0;
 }
 
 static struct transfer *begin(struct storage *s, struct conn *conn, const struct incoming *in)
@@ -82,12 +81,9 @@ static struct transfer *begin(struct storage *s, struct conn *conn, const struct
 						.epoch = s->epoch,
 						.length = (uint32_t)req->length };
 	transfer->large = req->length >= s->config.large_size;
-	transfer->from = conn;
-	LIST_INSERT_HEAD(&conn->asked, transfer, in_asked);
 	/* A long one is not held in memory, but a disk may fall behind. */
-	transfer->charge = transfer->large ? LARGE_CHARGE : transfer->meta.length;
-	conn->outstanding++;
-	conn->outstanding_bytes += transfer->charge;
+	storage_transfer_enter_asked(transfer, conn,
+				     transfer->large ? LARGE_CHARGE : transfer->meta.length);
 	return transfer;
 }
 
@@ -100,6 +96,10 @@ static void drop_older_sender(struct storage *s, const struct conn *conn, uint64
 
 	if (!older || !older->receiving || !older->from || older->from == conn)
 		return;
+	if (older->fetch) {
+		storage_fetch_end(s, older, -ERR_BUSY);
+		return;
+	}
 	if (conn->role != ROLE_STORAGE || older->from->role == ROLE_STORAGE)
 		storage_conn_drop(s, older->from, -ERR_CONNECTION, true);
 }
@@ -130,7 +130,7 @@ int storage_on_write(struct storage *s, struct conn *conn, const struct incoming
 	bool here;
 
 	if (rc == 0)
-		rc = look_for_chunk(s, &meta);
+		rc = storage_chunk_look(s, &meta);
 	here = rc == 1;
 	if (rc == 0)
 		rc = write_new(s, conn, &meta, &write);
@@ -146,7 +146,7 @@ int storage_on_write(struct storage *s, struct conn *conn, const struct incoming
 	transfer->write = write;
 	if (write)
 		storage_transfer_enter_chunk(s, transfer);
-	receive(s, conn, transfer);
+	storage_receive(s, conn, transfer);
 	storage_chain_start(s, transfer, req);
 	if (here) {
 		/* Long or short, the bytes are not needed, unless a hop still wants them. */
@@ -160,10 +160,9 @@ int storage_on_write(struct storage *s, struct conn *conn, const struct incoming
 
 /* ---- DATA ---- */
 
-/* The own copy will not be: the asker hears why. */
-static void give_up(struct storage *s, struct transfer *transfer, int error)
+void storage_receive_failed(struct storage *s, struct transfer *transfer, int error)
 {
-	transfer->receiving = false;
+	transfer->receiving = transfer->by_glue = false;
 	if (transfer->write)
 		chunks(s)->write_abort(s->config.chunks_context, transfer->write);
 	transfer->write = NULL;
@@ -180,8 +179,10 @@ static void commit(struct storage *s, struct transfer *transfer)
 	struct store_write *write = transfer->write;
 	int rc;
 
-	transfer->receiving = false;
+	transfer->receiving = transfer->by_glue = false;
 	transfer->moved_ms = s->now_ms;
+	if (transfer->fetch)
+		storage_fetch_received(s, transfer);
 	if (transfer->own_done) {
 		storage_transfer_settle(s, transfer, NULL, 0);
 		return;
@@ -239,7 +240,8 @@ static void take_data(struct storage *s, struct conn *conn, const struct incomin
 		rc = keep(s, transfer, head, in->body);
 	if (rc == 0)
 		storage_chain_data(s, transfer, in->header, in->body);
-	if (rc == -ERR_BAD_REQUEST)
+	/* What else a source sends for a fetch that failed would be taken for the next one's. */
+	if (rc == -ERR_BAD_REQUEST || (rc < 0 && transfer->fetch && !(head->flags & FRAME_LAST)))
 		conn->closing = true;
 	if (rc == 0)
 		transfer->received += head->length;
@@ -248,7 +250,7 @@ static void take_data(struct storage *s, struct conn *conn, const struct incomin
 	if (rc < 0 || head->flags & FRAME_LAST)
 		conn->incoming = NULL;
 	if (rc < 0)
-		give_up(s, transfer, rc);
+		storage_receive_failed(s, transfer, rc);
 	else if (head->flags & FRAME_LAST)
 		commit(s, transfer);
 }
@@ -268,7 +270,7 @@ int storage_on_data(struct storage *s, struct conn *conn, const struct incoming 
 		return 0;
 	if (head.flags & FRAME_ABORT) {
 		conn->incoming = NULL;
-		give_up(s, transfer, -ERR_UNAVAILABLE);
+		storage_receive_failed(s, transfer, -ERR_UNAVAILABLE);
 		return 0;
 	}
 	take_data(s, conn, in, &head);
@@ -286,8 +288,10 @@ void storage_on_received(struct storage *s, const struct storage_event *event)
 	if (transfer->from)
 		transfer->from->incoming = NULL;
 	transfer->received = transfer->meta.length;
+	if (transfer->fetch && event->status)
+		storage_fetch_refused(transfer->fetch, event->status);
 	if (event->error < 0)
-		give_up(s, transfer, event->error);
+		storage_receive_failed(s, transfer, event->error);
 	else
 		commit(s, transfer);
 }
@@ -298,6 +302,7 @@ static void say_stored(struct storage *s, const struct transfer *transfer, int e
 
 	action->chunk = transfer->meta.chunk;
 	action->number = transfer->meta.length;
+	action->took_ms = s->now_ms - transfer->since_ms;
 	action->error = error;
 }
 
@@ -310,6 +315,8 @@ void storage_on_stored(struct storage *s, const struct storage_event *event)
 	if (event->error == 0 && event->digest)
 		transfer->meta.digest = *event->digest;
 	say_stored(s, transfer, event->error);
+	if (event->error == 0)
+		storage_inspect_stored(s, transfer->meta.chunk);
 	storage_transfer_leave_chunk(s, transfer);
 	if (transfer->doomed && event->error == 0) {
 		chunks(s)->remove(s->config.chunks_context, transfer->meta.chunk);
@@ -323,12 +330,11 @@ void storage_on_stored(struct storage *s, const struct storage_event *event)
 void storage_write_asker_gone(struct storage *s, struct transfer *transfer)
 {
 	struct conn *conn = transfer->from;
-	bool by_glue = transfer->receiving && transfer->large && transfer->write;
 
 	LIST_REMOVE(transfer, in_asked);
 	transfer->from = NULL;
 	if (conn->incoming == transfer)
 		conn->incoming = NULL;
-	if (transfer->receiving && !by_glue)
-		give_up(s, transfer, -ERR_CONNECTION);
+	if (transfer->receiving && !transfer->by_glue)
+		storage_receive_failed(s, transfer, -ERR_CONNECTION);
 }

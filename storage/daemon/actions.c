@@ -37,7 +37,7 @@ static void step(struct daemon *daemon, struct storage_event *event)
 		daemon_act(daemon, &daemon->outbox.actions[i]);
 	storage_outbox_clear(&daemon->outbox);
 	if (rc < 0) {
-		log_event(LOG_ERROR, "stopping", "error=%s", error_name(rc));
+		log_event(LOG_ERROR, "failed", "error=%s", error_name(rc));
 		uv_stop(&daemon->loop);
 	}
 }
@@ -364,7 +364,7 @@ static act_fn *const acts[] = {
 	[ACT_RESOLVE] = act_resolve,   [ACT_PROBE] = act_probe,
 	[ACT_REMEMBER] = act_remember, [ACT_RECEIVE] = act_receive,
 	[ACT_FORWARD] = act_forward,   [ACT_SEND_CHUNK] = act_send_chunk,
-	[ACT_NOTE] = act_note,
+	[ACT_INSPECT] = inspect_start, [ACT_NOTE] = act_note,
 };
 
 void daemon_act(struct daemon *daemon, const struct storage_action *action)

@@ -71,7 +71,7 @@ static void on_addresses(uv_timer_t *timer)
 	if (!daemon_addresses(daemon))
 		return;
 	storage_set_endpoints(daemon->core, daemon->endpoints, daemon->endpoint_count);
-	log_event(LOG_INFO, "addresses-changed", "count=%u", daemon->endpoint_count);
+	log_event(LOG_INFO, "addresses_changed", "count=%u", daemon->endpoint_count);
 }
 
 /* ---- signals and beacons ---- */
@@ -86,9 +86,12 @@ static void on_stop(uv_signal_t *signal, int number)
 
 static void on_hangup(uv_signal_t *signal, int number)
 {
+	int rc = log_reopen();
+
 	(void)signal;
 	(void)number;
-	log_reopen();
+	if (rc < 0)
+		log_event(LOG_WARN, "log_not_reopened", "error=%s", error_name(rc));
 }
 
 static void on_beacon(void *context, const void *datagram, size_t size,
@@ -218,7 +221,7 @@ static int store_start(struct daemon *daemon, char *message)
 		rc = store_open(daemon->disk, &options, &daemon->store, &report, message);
 	if (rc < 0)
 		return rc;
-	log_event(LOG_INFO, "store-opened", "chunks=%llu bytes=%llu torn=%llu quarantined=%llu",
+	log_event(LOG_INFO, "store_opened", "chunks=%llu bytes=%llu torn=%llu quarantined=%llu",
 		  (unsigned long long)report.chunks, (unsigned long long)report.bytes,
 		  (unsigned long long)report.torn_bytes, (unsigned long long)report.quarantined);
 	return 0;

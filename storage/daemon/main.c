@@ -27,7 +27,11 @@ int main(int argc, char *argv[])
 	}
 	if (rc < 0)
 		return fail(message, settings.key ? 1 : 2);
-	if (log_open(&settings.log) < 0)
-		return fail("cannot open the log", 1);
+	rc = log_open(&settings.log);
+	if (rc < 0) {
+		fprintf(stderr, "muster-storage: --log-file %s: %s\n", settings.log.file,
+			error_text(rc));
+		return 1;
+	}
 	return daemon_run(&settings, message) < 0 ? fail(message, 1) : 0;
 }

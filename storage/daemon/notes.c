@@ -1,11 +1,21 @@
 /* What the core finds worth a line in the log. */
+#include <stdio.h>
+
 #include "endpoint.h"
 #include "error.h"
 #include "log.h"
 #include "storage_daemon.h"
 #include "text.h"
 
-enum note_shape { SHAPE_NONE, SHAPE_SERVER, SHAPE_CLUSTER, SHAPE_CHUNK, SHAPE_HOP, SHAPE_COUNT };
+enum note_shape {
+	SHAPE_NONE,
+	SHAPE_SERVER,
+	SHAPE_CLUSTER,
+	SHAPE_CHUNK,
+	SHAPE_FETCH,
+	SHAPE_HOP,
+	SHAPE_COUNT
+};
 
 struct note_row {
 	enum log_level level;
@@ -15,18 +25,23 @@ struct note_row {
 
 static const struct note_row rows[] = {
 	[NOTE_REGISTERED] = { LOG_INFO, SHAPE_SERVER, "registered" },
-	[NOTE_LOST_NAMESERVER] = { LOG_WARN, SHAPE_NONE, "name-server-lost" },
-	[NOTE_REFUSED] = { LOG_WARN, SHAPE_SERVER, "refused-by-name-server" },
-	[NOTE_NO_NAMESERVER] = { LOG_WARN, SHAPE_NONE, "no-name-server-found" },
-	[NOTE_TWO_CLUSTERS] = { LOG_WARN, SHAPE_CLUSTER, "two-clusters-heard" },
+	[NOTE_LOST_NAMESERVER] = { LOG_WARN, SHAPE_NONE, "nameserver_lost" },
+	[NOTE_REFUSED] = { LOG_WARN, SHAPE_SERVER, "refused" },
+	[NOTE_NO_NAMESERVER] = { LOG_WARN, SHAPE_NONE, "no_nameserver" },
+	[NOTE_TWO_CLUSTERS] = { LOG_WARN, SHAPE_CLUSTER, "two_clusters" },
 	[NOTE_JOINED] = { LOG_INFO, SHAPE_CLUSTER, "joined" },
 	[NOTE_STORED] = { LOG_DEBUG, SHAPE_CHUNK, "stored" },
-	[NOTE_NOT_STORED] = { LOG_WARN, SHAPE_CHUNK, "not-stored" },
-	[NOTE_DELETED] = { LOG_INFO, SHAPE_COUNT, "deleted" },
+	[NOTE_NOT_STORED] = { LOG_WARN, SHAPE_CHUNK, "not_stored" },
+	[NOTE_SERVED] = { LOG_DEBUG, SHAPE_CHUNK, "served" },
+	[NOTE_DELETED] = { LOG_DEBUG, SHAPE_COUNT, "deleted" },
+	[NOTE_DISK_FAILED] = { LOG_ERROR, SHAPE_NONE, "disk_failed" },
 	[NOTE_CORRUPT] = { LOG_ERROR, SHAPE_CHUNK, "corrupt" },
-	[NOTE_SLOW_HOP] = { LOG_WARN, SHAPE_HOP, "slow-hop" },
-	[NOTE_HOP_DOWN] = { LOG_WARN, SHAPE_HOP, "hop-down" },
-	[NOTE_DENIED] = { LOG_DEBUG, SHAPE_CHUNK, "ticket-denied" },
+	[NOTE_SLOW_HOP] = { LOG_WARN, SHAPE_HOP, "slow_hop" },
+	[NOTE_HOP_DOWN] = { LOG_WARN, SHAPE_HOP, "hop_down" },
+	[NOTE_DENIED] = { LOG_DEBUG, SHAPE_CHUNK, "ticket_denied" },
+	[NOTE_FETCHED] = { LOG_INFO, SHAPE_FETCH, "fetched" },
+	[NOTE_NOT_FETCHED] = { LOG_WARN, SHAPE_FETCH, "not_fetched" },
+	[NOTE_INSPECTED_BAD] = { LOG_WARN, SHAPE_CHUNK, "inspected_bad" },
 };
 
 static void note_none(const struct note_row *row, const struct storage_action *action)
@@ -64,12 +79,28 @@ static void note_cluster(const struct note_row *row, const struct storage_action
 
 static void note_chunk(const struct note_row *row, const struct storage_action *action)
 {
+	char error[64] = "";
+
 	if (action->error)
-		log_event(row->level, row->event, "chunk=%016llx error=%s",
-			  (unsigned long long)action->chunk, error_name(action->error));
+		snprintf(error, sizeof(error), " error=%s", error_name(action->error));
+	if (action->number)
+		log_event(row->level, row->event, "chunk=%016llx length=%llu ms=%llu%s",
+			  (unsigned long long)action->chunk, (unsigned long long)action->number,
+			  (unsigned long long)action->took_ms, error);
 	else
-		log_event(row->level, row->event, "chunk=%016llx length=%llu",
-			  (unsigned long long)action->chunk, (unsigned long long)action->number);
+		log_event(row->level, row->event, "chunk=%016llx%s",
+			  (unsigned long long)action->chunk, error);
+}
+
+static void note_fetch(const struct note_row *row, const struct storage_action *action)
+{
+	char source[ID_TEXT_MAX], error[64] = "";
+
+	if (action->error)
+		snprintf(error, sizeof(error), " error=%s", error_name(action->error));
+	log_event(row->level, row->event, "chunk=%016llx source=%s length=%llu ms=%llu%s",
+		  (unsigned long long)action->chunk, id_format(&action->who, source),
+		  (unsigned long long)action->number, (unsigned long long)action->took_ms, error);
 }
 
 static void note_hop(const struct note_row *row, const struct storage_action *action)
@@ -89,7 +120,8 @@ typedef void note_fn(const struct note_row *row, const struct storage_action *ac
 
 static note_fn *const shapes[] = {
 	[SHAPE_NONE] = note_none,   [SHAPE_SERVER] = note_server, [SHAPE_CLUSTER] = note_cluster,
-	[SHAPE_CHUNK] = note_chunk, [SHAPE_HOP] = note_hop,       [SHAPE_COUNT] = note_count,
+	[SHAPE_CHUNK] = note_chunk, [SHAPE_FETCH] = note_fetch,   [SHAPE_HOP] = note_hop,
+	[SHAPE_COUNT] = note_count,
 };
 
 void daemon_note(const struct storage_action *action)

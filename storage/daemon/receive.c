@@ -25,11 +25,14 @@ struct receive {
 	struct store_write *write;
 	struct source *source;
 	struct buffer leftover;
+	unsigned int silence_ms; /* of the sender, at most */
+	bool refusable;          /* a status may come instead of the first DATA */
 	uint64_t started_ms;
 	uint64_t bytes;
 	uint32_t position;
-	int result;  /* of the chunk; what is left of it is swallowed */
-	bool broken; /* the connection cannot be followed any further */
+	uint8_t status; /* that came */
+	int result;     /* of the chunk; what is left of it is swallowed */
+	bool broken;    /* the connection cannot be followed any further */
 };
 
 STAILQ_HEAD(receive_queue, receive);
@@ -56,7 +59,7 @@ static int wait_input(struct receive *receive)
 	if (clock_monotonic_ms() - receive->started_ms > allowed_ms)
 		return -ERR_TIMEOUT;
 	do {
-		rc = poll(&poll_one, 1, SILENCE_MS);
+		rc = poll(&poll_one, 1, (int)receive->silence_ms);
 	} while (rc < 0 && errno == EINTR);
 	return rc > 0 ? 0 : -ERR_TIMEOUT;
 }
@@ -128,6 +131,14 @@ static int head_check(const struct receive *receive, const struct data_head *hea
 	return 0;
 }
 
+/* Our READ is answered by a status alone. */
+static bool is_refusal(const struct receive *receive, const struct frame_header *header)
+{
+	return receive->refusable && receive->position == 0 && header->reply &&
+	       header->type == MSG_read && header->id == receive->id && header->status &&
+	       header->body_size == 0;
+}
+
 static int read_head(struct receive *receive, struct data_head *ret, uint8_t *crcs)
 {
 	uint8_t bytes[FRAME_HEADER_SIZE];
@@ -137,6 +148,11 @@ static int read_head(struct receive *receive, struct data_head *ret, uint8_t *cr
 
 	if (rc == 0)
 		rc = frame_header_decode(bytes, &header);
+	if (rc == 0 && is_refusal(receive, &header)) {
+		receive->status = header.status;
+		*ret = (struct data_head){ .flags = FRAME_ABORT };
+		return 0;
+	}
 	if (rc == 0 && (header.type != MSG_data || header.reply))
 		rc = -ERR_BAD_REQUEST;
 	if (rc == 0)
@@ -274,6 +290,8 @@ int receive_start(struct wire *wire, const struct storage_action *action)
 	receive->id = action->id;
 	receive->transfer = action->transfer;
 	receive->length = action->length;
+	receive->silence_ms = action->timeout_ms ? action->timeout_ms : SILENCE_MS;
+	receive->refusable = action->timeout_ms;
 	receive->write = action->write;
 	receive->socket = rc = link_detach_input(wire->link, &receive->leftover);
 	if (rc >= 0) {
@@ -294,7 +312,8 @@ static void receive_finished(struct daemon *daemon, struct receive *receive)
 {
 	struct storage_event event = { .kind = STORAGE_RECEIVED,
 				       .transfer = receive->transfer,
-				       .error = receive->result };
+				       .error = receive->result,
+				       .status = receive->status };
 	struct wire *wire = receive->wire;
 	uint64_t handle = wire->handle;
 	bool broken = receive->broken;

@@ -88,6 +88,10 @@ int receivers_new(struct daemon *daemon);
 void receivers_free(struct daemon *daemon);
 void receives_finished(struct daemon *daemon);
 
+/* ---- inspecting ---- */
+
+void inspect_start(struct daemon *daemon, const struct storage_action *action);
+
 /* ---- connections ---- */
 
 /* A READ that waits for its turn. */

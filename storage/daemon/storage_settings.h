@@ -19,7 +19,7 @@ struct settings {
 	const char *zone;
 	bool open;
 	const char *key;
-	const char *log_level, *log_format;
+	const char *log_level, *log_format, *log_file;
 
 	struct log_config log;
 	char default_data[PATH_SIZE_MAX];

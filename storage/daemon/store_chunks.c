@@ -89,7 +89,8 @@ static int call_write_new(void *context, const struct storage_meta *meta, struct
 	struct chunk_meta chunk = { .chunk = meta->chunk,
 				    .file = meta->file,
 				    .epoch = meta->epoch,
-				    .length = meta->length };
+				    .length = meta->length,
+				    .digest = meta->digest };
 
 	return store_write_new(chunks->store, &chunk, ret);
 }

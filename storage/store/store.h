@@ -135,6 +135,10 @@ int store_reader_check(struct store_reader *reader, struct chunk_meta *ret);
 int store_reader_crcs(struct store_reader *reader, uint32_t first, uint32_t count, uint8_t *ret);
 /* [any] Bytes of the payload; not verified here: the CRCs go along to whoever asked. */
 int64_t store_reader_read(struct store_reader *reader, void *data, size_t size, uint64_t offset);
+/* [any] Reads the whole of it and checks it against its CRCs and its digest; instead of
+ * store_reader_check. Also after -ERR_CORRUPT `ret` says, if that could be read, what there is: its
+ * length and its true digest; else it is zeroed. */
+int store_reader_inspect(struct store_reader *reader, struct chunk_meta *ret);
 /* [any] For sendfile: descriptor and the payload's position in it; -ERR_UNSUPPORTED. */
 int store_reader_descriptor(struct store_reader *reader, uint64_t *ret_offset);
 void store_reader_close(struct store *store, struct store_reader *reader);
