@@ -137,10 +137,12 @@ static void op_run(struct client *client, struct client_op *op)
 	op->running = true;
 	op->progress_ms = client->now_ms;
 	client->running_count++;
-	if (op->kind == OP_PUT)
-		put_start(client, op);
-	else
-		get_start(client, op);
+	switch (op->kind) {
+	case OP_PUT: put_start(client, op); break;
+	case OP_GET: get_start(client, op); break;
+	case OP_REACH: reach_start(client, op); break;
+	case OP_REQUEST: break;
+	}
 }
 
 static bool op_may_run(const struct client *client, const struct client_op *op)
@@ -199,6 +201,8 @@ static void op_release(struct client *client, struct client_op *op)
 		put_drop(client, op);
 	else if (op->kind == OP_GET)
 		get_drop(client, op);
+	else if (op->kind == OP_REACH)
+		reach_drop(client, op);
 	if (op->running) {
 		TAILQ_REMOVE(&client->running, op, entry);
 		client->running_count--;
@@ -302,8 +306,25 @@ struct client_op *client_get(struct client *client, const struct client_start *s
 	if (op) {
 		memset(&op->get, 0, sizeof(op->get));
 		op->get.how = *get;
+		op->get.content = get->file ? &get->file->content : &op->get.own;
 	}
-	return transfer_start(client, op, get->path, ret_error);
+	return transfer_start(client, op,
+			      get->file ? (struct slice){ get->file->path.data,
+							  get->file->path.size }
+					: get->path,
+			      ret_error);
+}
+
+struct client_op *client_reach(struct client *client, const struct client_start *start,
+			       const struct id *node, int *ret_error)
+{
+	struct client_op *op = op_new(client, start, OP_REACH);
+
+	if (op) {
+		memset(&op->reach, 0, sizeof(op->reach));
+		op->reach.node = *node;
+	}
+	return transfer_start(client, op, (struct slice){ 0 }, ret_error);
 }
 
 const struct client_stored *client_op_stored(const struct client_op *op)
@@ -336,6 +357,8 @@ static void on_tick(struct client *client)
 			put_tick(client, op);
 		else if (op->kind == OP_GET)
 			get_tick(client, op);
+		else if (op->kind == OP_REACH)
+			reach_tick(client, op);
 	}
 	links_reap(client);
 }
@@ -352,7 +375,7 @@ static void on_listened(struct client *client, int error)
 
 static void on_opened(struct client *client, uint64_t connection)
 {
-	if (!seek_opened(client, connection))
+	if (!seek_opened(client, connection) && !reach_opened(client, connection))
 		links_opened(client, connection);
 }
 
@@ -360,7 +383,8 @@ static void on_closed(struct client *client, const struct client_event *event)
 {
 	if (event->connection == client->control)
 		seek_lost(client);
-	else if (!seek_closed(client, event->connection, event->error))
+	else if (!seek_closed(client, event->connection, event->error) &&
+		 !reach_closed(client, event->connection, event->error))
 		links_closed(client, event->connection);
 }
 
@@ -369,7 +393,7 @@ static void on_frame(struct client *client, const struct client_event *event)
 	if (event->connection == client->control) {
 		client->heard_ms = client->now_ms;
 		control_frame(client, event->header, event->body);
-	} else if (!seek_frame(client, event)) {
+	} else if (!seek_frame(client, event) && !reach_frame(client, event)) {
 		links_frame(client, event);
 	}
 }
@@ -493,6 +517,8 @@ struct client *client_new(const struct client_config *config)
 	if (!client)
 		return NULL;
 	client->config = *config;
+	if (client->config.timeout_ms == 0)
+		client->config.timeout_ms = CLIENT_PATIENCE_MS;
 	client->prng.state = config->seed;
 	TAILQ_INIT(&client->requests);
 	TAILQ_INIT(&client->held);
@@ -501,6 +527,7 @@ struct client *client_new(const struct client_config *config)
 	TAILQ_INIT(&client->running);
 	TAILQ_INIT(&client->waiting);
 	TAILQ_INIT(&client->spare_ops);
+	TAILQ_INIT(&client->files);
 	TAILQ_INIT(&client->bulk.waiting);
 	memcpy(client->discovery.cluster_name, config->cluster_name,
 	       sizeof(client->discovery.cluster_name));
@@ -521,7 +548,7 @@ static void ops_free(struct op_list *list)
 		if (op->kind == OP_PUT && op->put.receipts != op->put.few)
 			free(op->put.receipts);
 		else if (op->kind == OP_GET)
-			free(op->get.chunks);
+			content_done(&op->get.own);
 		free(op);
 	}
 }
@@ -533,6 +560,7 @@ void client_free(struct client *client)
 	ops_free(&client->running);
 	ops_free(&client->waiting);
 	ops_free(&client->spare_ops);
+	files_done(client);
 	control_done(client);
 	links_done(client);
 	free(client->bulk.places);

@@ -28,8 +28,9 @@ enum client_limits {
 	CLIENT_OPS_MAX = 256,     /* puts and gets running at once; more wait in line */
 	CLIENT_PIECES_MAX = 4,    /* chunks of one put on their way */
 	CLIENT_BUFFERS_MAX = 3,   /* the same for a source that cannot be read twice */
-	CLIENT_REQUEST_MS = 4000, /* for the answer to a question */
-	CLIENT_STUCK_MS = 4500,   /* a transfer that gets nowhere for so long has failed */
+	/* The longest wait in which nothing moves: for a name server, for an answer, for the next
+	 * byte. All shorter waits follow from it. */
+	CLIENT_PATIENCE_MS = 4500,
 	CLIENT_TICK_MS = 50,
 };
 
@@ -42,7 +43,7 @@ struct client_config {
 	bool fixed;                 /* CLIENT_RESOLVE instead of listening to beacons */
 	struct endpoint remembered; /* family 0: none */
 	enum client_transfer transfer;
-	uint64_t timeout_ms; /* without a name server */
+	uint64_t timeout_ms; /* 0: CLIENT_PATIENCE_MS */
 	uint64_t seed;
 };
 
@@ -161,12 +162,20 @@ struct client_put {
 	bool rewindable; /* any part can be read again; else chunks come through CLIENT_FILL */
 	uint8_t copies;
 	bool replace;
+	/* To the end of the content `base_inode` in its version `base_version`, of which the first
+	 * `base_size` bytes stay; STALE if the path names another. */
+	bool append;
+	/* The put's bytes go to the end whatever the content is by then; STALE only if there is no
+	 * keeping up. */
+	bool rebase;
+	uint64_t base_inode, base_version, base_size;
 };
 struct client_op *client_put(struct client *client, const struct client_start *start,
 			     const struct client_put *put, int *ret_error);
 /* The result, valid while CLIENT_DONE is carried out. */
 struct client_stored {
-	uint64_t size;
+	uint64_t size;  /* of the whole file */
+	uint64_t added; /* of what the put brought */
 	struct digest digest;
 	struct put_commit_reply commit;
 };
@@ -177,10 +186,34 @@ struct client_get {
 	uint64_t offset;
 	uint64_t length; /* 0: to the end */
 	uint64_t most;   /* TOO_LARGE when there is more to deliver */
+	/* Through a content that is held open, instead of by path; the first one opens it. */
+	struct client_file *file;
+	bool open_only; /* delivers nothing */
+	bool tail;      /* the first: where its last chunk is, not those from `offset` on */
 };
 struct client_op *client_get(struct client *client, const struct client_start *start,
 			     const struct client_get *get, int *ret_error);
 const struct entry *client_op_entry(const struct client_op *op); /* without its name */
+
+/* A content held open: all gets through it see the one that the path named when the first of them
+ * was answered, and mostly ask only a storage server. It must outlive its gets. */
+struct client_file *client_file_new(struct client *client, struct slice path); /* NULL: no memory */
+void client_file_free(struct client *client, struct client_file *file, uint64_t now_ms,
+		      struct client_outbox *outbox);
+const struct entry *client_file_entry(const struct client_file *file); /* without its name */
+/* Where its last chunk begins, if that is known; else UINT64_MAX. */
+uint64_t client_file_tail(const struct client_file *file);
+
+/* Tries both ways to a storage server, with connections of their own. */
+struct client_op *client_reach(struct client *client, const struct client_start *start,
+			       const struct id *node, int *ret_error);
+/* The reply of its CLIENT_DONE. */
+struct client_reached {
+	int active;  /* 0: the server can dial us */
+	int passive; /* 0: we can dial the server */
+	uint16_t port;
+	struct endpoint endpoint; /* that we dialled last; family 0: none */
+};
 
 /* The op is gone at once. */
 void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,

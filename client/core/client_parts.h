@@ -5,7 +5,8 @@
  *     links.c    data connections to storage servers
  *     put.c      puts: places, seals, commit;  piece.c  one chunk on its way
  *     bulk.c     places leased ahead for small files
- *     get.c      gets */
+ *     get.c      gets;  content.c  where their chunks are, contents held open
+ *     reach.c    which ways to a storage server work */
 #ifndef MUSTER_CLIENT_PARTS_H
 #define MUSTER_CLIENT_PARTS_H
 
@@ -35,6 +36,7 @@ enum parts_limits {
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
 	RESTARTS_MAX = 3,
+	REBASES_MAX = 256, /* of one append: each time somebody else's has come first */
 	QUESTIONS_MAX = 1024, /* of the session's user, to the name server, at once */
 	LARGE_PUTS_MAX = 48,  /* at once: the name server lets a client have 64 open */
 	BULK_PLACES_MAX = 256,
@@ -249,8 +251,8 @@ struct part {
 	struct waiter waiter; /* first */
 	struct client_op *op;
 	bool used;
-	uint64_t chunk;      /* index in the file */
 	struct holder_at at; /* who is asked now */
+	uint64_t base;       /* of the chunk in the file */
 	uint64_t chunk_id;
 	uint32_t chunk_length;
 	uint64_t from; /* file bytes still to deliver */
@@ -267,12 +269,30 @@ struct part {
 
 struct located {
 	uint64_t chunk;
+	uint64_t offset;
+	uint64_t asked_ms;
 	uint32_t length;
+	bool doubtful; /* something was wrong with it: to be asked for anew */
 	unsigned int count;
 	struct holder_at holders[COPIES_MAX];
 };
 
-enum op_kind { OP_REQUEST, OP_PUT, OP_GET };
+struct content {
+	bool opened; /* `entry` is known, and the name server keeps the content for us */
+	struct entry entry;
+	struct located *chunks; /* by offset */
+	unsigned int count;
+	unsigned int capacity;
+};
+
+struct client_file {
+	struct content content;
+	struct buffer path;
+	TAILQ_ENTRY(client_file) entry;
+};
+TAILQ_HEAD(file_list, client_file);
+
+enum op_kind { OP_REQUEST, OP_PUT, OP_GET, OP_REACH };
 
 struct put_state {
 	struct client_put how;
@@ -284,6 +304,7 @@ struct put_state {
 	bool committing;
 	bool full; /* a storage server had no room for a piece */
 	unsigned int restarts;
+	unsigned int rebases;
 	uint64_t put;
 	uint64_t chunk_size;
 	uint8_t copies_wanted;
@@ -318,15 +339,26 @@ struct get_state {
 	uint64_t from; /* next byte to ask for */
 	uint64_t at;   /* next byte to be delivered */
 	uint64_t to;
-	uint64_t asked;     /* index of the first chunk that OPEN was asked for */
+	uint64_t asked;     /* the byte from which on OPEN was asked for chunks */
 	uint64_t reopen_ms; /* ask again then; 0: no */
 	uint64_t heir_of;   /* content to be closed with this get; 0: none */
-	uint64_t first;     /* index of chunks[0] */
-	unsigned int count;
-	unsigned int capacity;
-	struct located *chunks;
+	struct content *content; /* `own`, or that of the file it reads through */
+	struct content own;
 	unsigned int current; /* of parts: the one that is delivered now */
 	struct part parts[PARTS_MAX];
+};
+
+struct reach_state {
+	struct id node;
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	unsigned int endpoint_count;
+	unsigned int dialled;
+	uint64_t dials[ENDPOINTS_MAX]; /* connections; 0: it is over */
+	uint64_t dial_ms;              /* next one */
+	uint64_t deadline_ms;          /* 0: the server's addresses are not known yet */
+	bool active_known;
+	bool passive_known;
+	struct client_reached result;
 };
 
 struct client_op {
@@ -344,6 +376,7 @@ struct client_op {
 	union {
 		struct put_state put;
 		struct get_state get;
+		struct reach_state reach;
 	};
 };
 TAILQ_HEAD(op_list, client_op);
@@ -411,6 +444,7 @@ struct client {
 	struct op_list running;
 	struct op_list waiting;
 	struct op_list spare_ops;
+	struct file_list files;
 	unsigned int running_count;
 	unsigned int small_puts;
 	unsigned int large_puts;
@@ -430,6 +464,25 @@ void pending_remove(struct client *client, uint32_t id);
 void op_finish(struct client *client, struct client_op *op, int error, const void *reply);
 uint64_t connection_new(struct client *client);
 bool client_is_ready(const struct client *client); /* transfers can begin */
+
+/* How long to wait. With less time in all, whoever is silent is given up sooner, too. */
+static inline uint64_t stuck_ms(const struct client *client)
+{
+	return client->config.timeout_ms;
+}
+
+static inline uint64_t request_ms(const struct client *client)
+{
+	return client->config.timeout_ms - client->config.timeout_ms / 9;
+}
+
+static inline uint64_t patience_ms(const struct client *client, uint64_t usual_ms)
+{
+	uint64_t timeout_ms = client->config.timeout_ms;
+
+	return timeout_ms < CLIENT_PATIENCE_MS ? usual_ms * timeout_ms / CLIENT_PATIENCE_MS
+					       : usual_ms;
+}
 
 /* put.c */
 bool put_is_small(const struct client_op *op); /* one chunk, which may be leased ahead */
@@ -464,6 +517,15 @@ void bulk_reset(struct client *client);
 void get_start(struct client *client, struct client_op *op);
 void get_received(struct client *client, const struct client_event *event);
 void get_drop(struct client *client, struct client_op *op);
+/* content.c */
+struct located *content_find(const struct content *content, uint64_t offset);
+/* The same, if it need not be asked for anew. */
+const struct located *content_fresh(const struct client *client, const struct content *content,
+				    uint64_t offset);
+int content_take(struct client *client, struct content *content, const struct open_reply *reply);
+void content_done(struct content *content);
+void files_renew(struct client *client);
+void files_done(struct client *client);
 /* No get needs it any more, unless another one does. */
 void content_close(struct client *client, const struct client_op *op, struct slice path,
 		   uint64_t inode);
@@ -471,5 +533,14 @@ void get_tick(struct client *client, struct client_op *op);
 void part_link_ready(struct client *client, struct part *part);
 void part_failed(struct client *client, struct part *part, int error);
 void part_refused(struct client *client, struct part *part, const struct message *message);
+
+/* reach.c */
+void reach_start(struct client *client, struct client_op *op);
+void reach_tick(struct client *client, struct client_op *op);
+void reach_drop(struct client *client, struct client_op *op);
+void reach_heard(struct client *client, const struct id *node); /* it has dialled us */
+bool reach_opened(struct client *client, uint64_t connection);
+bool reach_closed(struct client *client, uint64_t connection, int error);
+bool reach_frame(struct client *client, const struct client_event *event);
 
 #endif

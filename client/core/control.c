@@ -43,7 +43,7 @@ static void request_send(struct client *client, struct request *request)
 		return;
 	send_end(client, client->control);
 	request->sent = true;
-	request->deadline_ms = client->now_ms + CLIENT_REQUEST_MS;
+	request->deadline_ms = client->now_ms + request_ms(client);
 }
 
 /* Messages that change something begin with these two numbers, whatever follows. */
@@ -167,6 +167,16 @@ static void request_answer(struct client *client, struct request *request, int e
 		answer_nobody(client, code, error, body);
 }
 
+/* The same words again: the name server goes on with what it is doing. Whether anybody still wants
+ * to know is seen here, since a request that was given up is not repeated. */
+static void request_repeat(struct client *client, struct request *request)
+{
+	if (request->answer)
+		request_send(client, request);
+	else
+		request_done(client, request);
+}
+
 static void drop_connection(struct client *client)
 {
 	act(client, CLIENT_CLOSE)->connection = client->control;
@@ -202,8 +212,12 @@ void control_frame(struct client *client, const struct frame_header *header, con
 		serve(client, header, &message);
 		return;
 	}
-	if (pending && pending->kind == PENDING_REQUEST &&
-	    ((struct request *)pending->owner)->code == header->type)
+	if (!pending || pending->kind != PENDING_REQUEST ||
+	    ((struct request *)pending->owner)->code != header->type)
+		return;
+	if (message.status == ERR_IN_PROGRESS)
+		request_repeat(client, pending->owner);
+	else
 		request_answer(client, pending->owner, -(int)message.status, message.body);
 }
 
@@ -249,7 +263,7 @@ void control_tick(struct client *client)
 		any = true;
 		request_answer(client, late, -ERR_TIMEOUT, NULL);
 	}
-	if (any && client->control && client->now_ms - client->heard_ms >= CLIENT_REQUEST_MS)
+	if (any && client->control && client->now_ms - client->heard_ms >= request_ms(client))
 		drop_connection(client);
 }
 

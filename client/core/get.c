@@ -2,83 +2,34 @@
  * comes. */
 #include "client_parts.h"
 
-#include <stdlib.h>
-
 enum { REOPEN_MAX = 2, STARVED_MS = 4000 };
 
 static void get_go_on(struct client *client, struct client_op *op);
 
 /* ---- where the chunks are ---- */
 
-static struct located *located_find(struct get_state *get, uint64_t chunk)
-{
-	if (chunk < get->first || chunk - get->first >= get->count)
-		return NULL;
-	return &get->chunks[chunk - get->first];
-}
-
-static int located_take(struct client *client, struct located *ret,
-			const struct located_chunk *chunk, const struct open_reply *reply)
-{
-	if (chunk->length == 0)
-		return -ERR_BAD_REQUEST;
-	ret->chunk = chunk->chunk;
-	ret->length = chunk->length;
-	ret->count = 0;
-	for (unsigned int i = 0; i < chunk->holders_count; i++) {
-		const struct holder *holder = &chunk->holders[i];
-		struct node *node;
-
-		if (holder->node >= reply->nodes_count)
-			return -ERR_BAD_REQUEST;
-		node = node_learn(client, &reply->nodes[holder->node]);
-		if (!node)
-			return -ERR_NO_MEMORY;
-		ret->holders[ret->count++] = (struct holder_at){ node, holder->ticket };
-	}
-	return 0;
-}
-
-static int chunks_take(struct client *client, struct get_state *get, uint64_t first,
-		       const struct open_reply *reply)
-{
-	if (reply->chunks_count > get->capacity) {
-		struct located *chunks =
-			realloc(get->chunks, reply->chunks_count * sizeof(*chunks));
-
-		if (!chunks)
-			return -ERR_NO_MEMORY;
-		get->chunks = chunks;
-		get->capacity = reply->chunks_count;
-	}
-	get->first = first;
-	get->count = reply->chunks_count;
-	for (unsigned int i = 0; i < get->count; i++) {
-		int rc = located_take(client, &get->chunks[i], &reply->chunks[i], reply);
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
 /* Which part of which content: known with the first answer. */
-static int get_begin(struct client *client, struct client_op *op, const struct open_reply *reply)
+static int get_begin(struct client *client, struct client_op *op, const struct entry *entry)
 {
 	struct get_state *get = &op->get;
 	struct client_action *action;
-	uint64_t size = reply->entry.size;
+	uint64_t size = entry->size;
 	uint64_t length = get->how.length ? get->how.length : UINT64_MAX;
 
 	get->opened = true;
-	get->entry = reply->entry;
+	get->entry = *entry;
 	get->entry.name = (struct slice){ 0 };
-	if (reply->entry.type != ENTRY_FILE)
+	if (!get->content->opened)
+		get->content->entry = get->entry;
+	get->content->opened = true;
+	if (get->content->entry.inode != entry->inode)
+		return -ERR_STALE;
+	if (entry->type != ENTRY_FILE)
 		return -ERR_IS_DIR;
+	if (get->how.open_only)
+		return 0;
 	if (get->how.offset > size)
 		return -ERR_RANGE;
-	if (size > 0 && (get->entry.chunk_size == 0 || get->entry.chunk_size % BLOCK_SIZE != 0))
-		return -ERR_BAD_REQUEST;
 	get->from = get->at = get->how.offset;
 	get->to = length < size - get->at ? get->at + length : size;
 	if (get->to - get->at > get->how.most)
@@ -99,29 +50,28 @@ static void open_answered(struct client *client, void *owner, int error, const v
 	const struct open_reply *reply = body;
 	struct client_op *op = owner;
 	struct get_state *get = &op->get;
-	uint64_t first = get->asked;
 
 	get->asking = false;
 	if (!get->opened)
 		op->progress_ms = client->now_ms;
 	if (error == 0 && !get->opened)
-		error = get_begin(client, op, reply);
+		error = get_begin(client, op, &reply->entry);
 	if (error == 0)
-		error = chunks_take(client, get, first, reply);
-	if (error == 0 && get->at < get->to && reply->chunks_count == 0 &&
-	    first == get->at / get->entry.chunk_size)
+		error = content_take(client, get->content, reply);
+	if (error == 0 && get->at < get->to && get->asked == get->at &&
+	    !content_find(get->content, get->at))
 		error = -ERR_BAD_REQUEST;
-	if (error < 0)
+	if (error < 0 || get->how.open_only)
 		op_finish(client, op, error, NULL);
 	else
 		get_go_on(client, op);
 }
 
-static void open_ask(struct client *client, struct client_op *op, uint64_t first)
+static void open_ask(struct client *client, struct client_op *op, uint64_t offset)
 {
 	struct get_state *get = &op->get;
 	struct open_request open = {
-		.first = first,
+		.offset = offset,
 		.inode = get->opened ? get->entry.inode : 0,
 		.path = { op->path.data, op->path.size },
 		.count = OPEN_CHUNKS,
@@ -131,7 +81,7 @@ static void open_ask(struct client *client, struct client_op *op, uint64_t first
 	if (get->asking)
 		return;
 	get->asking = true;
-	get->asked = first;
+	get->asked = offset;
 	rc = control_ask(client, &(struct asking){ MSG_open, &open, open_answered, op }, false);
 	if (rc < 0)
 		op_finish(client, op, rc, NULL);
@@ -139,7 +89,18 @@ static void open_ask(struct client *client, struct client_op *op, uint64_t first
 
 void get_start(struct client *client, struct client_op *op)
 {
-	open_ask(client, op, op->get.how.offset / CHUNK_SIZE_DEFAULT);
+	struct get_state *get = &op->get;
+	int error;
+
+	if (!get->content->opened) {
+		open_ask(client, op, get->how.tail ? OPEN_LAST : get->how.offset);
+		return;
+	}
+	error = get_begin(client, op, &get->content->entry);
+	if (error < 0)
+		op_finish(client, op, error, NULL);
+	else
+		get_go_on(client, op);
 }
 
 /* ---- one transfer ---- */
@@ -161,10 +122,8 @@ static void part_unlink(struct client *client, struct part *part)
 
 static void part_read(struct client *client, struct part *part, struct data_link *link)
 {
-	struct get_state *get = &part->op->get;
-	uint64_t base = part->chunk * get->entry.chunk_size;
-	uint64_t start = (part->from - base) / BLOCK_SIZE * BLOCK_SIZE;
-	uint64_t end = (part->to - base + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+	uint64_t start = (part->from - part->base) / BLOCK_SIZE * BLOCK_SIZE;
+	uint64_t end = (part->to - part->base + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
 	struct read_request read = { .offset = start, .ticket = part->at.ticket };
 	struct client_action *action;
 
@@ -184,7 +143,7 @@ static void part_read(struct client *client, struct part *part, struct data_link
 	action->user = part->op->user;
 	action->token = part->token;
 	action->start = (size_t)start;
-	action->offset = base + start;
+	action->offset = part->base + start;
 	action->size = read.length;
 	action->from = part->from;
 	action->to = part->to;
@@ -203,11 +162,28 @@ void part_link_ready(struct client *client, struct part *part)
 	part_try(client, part);
 }
 
+/* The chunk that an append has put in the place of the one that was wanted begins with the same
+ * bytes, but may end before it. */
+static void part_fit(struct part *part, const struct located *located)
+{
+	uint64_t end = located->offset + located->length;
+
+	if (part->chunk_id != located->chunk)
+		part->op->get.reopened = 0;
+	part->base = located->offset;
+	part->chunk_id = located->chunk;
+	part->chunk_length = located->length;
+	if (end >= part->to)
+		return;
+	part->to = end;
+	part->op->get.from = end;
+}
+
 /* The next holder that has not been tried for this chunk, those in doubt last; false: none is
  * left. */
 static bool part_choose(const struct client *client, struct part *part)
 {
-	const struct located *located = located_find(&part->op->get, part->chunk);
+	const struct located *located = content_find(part->op->get.content, part->from);
 	int chosen = -1;
 
 	for (unsigned int i = 0; located && i < located->count; i++) {
@@ -223,8 +199,7 @@ static bool part_choose(const struct client *client, struct part *part)
 	if (chosen < 0)
 		return false;
 	part->at = located->holders[chosen];
-	part->chunk_id = located->chunk;
-	part->chunk_length = located->length;
+	part_fit(part, located);
 	part->tried |= 1u << chosen;
 	return true;
 }
@@ -241,7 +216,8 @@ static void part_exhausted(struct client *client, struct part *part)
 	}
 	part->reopen = true;
 	part->tried = 0;
-	get->reopen_ms = client->now_ms + (get->reopened > 1 ? LINK_PATIENCE_MS / 4 : 0);
+	get->reopen_ms = client->now_ms +
+			 (get->reopened > 1 ? patience_ms(client, LINK_PATIENCE_MS) / 4 : 0);
 }
 
 static void part_next(struct client *client, struct part *part)
@@ -279,9 +255,12 @@ static void ahead_drop(struct client *client, struct get_state *get)
 void part_failed(struct client *client, struct part *part, int error)
 {
 	struct get_state *get = &part->op->get;
+	struct located *located = content_find(get->content, part->from);
 
 	if (!part->used || part->reopen)
 		return;
+	if (located)
+		located->doubtful = true;
 	part_unlink(client, part);
 	if (part == &get->parts[get->current])
 		ahead_drop(client, get);
@@ -309,25 +288,18 @@ static void part_start(struct client *client, struct client_op *op, unsigned int
 {
 	struct get_state *get = &op->get;
 	struct part *part = &get->parts[slot];
-	uint64_t chunk = get->from / get->entry.chunk_size;
-	const struct located *located = located_find(get, chunk);
-	uint64_t end = chunk * get->entry.chunk_size + (located ? located->length : 0);
+	const struct located *located = content_fresh(client, get->content, get->from);
 
 	if (!located) {
-		open_ask(client, op, get->at / get->entry.chunk_size);
-		return;
-	}
-	if (end <= get->from) {
-		op_finish(client, op, -ERR_BAD_REQUEST, NULL);
+		open_ask(client, op, get->at);
 		return;
 	}
 	*part = (struct part){
 		.waiter = { .kind = WAITER_PART },
 		.op = op,
 		.used = true,
-		.chunk = chunk,
 		.from = get->from,
-		.to = smaller(end, get->to),
+		.to = smaller(located->offset + located->length, get->to),
 		.moved_ms = client->now_ms,
 	};
 	part->lane = part->to - part->from > SMALL_CHUNK_MAX ? LANE_LARGE : LANE_SMALL;
@@ -423,30 +395,6 @@ void get_received(struct client *client, const struct client_event *event)
 		get_go_on(client, op);
 }
 
-/* The name server keeps a content for the client, however many gets it has; and the answer to a get
- * that has just asked may rest on that. An empty path: any. */
-void content_close(struct client *client, const struct client_op *op, struct slice path,
-		   uint64_t inode)
-{
-	struct client_op *other;
-
-	TAILQ_FOREACH(other, &client->running, entry) {
-		struct get_state *get = &other->get;
-
-		if (other == op || other->kind != OP_GET)
-			continue;
-		if (get->opened && get->entry.inode == inode)
-			return;
-		if (get->asking && !get->opened &&
-		    (path.size == 0 ||
-		     slice_equal((struct slice){ other->path.data, other->path.size }, path))) {
-			get->heir_of = inode;
-			return;
-		}
-	}
-	control_tell(client, MSG_close, &(struct close_request){ inode });
-}
-
 void get_drop(struct client *client, struct client_op *op)
 {
 	struct slice path = { op->path.data, op->path.size };
@@ -457,15 +405,13 @@ void get_drop(struct client *client, struct client_op *op)
 			part_unlink(client, &get->parts[i]);
 		get->parts[i].used = false;
 	}
-	if (get->opened)
+	if (get->opened && !get->how.file)
 		content_close(client, op, path, get->entry.inode);
 	if (get->heir_of && !(get->opened && get->heir_of == get->entry.inode))
 		content_close(client, op, path, get->heir_of);
 	client->large_gets -= get->large;
 	get->opened = get->large = false;
-	free(get->chunks);
-	get->chunks = NULL;
-	get->capacity = get->count = 0;
+	content_done(&get->own);
 }
 
 static void part_tick(struct client *client, struct part *part, bool is_current)
@@ -476,16 +422,17 @@ static void part_tick(struct client *client, struct part *part, bool is_current)
 	if (!part->used || part->reopen)
 		return;
 	if (!part->token) {
-		if (part->waiter.queued && now_ms - part->waiter.since_ms >= LINK_PATIENCE_MS)
+		if (part->waiter.queued &&
+		    now_ms - part->waiter.since_ms >= patience_ms(client, LINK_PATIENCE_MS))
 			part_failed(client, part, -ERR_UNREACHABLE);
 		return;
 	}
 	if (!is_current)
 		return;
 	moved_ms = part->link->moved_ms > part->moved_ms ? part->link->moved_ms : part->moved_ms;
-	if (now_ms - moved_ms >= READ_SILENCE_MS)
+	if (now_ms - moved_ms >= patience_ms(client, READ_SILENCE_MS))
 		part->link->doomed = true;
-	else if (now_ms - part->moved_ms >= STARVED_MS)
+	else if (now_ms - part->moved_ms >= patience_ms(client, STARVED_MS))
 		part_failed(client, part, -ERR_UNREACHABLE);
 }
 
@@ -499,12 +446,12 @@ void get_tick(struct client *client, struct client_op *op)
 		return;
 	/* While there is no name server, whoever asks it for other holders waits for that. */
 	if (get->opened && (!get->asking || client->control) &&
-	    client->now_ms - op->progress_ms >= CLIENT_STUCK_MS) {
+	    client->now_ms - op->progress_ms >= stuck_ms(client)) {
 		op_finish(client, op, -ERR_UNREACHABLE, NULL);
 		return;
 	}
 	if (get->reopen_ms && client->now_ms >= get->reopen_ms) {
 		get->reopen_ms = 0;
-		open_ask(client, op, get->at / get->entry.chunk_size);
+		open_ask(client, op, get->at);
 	}
 }

@@ -288,7 +288,7 @@ static void link_tick(struct client *client, struct data_link *link)
 	if (!link->asked && client->now_ms - link->since_ms >= DIAL_AFTER_MS)
 		ask_to_dial(client, link);
 	dial_due(client, link);
-	if (client->now_ms - link->since_ms >= LINK_MS)
+	if (client->now_ms - link->since_ms >= patience_ms(client, LINK_MS))
 		link_fail(client, link);
 }
 
@@ -432,6 +432,7 @@ static void stranger_frame(struct client *client, struct connection *connection,
 		return;
 	}
 	hello = message.body;
+	reach_heard(client, &hello->self);
 	node = node_get(client, &hello->self);
 	if (node && node->links[hello->lane].state != LINK_READY)
 		welcome(client, connection, event->header->id, &node->links[hello->lane]);

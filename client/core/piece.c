@@ -269,7 +269,7 @@ static bool is_worth_waiting(const struct client *client, struct piece *piece)
 		return false;
 	if (piece->busy_ms == 0)
 		piece->busy_ms = client->now_ms;
-	return client->now_ms - piece->busy_ms < PIECE_PATIENT_MS;
+	return client->now_ms - piece->busy_ms < patience_ms(client, PIECE_PATIENT_MS);
 }
 
 /* The try is over: the payload has left and the last reply is there. */
@@ -373,17 +373,19 @@ static bool is_silent(const struct client *client, const struct piece *piece)
 {
 	uint64_t limit_ms = piece->replaced ? PIECE_AGAIN_MS : PIECE_SILENT_MS;
 
-	return client->now_ms - later(piece->moved_ms, piece->link->moved_ms) >= limit_ms;
+	return client->now_ms - later(piece->moved_ms, piece->link->moved_ms) >=
+	       patience_ms(client, limit_ms);
 }
 
 static void waiting_tick(struct client *client, struct piece *piece)
 {
 	uint64_t silent_ms = client->now_ms - piece->moved_ms;
 
-	if (silent_ms >= SLOW_HOP_MS && piece->receipt_count >= piece->enough) {
+	if (silent_ms >= patience_ms(client, SLOW_HOP_MS) &&
+	    piece->receipt_count >= piece->enough) {
 		piece_unlink(client, piece);
 		piece_settle(client, piece);
-	} else if (silent_ms >= CLIENT_STUCK_MS || is_silent(client, piece)) {
+	} else if (silent_ms >= stuck_ms(client) || is_silent(client, piece)) {
 		piece->link->doomed = true;
 	}
 }
@@ -394,7 +396,7 @@ void piece_tick(struct client *client, struct piece *piece)
 
 	switch (piece->state) {
 	case PIECE_LINK:
-		if (now_ms - piece->waiter.since_ms >= LINK_PATIENCE_MS)
+		if (now_ms - piece->waiter.since_ms >= patience_ms(client, LINK_PATIENCE_MS))
 			piece_hop_dead(client, piece);
 		break;
 	case PIECE_SENDING:

@@ -122,7 +122,7 @@ static void begin_answered(struct client *client, void *owner, int error, const 
 
 	put->asking = false;
 	op->progress_ms = client->now_ms;
-	if (error == -ERR_BUSY && client->now_ms - put->since_ms < CLIENT_STUCK_MS) {
+	if (error == -ERR_BUSY && client->now_ms - put->since_ms < stuck_ms(client)) {
 		put->busy_ms = client->now_ms + BUSY_MS;
 		return;
 	}
@@ -154,13 +154,20 @@ static uint8_t first_places(const struct put_state *put)
 	return (uint8_t)(chunks < PLACES_AHEAD ? chunks : PLACES_AHEAD);
 }
 
+static uint8_t put_flags(const struct put_state *put)
+{
+	if (put->how.append)
+		return PUT_APPEND;
+	return put->how.replace ? PUT_REPLACE : 0;
+}
+
 static void put_begin(struct client *client, struct client_op *op)
 {
 	struct put_state *put = &op->put;
 	struct put_begin_request begin = {
 		.size = put->how.size,
 		.copies = put->how.copies,
-		.flags = put->how.replace ? PUT_REPLACE : 0,
+		.flags = put_flags(put),
 		.places = first_places(put),
 		.path = { op->path.data, op->path.size },
 	};
@@ -379,18 +386,52 @@ int put_reason(const struct client_op *op, int error)
 	return few && op->put.full ? -ERR_NO_SPACE : error;
 }
 
+/* What the file is now, after somebody else has appended to it: the chunks are stored, only their
+ * place has changed. */
+static void base_answered(struct client *client, void *owner, int error, const void *body)
+{
+	const struct entry *entry = &((const struct stat_reply *)body)->entry;
+	struct client_op *op = owner;
+	struct put_state *put = &op->put;
+
+	if (error < 0) {
+		op_finish(client, op, error, NULL);
+		return;
+	}
+	put->how.base_inode = entry->inode;
+	put->how.base_version = entry->version;
+	put->how.base_size = entry->size;
+	put_commit(client, op);
+}
+
+static void base_ask(struct client *client, struct client_op *op)
+{
+	struct stat_request stat = { .path = { op->path.data, op->path.size } };
+	int rc;
+
+	op->put.rebases++;
+	rc = control_ask(client, &(struct asking){ MSG_stat, &stat, base_answered, op }, false);
+	if (rc < 0)
+		op_finish(client, op, rc, NULL);
+}
+
 static void commit_answered(struct client *client, void *owner, int error, const void *body)
 {
 	struct client_op *op = owner;
 	struct put_state *put = &op->put;
 
+	if (error == -ERR_STALE && put->how.rebase && put->rebases < REBASES_MAX) {
+		base_ask(client, op);
+		return;
+	}
 	if (error == -ERR_EXPIRED || error == -ERR_BAD_RECEIPT) {
 		put_retry(client, op, error);
 		return;
 	}
 	if (error == 0) {
 		put->begun = false;
-		put->stored.size = put->size;
+		put->stored.size = put->how.base_size + put->size;
+		put->stored.added = put->size;
 		put->stored.digest = put->digest;
 		put->stored.commit = *(const struct put_commit_reply *)body;
 	}
@@ -405,7 +446,10 @@ void put_commit(struct client *client, struct client_op *op)
 		.put = put->bulk ? 0 : put->put,
 		.size = put->size,
 		.digest = put->digest,
-		.flags = put->how.replace ? PUT_REPLACE : 0,
+		.base_inode = put->how.base_inode,
+		.base_version = put->how.base_version,
+		.base_size = put->how.base_size,
+		.flags = put_flags(put),
 		.copies = put->how.copies,
 		.path = { op->path.data, op->path.size },
 		.chunks = &chunk,
@@ -559,6 +603,6 @@ void put_tick(struct client *client, struct client_op *op)
 	for (unsigned int i = 0; i < CLIENT_PIECES_MAX && op->running; i++)
 		piece_tick(client, &put->pieces[i]);
 	if (op->running && is_waiting_for_servers(client, put) &&
-	    client->now_ms - last_move(op) >= CLIENT_STUCK_MS)
+	    client->now_ms - last_move(op) >= stuck_ms(client))
 		op_finish(client, op, -ERR_UNREACHABLE, NULL);
 }

@@ -61,7 +61,7 @@ static void attempt_start(struct client *client, const struct endpoint *endpoint
 		.stage = ATTEMPT_DIALLING,
 		.connection = connection_new(client),
 		.endpoint = *endpoint,
-		.deadline_ms = client->now_ms + DIAL_MS,
+		.deadline_ms = client->now_ms + patience_ms(client, DIAL_MS),
 	};
 	action = act(client, CLIENT_DIAL);
 	action->connection = attempt->connection;
@@ -364,6 +364,7 @@ static void session_begin(struct client *client, struct attempt *attempt,
 	client->port_tries = 0;
 	port_ask(client, 0);
 	control_connected(client);
+	files_renew(client);
 }
 
 static void hello_refused(struct client *client, struct attempt *attempt, int error)
@@ -412,6 +413,7 @@ void seek_lost(struct client *client)
 	control_lost(client);
 	links_new_port(client);
 	bulk_reset(client);
-	if (!TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting))
+	if (!TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting) ||
+	    !TAILQ_EMPTY(&client->files))
 		seek_start(client);
 }

@@ -5,7 +5,10 @@
  *     channel.c   one connection: what goes out;  incoming.c  what comes in
  *     beacons.c   the datagrams
  *     source.c    where puts read from;  sink.c  where gets write to
- *     ops.c       operations;  blocking.c  the calls that wait;  public.c  shapes of muster.h */
+ *     file.c      contents held open;  append.c  appends, made of an open, a read and a put
+ *     ops.c       operations;  blocking.c  puts and gets that are waited for
+ *     question.c  questions to the name server;  names.c, listings.c, store.c, health.c  which
+ *     answers.c   what comes out of them;  public.c  shapes of muster.h */
 #ifndef MUSTER_LIB_ENGINE_H
 #define MUSTER_LIB_ENGINE_H
 
@@ -27,7 +30,6 @@ enum engine_limits {
 	EVENTS_MAX = 64,
 	OUTPUTS_AT_ONCE = 64,
 	DETAIL_MAX = 256,
-	DEFAULT_TIMEOUT_MS = 4500,
 	PROGRESS_MS = 100,
 };
 
@@ -121,11 +123,12 @@ TAILQ_HEAD(channel_list, channel);
 
 /* ---- operations ---- */
 
-enum lib_op_kind { LIB_SIMPLE, LIB_PUT, LIB_GET };
+enum lib_op_kind { LIB_QUESTION, LIB_PUT, LIB_GET, LIB_REACH, LIB_OPEN };
 
 struct filled {
 	uint8_t *data;
 	bool used;
+	bool kept; /* no longer needed, unless the put is to be made again */
 	uint64_t offset;
 	size_t size;
 };
@@ -140,6 +143,9 @@ struct source {
 	size_t fill_want;
 	struct filled buffers[CLIENT_BUFFERS_MAX];
 	uint64_t taken; /* of a stream, in all */
+	/* Bytes that are put in front of what is read; they belong to whoever started the put. */
+	const uint8_t *head;
+	size_t head_size;
 };
 
 struct sink {
@@ -149,8 +155,6 @@ struct sink {
 	uint64_t base; /* file offset of the first one */
 };
 
-typedef void convert_fn(struct muster_op *op, const void *reply);
-
 struct muster_op {
 	struct muster *session;
 	enum lib_op_kind kind;
@@ -158,9 +162,8 @@ struct muster_op {
 	struct muster_then then;
 	int result;
 	int cancelled;     /* the error with which it is to end; 0: it is not cancelled */
-	unsigned int code; /* of a simple one */
-	convert_fn *convert;
-	void *convert_context;
+	unsigned int code; /* of a question */
+	void *answer;      /* to it */
 	muster_progress_fn *progress;
 	void *progress_context;
 	uint64_t progress_ms;
@@ -173,8 +176,10 @@ struct muster_op {
 	struct sink sink;
 	struct muster_put_result put;
 	struct muster_get_result get;
-	struct muster_entry entry;
-	struct muster_removed removed;
+	struct muster_file *file; /* that it opens or reads through */
+	struct append *append;    /* it is one: others do its work */
+	uint8_t *kept;            /* all that an append's stream brought, head included */
+	size_t kept_size;
 	char detail[DETAIL_MAX];
 	TAILQ_ENTRY(muster_op) link;
 };
@@ -290,6 +295,8 @@ void source_fill(struct muster *session, struct muster_op *op, uint64_t offset, 
 void source_ready(struct muster *session, struct source *source);
 void source_drop(struct muster_op *op, uint64_t offset);
 void source_close(struct muster *session, struct muster_op *op);
+/* All that a stream has brought, if it is still in memory: the op's `kept`. */
+void source_keep(struct muster_op *op);
 void op_hash(struct muster_op *op, uint64_t offset, const void *data, size_t size);
 struct digest op_digest(struct muster_op *op);
 
@@ -306,14 +313,41 @@ void op_ended(struct muster *session, const struct client_action *action);
 void op_progress(struct muster_op *op, uint64_t done, bool end);
 void ops_cancel_due(struct muster *session);
 int ops_deliver(struct muster *session);
-int op_start_simple(struct muster *session, struct muster_op *op, unsigned int code, void *body);
+struct client_start op_start(struct muster_op *op);
+int op_started(struct muster *session, struct muster_op *op, struct client_op *core, int error);
 void op_describe(struct muster *session, struct muster_op *op, const struct id *culprit);
 void session_describe(struct muster *session, int error);
 int path_from(const char *path, struct slice *ret);
 
+/* Where an append goes: see struct client_put; `head` is what stands there behind `size`. */
+struct put_base {
+	uint64_t inode, version, size;
+	const uint8_t *head;
+	size_t head_size;
+};
+int put_start_at(struct muster *session, const struct muster_put_args *args,
+	      const struct put_base *base, struct muster_then then, struct muster_op **ret);
+
+/* file.c */
+int file_open(struct muster *session, const char *path, bool tail, struct muster_then then,
+	      struct muster_op **ret);
+void file_opened(struct muster_op *op);
+void file_unuse(struct muster_op *op);                    /* the op goes */
+uint64_t file_tail(const struct muster_file *file); /* as client_file_tail() */
+
+/* append.c */
+void append_stop(struct muster_op *op); /* its parts go on for nobody */
+void append_free(struct append *append);
+
+/* blocking.c */
+/* Turns the engine until *done, which the end of `op` sets. An interrupt cancels the op; returns
+ * whether there was one, also where it came too late for that. */
+bool op_wait(struct muster_op *op, const bool *done);
+
 /* public.c */
 void entry_convert(const struct entry *entry, struct muster_entry *ret);
 void node_convert(const struct node_info *node, struct muster_node *ret);
+void reach_convert(const struct client_reached *reached, struct muster_reach *ret);
 void status_convert(const struct status_reply *status, struct muster_status *ret);
 void text_convert(struct slice text, char *ret, size_t size);
 

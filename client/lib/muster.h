@@ -29,10 +29,18 @@
  * Errors. Functions return 0 or a count, else a negative error: -MUSTER_E_NOT_FOUND and so on.
  * After a failure muster_detail() says more where there is more to say.
  *
+ * Time. A call waits as long as something moves: a large file may take hours. When nothing at all
+ * moves for `timeout_ms` of the session's options, 4.5 s by default, it ends: -MUSTER_E_TIMEOUT,
+ * -MUSTER_E_UNREACHABLE or -MUSTER_E_NO_NAMESERVER. muster_interrupt() ends it at once. (The one
+ * thing that is not in our hands is the system's resolver: options with numbers need none.)
+ *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
  * (-MUSTER_E_BAD_NAME): at most 4096 bytes, 255 per component.
  *
  * Memory. A session needs less than 64 MiB however large the files are that go through it.
+ *
+ * Versions. What is in this header stays as it is for as long as the library is libmuster.so.0.
+ * Structures that the caller fills in are to be zeroed first: zero means what is usual.
  */
 #ifndef MUSTER_H
 #define MUSTER_H
@@ -47,7 +55,17 @@ extern "C" {
 
 #define MUSTER_API __attribute__((visibility("default")))
 
-/* ---- errors ---- */
+/* ---- errors ----
+ *
+ *     struct muster_entry entry;
+ *     int rc = muster_stat(session, "/backup", &entry);
+ *
+ *     if (rc == -MUSTER_E_NOT_FOUND)
+ *             rc = muster_mkdir(session, "/backup", 0);
+ *     if (rc < 0)
+ *             fprintf(stderr, "/backup: %s%s%s\n", muster_error_text(rc),
+ *                     *muster_detail(session) ? ": " : "", muster_detail(session));
+ */
 
 enum muster_error {
 	MUSTER_E_NOT_FOUND = 1,
@@ -407,24 +425,47 @@ struct muster_get_result {
 MUSTER_API int muster_get(struct muster *session, const struct muster_get_args *args,
 			  struct muster_get_result *ret);
 
-/* Adds to the end of a file that exists. In one step, as a put; what others append at the same
- * time comes before or after it. A source that cannot be read twice and is longer than a chunk
- * fails with -MUSTER_E_STALE then. `copies` must be 0. ret->size: of the whole file; the digest is
- * known only where the file is one chunk. */
+/* Adds to the end of a file that exists (-MUSTER_E_NOT_FOUND). In one step, as a put, and once: what
+ * others append at the same time comes before or after it, never in between. The content keeps its
+ * inode; its version counts up. `copies` must be 0, `flags` mean nothing. ret->size: of the whole file; the
+ * digest is zeros where it is not known, which is where the file had chunks before.
+ *
+ * A last chunk below 1 MiB is read and sent again in front of the new bytes, so that a file made of
+ * many small pieces does not consist of many small chunks. Where others append at the same time
+ * that may have to be done again: a source that can be read only once (a pipe, `read`) and brings
+ * more than a chunk then fails with -MUSTER_E_STALE, and nothing was added. */
 MUSTER_API int muster_append(struct muster *session, const struct muster_put_args *args,
 			     struct muster_put_result *ret);
 
 /* A file held open for reading anywhere: all reads see the content it had when it was opened, even
- * if the name is replaced or removed meanwhile, and mostly ask only a storage server. */
+ * if the name is replaced, appended to or removed meanwhile. Where its chunks are is remembered, so
+ * that a read mostly costs one question to a storage server and none to the name server. After a
+ * loss of the name server a content whose name is gone may be gone too: -MUSTER_E_STALE or
+ * -MUSTER_E_NOT_FOUND. See muster_start_read() for several reads at once. */
 struct muster_file;
 MUSTER_API int muster_file_open(struct muster *session, const char *path, struct muster_file **ret);
 MUSTER_API const struct muster_entry *muster_file_entry(const struct muster_file *file);
 /* Returns how many bytes were read: fewer than `size` only at the end of the file. */
 MUSTER_API int64_t muster_file_read(struct muster_file *file, void *data, size_t size,
 				    uint64_t offset);
-MUSTER_API void muster_file_close(struct muster_file *file); /* NULL-safe; before its session */
+/* Cancels reads that still run. NULL-safe; before its session. */
+MUSTER_API void muster_file_close(struct muster_file *file);
 
-/* ---- the store ---- */
+/* ---- the store ----
+ *
+ *     struct muster_node *nodes;
+ *     int count = muster_nodes(session, &nodes);
+ *
+ *     for (int i = 0; i < count; i++) {
+ *             struct muster_reach ways;
+ *
+ *             if (muster_reach(session, nodes[i].id, &ways) == 0)
+ *                     printf("%s: dials us: %s, we dial it: %s\n", nodes[i].name,
+ *                            muster_error_name(ways.active), muster_error_name(ways.passive));
+ *     }
+ *     if (count >= 0)
+ *             muster_nodes_free(nodes);
+ */
 
 enum muster_node_state {
 	MUSTER_NODE_ONLINE = 1,
@@ -495,6 +536,19 @@ MUSTER_API int muster_forget(struct muster *session, const uint8_t node[16]);
 MUSTER_API int muster_format(struct muster *session, const char *cluster,
 			     struct muster_removed *ret);
 
+/* ---- what is wrong, and what has happened ----
+ *
+ *     struct muster_events_args wanted = { .wait_ms = 2000, .level = MUSTER_WARN };
+ *     int rc = muster_verify(session, "/backup/disk.img", on_finding, NULL, NULL);
+ *
+ *     if (rc > 0)
+ *             printf("%d copies were not right\n", rc);
+ *     while (rc >= 0)
+ *             rc = muster_events(session, &wanted, on_event, NULL, &wanted.after, NULL);
+ *
+ * The functions that are told of findings, problems and events run between two questions to the name
+ * server: unlike those of puts and gets they may make blocking calls on the session. */
+
 enum muster_copy_state {
 	MUSTER_COPY_OK = 1,
 	MUSTER_COPY_MISMATCH, /* its content is not what it has to be: it is replaced */
@@ -561,14 +615,17 @@ MUSTER_API int muster_events(struct muster *session, const struct muster_events_
 			     muster_event_fn *each, void *context, uint64_t *ret_after,
 			     uint64_t *ret_missed);
 
-/* Which ways for bulk data work between this client and a storage server. 0: that way works; else
- * why not. */
+/* Which ways for bulk data work between this client and a storage server, each tried anew, whatever
+ * connections there are. 0: that way works; else why not: -MUSTER_E_TIMEOUT: nothing came, as
+ * behind a firewall or NAT; -MUSTER_E_CONNECTION: refused. */
 struct muster_reach {
-	int active;       /* the server dials us */
-	int passive;      /* we dial the server */
+	int active;  /* the server dials us; -MUSTER_E_NO_PORT, -MUSTER_E_UNAVAILABLE: it is down */
+	int passive; /* we dial it; -MUSTER_E_UNREACHABLE: no address of it is known;
+			   * -MUSTER_E_WRONG_NODE: somebody else is there */
 	uint16_t port;    /* on which it would dial us; 0: none is leased */
-	char address[64]; /* that we dialled */
+	char address[64]; /* that we dialled last */
 };
+/* Returns 0 whatever the ways are. -MUSTER_E_NOT_FOUND: no such server. */
 MUSTER_API int muster_reach(struct muster *session, const uint8_t node[16],
 			    struct muster_reach *ret);
 
@@ -618,21 +675,144 @@ MUSTER_API int muster_start_put(struct muster *session, const struct muster_put_
 				struct muster_then then, struct muster_op **ret);
 MUSTER_API int muster_start_get(struct muster *session, const struct muster_get_args *args,
 				struct muster_then then, struct muster_op **ret);
+MUSTER_API int muster_start_append(struct muster *session, const struct muster_put_args *args,
+				   struct muster_then then, struct muster_op **ret);
+/* As muster_file_open(): muster_op_take_file() in `done`. */
+MUSTER_API int muster_start_open(struct muster *session, const char *path, struct muster_then then,
+				 struct muster_op **ret);
+/* As muster_file_read(): muster_op_read() in `done`. Any number at once. */
+MUSTER_API int muster_start_read(struct muster_file *file, void *data, size_t size, uint64_t offset,
+				 struct muster_then then, struct muster_op **ret);
 MUSTER_API int muster_start_stat(struct muster *session, const char *path, struct muster_then then,
 				 struct muster_op **ret);
 MUSTER_API int muster_start_mkdir(struct muster *session, const char *path, unsigned int flags,
 				  struct muster_then then, struct muster_op **ret);
+MUSTER_API int muster_start_rmdir(struct muster *session, const char *path, struct muster_then then,
+				  struct muster_op **ret);
 MUSTER_API int muster_start_remove(struct muster *session, const char *path, unsigned int flags,
 				   struct muster_then then, struct muster_op **ret);
 MUSTER_API int muster_start_create(struct muster *session, const char *path,
 				   struct muster_then then, struct muster_op **ret);
+/* Its result is the number of copies held now. */
+MUSTER_API int muster_start_set_copies(struct muster *session, const char *path,
+				       unsigned int copies, struct muster_then then,
+				       struct muster_op **ret);
+MUSTER_API int muster_start_status(struct muster *session, struct muster_then then,
+				   struct muster_op **ret);
 
-/* What came out; NULL for operations of another kind. Valid inside `done`; of the get and the put
- * also after a failure, as far as they came. */
+struct muster_move_args {
+	const char *path;
+	const char *to;     /* restore: NULL: where it was */
+	unsigned int flags; /* rename, copy: as there */
+	uint64_t id;        /* restore: which one; 0: the newest */
+};
+MUSTER_API int muster_start_rename(struct muster *session, const struct muster_move_args *args,
+				   struct muster_then then, struct muster_op **ret);
+MUSTER_API int muster_start_copy(struct muster *session, const struct muster_move_args *args,
+				 struct muster_then then, struct muster_op **ret);
+MUSTER_API int muster_start_trash_restore(struct muster *session,
+					  const struct muster_move_args *args,
+					  struct muster_then then, struct muster_op **ret);
+MUSTER_API int muster_start_trash_purge(struct muster *session, const char *path, uint64_t id,
+					struct muster_then then, struct muster_op **ret);
+
+/* What comes in pages comes one page per operation: its cursor begins the next one. */
+struct muster_list_args {
+	const char *path;
+	const char *after; /* only names behind this one; NULL: from the first on */
+	unsigned int most; /* in this page: at most 1000; 0: 256 */
+};
+struct muster_page {
+	const struct muster_entry *entries;
+	unsigned int count;
+	bool more; /* ask again with the last name as `after` */
+};
+MUSTER_API int muster_start_list(struct muster *session, const struct muster_list_args *args,
+				 struct muster_then then, struct muster_op **ret);
+
+struct muster_node_page {
+	const struct muster_node *nodes;
+	unsigned int count;
+	bool more; /* ask again with the last id as `after` */
+};
+/* `after`: 16 bytes, only ids behind this one; NULL: from the first on. */
+MUSTER_API int muster_start_nodes(struct muster *session, const uint8_t *after,
+				  struct muster_then then, struct muster_op **ret);
+
+struct muster_trash_cursor {
+	uint64_t since_ms, id;
+};
+struct muster_trash_args {
+	const char *path; /* what was there or below; NULL: all */
+	struct muster_trash_cursor after;
+};
+struct muster_trash_page {
+	const struct muster_trashed *entries;
+	unsigned int count; /* may be 0 although there is more */
+	bool more;
+	struct muster_trash_cursor next;
+};
+MUSTER_API int muster_start_trash(struct muster *session, const struct muster_trash_args *args,
+				  struct muster_then then, struct muster_op **ret);
+
+struct muster_event_page {
+	const struct muster_event *events;
+	unsigned int count;
+	uint64_t after; /* where to go on */
+	uint64_t missed;
+};
+MUSTER_API int muster_start_events(struct muster *session, const struct muster_events_args *args,
+				   struct muster_then then, struct muster_op **ret);
+
+struct muster_verify_args {
+	const char *path;
+	uint64_t offset; /* from the chunk with this byte on */
+	uint64_t inode;  /* of the pages before: that content, or -MUSTER_E_STALE; 0: any */
+};
+struct muster_verify_page {
+	struct muster_entry entry;
+	const struct muster_copy_finding *findings;
+	unsigned int count;
+	uint64_t next; /* offset to go on from; entry.size: that was all */
+};
+MUSTER_API int muster_start_verify(struct muster *session, const struct muster_verify_args *args,
+				   struct muster_then then, struct muster_op **ret);
+
+MUSTER_API int muster_start_reach(struct muster *session, const uint8_t node[16],
+				  struct muster_then then, struct muster_op **ret);
+
+struct muster_check_page {
+	const struct muster_problem *problems;
+	unsigned int count;
+	uint64_t next; /* `after` of the next page */
+	uint64_t seen; /* chunks that were looked at for this page */
+	bool more;
+};
+/* `after`: 0: from the start. */
+MUSTER_API int muster_start_check(struct muster *session, uint64_t after, struct muster_then then,
+				  struct muster_op **ret);
+
+/* What came out. NULL for operations of another kind, and for questions that failed; of the get and
+ * the put also after a failure, as far as they came. Valid inside `done`. */
 MUSTER_API const struct muster_put_result *muster_op_put(const struct muster_op *op);
 MUSTER_API const struct muster_get_result *muster_op_get(const struct muster_op *op);
+/* Bytes that a read has delivered, also after a failure. */
+MUSTER_API size_t muster_op_read(const struct muster_op *op);
+/* What was opened, which is the caller's from then on; NULL: nothing. */
+MUSTER_API struct muster_file *muster_op_take_file(struct muster_op *op);
 MUSTER_API const struct muster_entry *muster_op_stat(const struct muster_op *op);
+/* Of a remove, a purge. */
 MUSTER_API const struct muster_removed *muster_op_removed(const struct muster_op *op);
+/* Of a copy, a restore, a rename (its count and bytes are 0). */
+MUSTER_API const struct muster_copied *muster_op_copied(const struct muster_op *op);
+MUSTER_API const struct muster_status *muster_op_status(const struct muster_op *op);
+MUSTER_API const struct muster_page *muster_op_list(const struct muster_op *op);
+MUSTER_API const struct muster_node_page *muster_op_nodes(const struct muster_op *op);
+MUSTER_API const struct muster_trash_page *muster_op_trash(const struct muster_op *op);
+MUSTER_API const struct muster_event_page *muster_op_events(const struct muster_op *op);
+MUSTER_API const struct muster_verify_page *muster_op_verify(const struct muster_op *op);
+MUSTER_API const struct muster_check_page *muster_op_check(const struct muster_op *op);
+MUSTER_API const struct muster_reach *muster_op_reach(const struct muster_op *op);
 /* As muster_detail(), of this operation. */
 MUSTER_API const char *muster_op_detail(const struct muster_op *op);
 

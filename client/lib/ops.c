@@ -1,5 +1,5 @@
 /* Operations: started, followed, ended. */
-#include "engine.h"
+#include "question.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +31,10 @@ void op_free(struct muster_op *op)
 {
 	source_close(op->session, op);
 	digest_stream_free(op->hash);
+	file_unuse(op);
+	append_free(op->append);
+	free(op->kept);
+	free(op->answer);
 	free(op);
 }
 
@@ -74,6 +78,8 @@ static void put_ended(struct muster_op *op, const struct client_action *action)
 {
 	const struct client_stored *stored = client_op_stored(action->op);
 
+	if (action->error == -ERR_STALE)
+		source_keep(op);
 	if (action->error < 0)
 		return;
 	op->put = (struct muster_put_result){
@@ -84,7 +90,7 @@ static void put_ended(struct muster_op *op, const struct client_action *action)
 		.copies_wanted = stored->commit.copies_wanted,
 	};
 	memcpy(op->put.digest, stored->digest.bytes, sizeof(op->put.digest));
-	op_progress(op, stored->size, true);
+	op_progress(op, stored->added, true);
 }
 
 static void get_ended(struct muster_op *op, const struct client_action *action)
@@ -98,17 +104,20 @@ static void get_ended(struct muster_op *op, const struct client_action *action)
 void op_ended(struct muster *session, const struct client_action *action)
 {
 	struct muster_op *op = action->user;
+	int result = action->error;
 
-	op->result = action->error;
+	op->result = result;
 	if (op->kind == LIB_PUT)
 		put_ended(op, action);
 	else if (op->kind == LIB_GET)
 		get_ended(op, action);
-	else if (action->error == 0 && op->convert)
-		op->convert(op, action->reply);
+	else if (op->kind == LIB_OPEN && result == 0)
+		file_opened(op);
+	else if (result == 0)
+		result = answer_make(op, action->reply);
 	if (action->error < 0)
 		op_describe(session, op, client_op_culprit(action->op));
-	op_complete(session, op, action->error);
+	op_complete(session, op, result);
 }
 
 int ops_deliver(struct muster *session)
@@ -142,7 +151,10 @@ static void op_cancel(struct muster *session, struct muster_op *op)
 {
 	if (op->kind == LIB_GET)
 		op->get.bytes = op->sink.at;
-	client_cancel(session->core, op->core, engine_now(), &session->outbox);
+	if (op->append)
+		append_stop(op);
+	else
+		client_cancel(session->core, op->core, engine_now(), &session->outbox);
 	op_complete(session, op, op->cancelled);
 	engine_act(session);
 }
@@ -181,6 +193,7 @@ void op_progress(struct muster_op *op, uint64_t done, bool end)
 	if (!end && now_ms - op->progress_ms < PROGRESS_MS)
 		return;
 	op->progress_ms = now_ms;
+	done -= done < op->source.head_size ? done : op->source.head_size;
 	if (op->progress(op->progress_context, done, op->total) != 0 && !end)
 		muster_cancel(op);
 }
@@ -195,8 +208,7 @@ int path_from(const char *path, struct slice *ret)
 	return path_check(*ret);
 }
 
-static int op_started(struct muster *session, struct muster_op *op, struct client_op *core,
-		      int error)
+int op_started(struct muster *session, struct muster_op *op, struct client_op *core, int error)
 {
 	if (!core)
 		return op_undo(session, op, error);
@@ -206,40 +218,42 @@ static int op_started(struct muster *session, struct muster_op *op, struct clien
 	return 0;
 }
 
-static struct client_start start_of(struct muster *session, struct muster_op *op)
+struct client_start op_start(struct muster_op *op)
 {
-	return (struct client_start){ engine_now(), op, &session->outbox };
+	return (struct client_start){ engine_now(), op, &op->session->outbox };
 }
 
-int op_start_simple(struct muster *session, struct muster_op *op, unsigned int code, void *body)
-{
-	struct client_start start = start_of(session, op);
-	struct client_op *core;
-	int error = 0;
-
-	core = client_request(session->core, &start, code, body, &error);
-	return op_started(session, op, core, error);
-}
-
-static int put_prepare(struct muster_op *op, const struct muster_put_args *args)
+static int put_prepare(struct muster_op *op, const struct muster_put_args *args,
+		       const struct put_base *base)
 {
 	int rc = source_open(&op->source, &args->source, &op->total);
 
 	if (rc < 0)
 		return rc;
+	if (base) {
+		op->source.head = base->head;
+		op->source.head_size = base->head_size;
+	}
 	op->progress = args->progress;
 	op->progress_context = args->progress_context;
-	if (op->total <= COPY_MAX && op->source.file)
+	if (op->source.file && op->total + op->source.head_size <= COPY_MAX)
 		return 0;
 	op->hash = digest_stream_new();
 	return op->hash ? 0 : -ERR_NO_MEMORY;
 }
 
-int muster_start_put(struct muster *session, const struct muster_put_args *args,
-		     struct muster_then then, struct muster_op **ret)
+int put_start_at(struct muster *session, const struct muster_put_args *args,
+		 const struct put_base *base, struct muster_then then, struct muster_op **ret)
 {
-	struct client_put put = { .copies = (uint8_t)args->copies,
-				  .replace = args->flags & MUSTER_REPLACE };
+	struct client_put put = {
+		.copies = (uint8_t)args->copies,
+		.replace = args->flags & MUSTER_REPLACE,
+		.append = base != NULL,
+		.rebase = base && base->head_size == 0,
+		.base_inode = base ? base->inode : 0,
+		.base_version = base ? base->version : 0,
+		.base_size = base ? base->size : 0,
+	};
 	struct muster_op *op;
 	struct client_start start;
 	struct client_op *core;
@@ -251,16 +265,22 @@ int muster_start_put(struct muster *session, const struct muster_put_args *args,
 		rc = op_alloc(session, LIB_PUT, then, &op);
 	if (rc < 0)
 		return rc;
-	rc = put_prepare(op, args);
+	rc = put_prepare(op, args, base);
 	if (rc < 0)
 		return op_undo(session, op, rc);
-	put.size = op->total;
+	put.size = op->total == MUSTER_UNKNOWN ? SIZE_UNKNOWN : op->source.head_size + op->total;
 	put.rewindable = source_is_rewindable(&op->source);
 	if (ret)
 		*ret = op;
-	start = start_of(session, op);
+	start = op_start(op);
 	core = client_put(session->core, &start, &put, &rc);
 	return op_started(session, op, core, rc);
+}
+
+int muster_start_put(struct muster *session, const struct muster_put_args *args,
+		     struct muster_then then, struct muster_op **ret)
+{
+	return put_start_at(session, args, NULL, then, ret);
 }
 
 int muster_start_get(struct muster *session, const struct muster_get_args *args,
@@ -282,87 +302,9 @@ int muster_start_get(struct muster *session, const struct muster_get_args *args,
 	op->progress_context = args->progress_context;
 	if (ret)
 		*ret = op;
-	start = start_of(session, op);
+	start = op_start(op);
 	core = client_get(session->core, &start, &get, &rc);
 	return op_started(session, op, core, rc);
-}
-
-static void convert_stat(struct muster_op *op, const void *reply)
-{
-	entry_convert(&((const struct stat_reply *)reply)->entry, &op->entry);
-}
-
-static void convert_remove(struct muster_op *op, const void *reply)
-{
-	const struct remove_reply *removed = reply;
-
-	op->removed = (struct muster_removed){ removed->removed, removed->bytes };
-}
-
-struct simple {
-	unsigned int code;
-	void *body;
-	convert_fn *convert;
-	struct muster_then then;
-};
-
-static int start_simple(struct muster *session, const struct simple *simple, struct muster_op **ret)
-{
-	struct muster_op *op;
-	int rc = op_alloc(session, LIB_SIMPLE, simple->then, &op);
-
-	if (rc < 0)
-		return rc;
-	op->code = simple->code;
-	op->convert = simple->convert;
-	if (ret)
-		*ret = op;
-	return op_start_simple(session, op, simple->code, simple->body);
-}
-
-int muster_start_stat(struct muster *session, const char *path, struct muster_then then,
-		      struct muster_op **ret)
-{
-	struct stat_request stat = { 0 };
-	int rc = path_from(path, &stat.path);
-
-	return rc < 0 ? rc
-		      : start_simple(session,
-				     &(struct simple){ MSG_stat, &stat, convert_stat, then }, ret);
-}
-
-int muster_start_mkdir(struct muster *session, const char *path, unsigned int flags,
-		       struct muster_then then, struct muster_op **ret)
-{
-	struct mkdir_request mkdir = { .flags = flags & MUSTER_PARENTS ? MKDIR_PARENTS : 0 };
-	int rc = path_from(path, &mkdir.path);
-
-	return rc < 0 ? rc
-		      : start_simple(session, &(struct simple){ MSG_mkdir, &mkdir, NULL, then },
-				     ret);
-}
-
-int muster_start_remove(struct muster *session, const char *path, unsigned int flags,
-			struct muster_then then, struct muster_op **ret)
-{
-	struct remove_request remove = { .flags = flags & MUSTER_TREE ? REMOVE_TREE : 0 };
-	int rc = path_from(path, &remove.path);
-
-	return rc < 0 ? rc
-		      : start_simple(session,
-				     &(struct simple){ MSG_remove, &remove, convert_remove, then },
-				     ret);
-}
-
-int muster_start_create(struct muster *session, const char *path, struct muster_then then,
-			struct muster_op **ret)
-{
-	struct create_request create = { 0 };
-	int rc = path_from(path, &create.path);
-
-	return rc < 0 ? rc
-		      : start_simple(session, &(struct simple){ MSG_create, &create, NULL, then },
-				     ret);
 }
 
 /* ---- results ---- */
@@ -375,16 +317,6 @@ const struct muster_put_result *muster_op_put(const struct muster_op *op)
 const struct muster_get_result *muster_op_get(const struct muster_op *op)
 {
 	return op->kind == LIB_GET ? &op->get : NULL;
-}
-
-const struct muster_entry *muster_op_stat(const struct muster_op *op)
-{
-	return op->code == MSG_stat ? &op->entry : NULL;
-}
-
-const struct muster_removed *muster_op_removed(const struct muster_op *op)
-{
-	return op->code == MSG_remove ? &op->removed : NULL;
 }
 
 const char *muster_op_detail(const struct muster_op *op)

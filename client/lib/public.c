@@ -76,12 +76,25 @@ void node_convert(const struct node_info *node, struct muster_node *ret)
 		.first_seen_ms = node->first_seen_ms,
 		.last_start_ms = node->last_start_ms,
 		.starts = node->starts,
+		.disk_failed = node->flags & NODE_DISK_FAILED,
+		.draining = node->flags & NODE_TO_BE_EMPTIED,
 	};
 	memcpy(ret->id, node->node.bytes, sizeof(ret->id));
 	memcpy(ret->machine, node->machine.bytes, sizeof(ret->machine));
 	text_convert(node->name, ret->name, sizeof(ret->name));
 	text_convert(node->zone, ret->zone, sizeof(ret->zone));
 	address_convert(node, ret->address);
+}
+
+void reach_convert(const struct client_reached *reached, struct muster_reach *ret)
+{
+	*ret = (struct muster_reach){
+		.active = reached->active,
+		.passive = reached->passive,
+		.port = reached->port,
+	};
+	if (reached->endpoint.family)
+		endpoint_format(&reached->endpoint, ret->address);
 }
 
 void status_convert(const struct status_reply *status, struct muster_status *ret)
@@ -104,6 +117,10 @@ void status_convert(const struct status_reply *status, struct muster_status *ret
 		.catalogue_copies = status->catalogue_copies,
 		.writable = status->writable,
 		.uptime_ms = status->uptime_ms,
+		.corrupt = status->corrupt,
+		.trash_entries = status->trash_entries,
+		.trash_bytes = status->trash_bytes,
+		.freeing = status->freeing,
 	};
 	memcpy(ret->cluster_id, status->cluster.bytes, sizeof(ret->cluster_id));
 	text_convert(status->cluster_name, ret->cluster, sizeof(ret->cluster));

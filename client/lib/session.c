@@ -38,7 +38,7 @@ static int config_make(struct client_config *config, const struct muster_options
 		return -ERR_USAGE;
 	config->fixed = options->nameserver != NULL;
 	config->transfer = (enum client_transfer)options->transfer;
-	config->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
+	config->timeout_ms = options->timeout_ms;
 	if (options->cluster) {
 		if (strlen(options->cluster) > CLUSTER_NAME_MAX)
 			return -ERR_USAGE;

@@ -64,10 +64,13 @@ static const struct filled *filled_find(const struct source *source, uint64_t of
 
 const uint8_t *source_peek(const struct muster_op *op, uint64_t offset)
 {
+	const struct source *source = &op->source;
 	const struct filled *filled;
 
-	if (op->source.how.data && !op->source.how.read)
-		return (const uint8_t *)op->source.how.data + offset;
+	if (source->file && offset < source->head_size)
+		return NULL;
+	if (source->how.data && !source->how.read)
+		return (const uint8_t *)source->how.data + (offset - source->head_size);
 	filled = filled_find(&op->source, offset);
 	return filled ? filled->data + (offset - filled->offset) : NULL;
 }
@@ -75,8 +78,8 @@ const uint8_t *source_peek(const struct muster_op *op, uint64_t offset)
 static int read_file(const struct source *source, uint64_t offset, uint8_t *ret, size_t size)
 {
 	while (size > 0) {
-		ssize_t got =
-			pread(source->how.fd, ret, size, (off_t)(source->how.offset + offset));
+		uint64_t at = source->how.offset + (offset - source->head_size);
+		ssize_t got = pread(source->how.fd, ret, size, (off_t)at);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -93,8 +96,21 @@ static int read_file(const struct source *source, uint64_t offset, uint8_t *ret,
 
 int source_read(struct muster_op *op, uint64_t offset, uint8_t *ret, size_t size)
 {
-	const uint8_t *from = source_peek(op, offset);
+	const struct source *source = &op->source;
+	const uint8_t *from;
 
+	if (source->file && offset < source->head_size) {
+		size_t left = source->head_size - (size_t)offset;
+		size_t part = size < left ? size : left;
+
+		memcpy(ret, source->head + offset, part);
+		offset += part;
+		ret += part;
+		size -= part;
+	}
+	if (size == 0)
+		return 0;
+	from = source_peek(op, offset);
 	if (!from)
 		return op->source.file ? read_file(&op->source, offset, ret, size) : -ERR_END;
 	memcpy(ret, from, size);
@@ -165,23 +181,43 @@ static void fill_go_on(struct muster *session, struct muster_op *op, bool once)
 	fill_done(session, op, 0, false);
 }
 
-static struct filled *fill_new(struct source *source, uint64_t offset)
+static struct filled *fill_free(struct source *source, bool kept)
 {
 	for (unsigned int i = 0; i < CLIENT_BUFFERS_MAX; i++) {
 		struct filled *fill = &source->buffers[i];
 
-		if (fill->used)
-			continue;
-		if (!fill->data)
-			fill->data = malloc(CHUNK_SIZE_MAX);
-		if (!fill->data)
-			return NULL;
-		fill->used = true;
-		fill->offset = offset;
-		fill->size = 0;
-		return fill;
+		if (fill->used == kept && fill->kept == kept)
+			return fill;
 	}
 	return NULL;
+}
+
+static struct filled *fill_new(struct source *source, uint64_t offset)
+{
+	struct filled *fill = fill_free(source, false);
+
+	if (!fill)
+		fill = fill_free(source, true);
+	if (fill && !fill->data)
+		fill->data = malloc(CHUNK_SIZE_MAX);
+	if (!fill || !fill->data)
+		return NULL;
+	fill->used = true;
+	fill->kept = false;
+	fill->offset = offset;
+	fill->size = 0;
+	return fill;
+}
+
+/* What goes in front. */
+static void fill_head(const struct source *source, struct filled *fill)
+{
+	size_t left =
+		fill->offset < source->head_size ? source->head_size - (size_t)fill->offset : 0;
+
+	fill->size = left < source->fill_want ? left : source->fill_want;
+	if (fill->size > 0)
+		memcpy(fill->data, source->head + fill->offset, fill->size);
 }
 
 void source_fill(struct muster *session, struct muster_op *op, uint64_t offset, uint64_t size)
@@ -197,7 +233,8 @@ void source_fill(struct muster *session, struct muster_op *op, uint64_t offset, 
 		return;
 	}
 	source->filling = true;
-	if (!source->how.read)
+	fill_head(source, source->fill);
+	if (!source->how.read && source->fill->size < source->fill_want)
 		source->watched =
 			engine_watch(session, source->how.fd, EPOLLIN, &source->watch) == 0;
 	if (!source->watched)
@@ -218,8 +255,29 @@ void source_ready(struct muster *session, struct source *source)
 void source_drop(struct muster_op *op, uint64_t offset)
 {
 	for (unsigned int i = 0; i < CLIENT_BUFFERS_MAX; i++) {
-		if (op->source.buffers[i].used && op->source.buffers[i].offset == offset)
-			op->source.buffers[i].used = false;
+		struct filled *filled = &op->source.buffers[i];
+
+		if (!filled->used || filled->offset != offset)
+			continue;
+		filled->kept = op->source.head_size > 0 && offset == 0;
+		filled->used = filled->kept;
+	}
+}
+
+void source_keep(struct muster_op *op)
+{
+	struct source *source = &op->source;
+
+	for (unsigned int i = 0; i < CLIENT_BUFFERS_MAX && !source->file; i++) {
+		struct filled *filled = &source->buffers[i];
+
+		if (!filled->used || filled->offset > 0 ||
+		    filled->size != source->head_size + source->taken)
+			continue;
+		op->kept = filled->data;
+		op->kept_size = filled->size;
+		*filled = (struct filled){ 0 };
+		return;
 	}
 }
 
