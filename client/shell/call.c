@@ -24,21 +24,51 @@ static int status_of(int error)
 	return STATUS_FAILED;
 }
 
-/* What helps against a failure of this command, if anything usually does. */
-static const char *usual_hint(const struct call *call, int error)
-{
-	unsigned int takes = call->command ? call->command->options : 0;
+/* What usually helps. Where an option does, only if the command takes it and it was not given; `of`
+ * names the only command it is for. The first row that fits is told. */
+struct hint {
+	int error;
+	const char *of; /* NULL: any */
+	int option;     /* -1: none */
+	const char *text;
+};
 
-	switch (-error) {
-	case ERR_EXISTS: return takes & 1u << CALL_FORCE ? "use -f to replace it" : NULL;
-	case ERR_IS_DIR: return takes & 1u << CALL_TREE ? "use -r" : NULL;
-	case ERR_NOT_EMPTY:
-		return takes & 1u << CALL_TREE ? "use -r to remove all that is in it" : NULL;
-	case ERR_TWO_CLUSTERS: return "choose one with --cluster NAME";
-	case ERR_NO_NAMESERVER:
-		return "is it running? -n HOST[:PORT] names one that cannot be heard";
-	default: return NULL;
+static const struct hint hints[] = {
+	{ ERR_EXISTS, "cp", CALL_FORCE, "use -f to replace it, --keep-both to have both" },
+	{ ERR_EXISTS, NULL, CALL_FORCE, "use -f to replace it" },
+	{ ERR_EXISTS, "mkdir", CALL_PARENTS, "with -p that is no error" },
+	{ ERR_IS_DIR, NULL, CALL_TREE, "use -r" },
+	{ ERR_NOT_EMPTY, "rm", CALL_TREE, "use -r to remove all that is in it" },
+	{ ERR_NOT_EMPTY, "rmdir", -1, "rm -r removes all that is in it" },
+	{ ERR_ONLINE, "forget", -1,
+	  "only a server that is gone for good can be forgotten: "
+	  "drain it, then stop it" },
+	{ ERR_NO_NODES, NULL, -1, "start muster-storage somewhere; `nodes` shows which are known" },
+	{ ERR_NO_SPACE, NULL, -1, "`df` shows where room is, `trash purge` makes some" },
+	{ ERR_TWO_CLUSTERS, NULL, -1, "choose one with --cluster NAME" },
+	{ ERR_NO_NAMESERVER, NULL, -1,
+	  "is it running? -n HOST[:PORT] names one that cannot be heard" },
+};
+
+static bool hint_fits(const struct hint *hint, const struct call *call, int error)
+{
+	const struct command *command = call->command;
+
+	if (hint->error != -error)
+		return false;
+	if (hint->of && !(command && strcmp(command->name, hint->of) == 0))
+		return false;
+	return hint->option < 0 ||
+	       (command && command->options & 1u << hint->option && !call->options[hint->option]);
+}
+
+static const struct hint *usual_hint(const struct call *call, int error)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(hints); i++) {
+		if (hint_fits(&hints[i], call, error))
+			return &hints[i];
 	}
+	return NULL;
 }
 
 static void error_json(const char *code, const char *message, const char *path)
@@ -70,13 +100,8 @@ static void error_print(const struct call *call, const char *path, const char *m
 	fputc('\n', stderr);
 }
 
-static int report(const struct call *call, const char *path, int error, const char *hint)
+int call_fail_text(const struct call *call, const char *path, int error, const char *message)
 {
-	char message[HINT_MAX + 128];
-	bool more = hint && *hint;
-
-	snprintf(message, sizeof(message), "%s%s%s%s", muster_error_text(error), more ? " (" : "",
-		 more ? hint : "", more ? ")" : "");
 	if (call->shell->preferences.json)
 		error_json(muster_error_name(error), message, path);
 	else
@@ -84,14 +109,23 @@ static int report(const struct call *call, const char *path, int error, const ch
 	return status_of(error);
 }
 
+static int report(const struct call *call, const char *path, int error, const char *hint)
+{
+	char message[HINT_MAX + 128];
+	bool more = hint && *hint;
+
+	snprintf(message, sizeof(message), "%s%s%s%s", muster_error_text(error), more ? " (" : "",
+		 more ? hint : "", more ? ")" : "");
+	return call_fail_text(call, path, error, message);
+}
+
+/* What the session says is more exact than what usually helps, but an option is a sure remedy. */
 int call_fail_detail(const struct call *call, const char *path, int error, const char *detail)
 {
-	const char *usual = usual_hint(call, error);
+	const struct hint *usual = usual_hint(call, error);
 
-	if (usual && !(detail && *detail))
-		return report(call, path, error, usual);
-	if (usual && (error == -ERR_EXISTS || error == -ERR_IS_DIR || error == -ERR_NOT_EMPTY))
-		return report(call, path, error, usual);
+	if (usual && (usual->option >= 0 || !(detail && *detail)))
+		return report(call, path, error, usual->text);
 	return report(call, path, error, detail);
 }
 
@@ -144,6 +178,29 @@ void call_note(const struct call *call, const char *format, ...)
 bool call_confirms(const struct call *call)
 {
 	return !call->shell->preferences.quiet && !call->shell->preferences.json;
+}
+
+bool call_can_ask(void)
+{
+	return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+bool call_ask(const struct call *call, const char *before, const char *name, const char *after)
+{
+	char answer[64];
+
+	fflush(stdout);
+	fputs(before, stderr);
+	if (name)
+		name_print(stderr, name);
+	if (after)
+		fputs(after, stderr);
+	if (!fgets(answer, sizeof(answer), stdin)) {
+		clearerr(stdin);
+		fputc('\n', stderr);
+		return false;
+	}
+	return !call_interrupted(call) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
 bool call_interrupted(const struct call *call)

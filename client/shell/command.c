@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "error.h"
+#include "patterns.h"
 
 enum {
 #define COMMAND_OPTION(name, letter, word, meta, help) name = 1 << CALL_##name,
@@ -120,28 +121,45 @@ static int letter_options(struct call *call, char **words)
 	return 1;
 }
 
+/* What is given to a command, before it is told apart. */
+struct words {
+	char **texts; /* NULL-terminated */
+	char **patterns;
+};
+
+static void argument_take(struct call *call, const struct words *words, unsigned int i)
+{
+	call->arguments[call->count] = words->texts[i];
+	if (words->patterns)
+		call->patterns[call->count] = words->patterns[i];
+	call->count++;
+}
+
 /* Moves the arguments to the front of `words` and takes the options out. */
-static int words_parse(struct call *call, char **words)
+static int words_parse(struct call *call, const struct words *words)
 {
 	bool only_arguments = false;
 
-	call->arguments = words;
-	while (*words) {
+	call->arguments = words->texts;
+	call->patterns = words->patterns;
+	for (unsigned int i = 0; words->texts[i];) {
+		char **word = &words->texts[i];
 		int used = 1;
 
-		if (only_arguments || words[0][0] != '-' || !words[0][1]) {
-			call->arguments[call->count++] = *words;
+		if (only_arguments || word[0][0] != '-' || !word[0][1]) {
+			argument_take(call, words, i);
 			only_arguments |= call->command->places == PLACES_TEXT;
-		} else if (strcmp(*words, "--") == 0) {
+		} else if (strcmp(*word, "--") == 0) {
 			only_arguments = true;
 		} else {
-			used = words[0][1] == '-' ? word_option(call, words)
-						  : letter_options(call, words);
+			used = word[0][1] == '-' ? word_option(call, word)
+						 : letter_options(call, word);
 		}
 		if (used < 0)
 			return -used;
-		words += used;
+		i += (unsigned int)used;
 	}
+	call->arguments[call->count] = NULL;
 	return STATUS_DONE;
 }
 
@@ -161,27 +179,56 @@ static int count_check(const struct call *call)
 	return STATUS_DONE;
 }
 
-int command_run(struct shell *shell, char **words, unsigned int count)
+static int call_run(struct call *call, const struct words *words)
 {
-	struct call call = { .shell = shell, .command = command_find(words[0]) };
-	char *rest[2] = { NULL };
-	int status;
+	struct expansion expansion = { 0 };
+	int status = words_parse(call, words);
+
+	if (status == STATUS_DONE)
+		status = count_check(call);
+	if (status == STATUS_DONE)
+		status = call_expand(call, &expansion);
+	if (status == STATUS_DONE)
+		status = count_check(call);
+	if (status == STATUS_DONE)
+		status = call->command->handler(call);
+	expansion_done(&expansion);
+	return status;
+}
+
+static bool asks_help(char *const *words)
+{
+	for (; *words && strcmp(*words, "--") != 0; words++) {
+		if (strcmp(*words, "--help") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* `name` and what follows it. */
+static int command_call(struct shell *shell, const char *name, const struct words *words)
+{
+	struct call call = { .shell = shell, .command = command_find(name) };
 
 	if (!call.command)
-		return call_usage(&call, "no such command: %s", words[0]);
-	for (unsigned int i = 1; i < count; i++) {
-		if (strcmp(words[i], "--help") == 0) {
-			command_help_print(stdout, call.command);
-			return STATUS_DONE;
-		}
-		if (strcmp(words[i], "--") == 0)
-			break;
-	}
-	status = words_parse(&call, count > 1 ? words + 1 : rest);
-	call.arguments[call.count] = NULL;
-	if (status == STATUS_DONE)
-		status = count_check(&call);
-	return status == STATUS_DONE ? call.command->handler(&call) : status;
+		return call_usage(&call, "no such command: %s", name);
+	if (!asks_help(words->texts))
+		return call_run(&call, words);
+	command_help_print(stdout, call.command);
+	return STATUS_DONE;
+}
+
+int command_run(struct shell *shell, char **words, unsigned int count)
+{
+	(void)count;
+	return command_call(shell, words[0], &(struct words){ .texts = words + 1 });
+}
+
+int command_run_line(struct shell *shell, const struct line *line)
+{
+	struct words words = { .texts = line->words + 1, .patterns = line->patterns + 1 };
+
+	return command_call(shell, line->words[0], &words);
 }
 
 void commands_help(FILE *out)

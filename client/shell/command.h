@@ -28,10 +28,15 @@ enum places {
 	PLACES_NOTHING,
 	PLACES_REMOTE,
 	PLACES_LOCAL,
-	PLACES_UP,   /* local ones, then a remote one */
-	PLACES_DOWN, /* remote ones, then a local one */
+	PLACES_NEW,    /* remote ones that are to be made */
+	PLACES_UP,     /* local ones, then a remote one */
+	PLACES_DOWN,   /* remote ones, then a local one */
+	PLACES_ACROSS, /* remote ones, then a remote one */
 	PLACES_COMMANDS,
-	PLACES_TEXT, /* a remote one, then words */
+	PLACES_TEXT,  /* a remote one to be made, then words */
+	PLACES_COUNT, /* a number, then remote ones */
+	PLACES_NODES, /* storage servers */
+	PLACES_TRASH, /* what to do, then remote ones that are gone */
 };
 
 enum group { GROUP_FILES, GROUP_TREE, GROUP_STORE, GROUP_SHELL };
@@ -44,8 +49,10 @@ struct call {
 	const struct command *command;
 	struct muster *session; /* set by call_session() */
 	char **arguments;
+	char **patterns; /* of a line: the arguments as patterns, NULL for those that are none */
 	unsigned int count;
 	unsigned int seen;                 /* for handlers: arguments shown so far */
+	void *context;                     /* for handlers */
 	const char *options[CALL_OPTIONS]; /* "" for a flag that is set; NULL: not given */
 };
 
@@ -75,6 +82,8 @@ const struct command *command_find(const char *name); /* also by an alias */
 const struct command *command_at(unsigned int position);
 /* Finds the command, checks what it was given, runs it. `words` is rearranged. */
 int command_run(struct shell *shell, char **words, unsigned int count);
+/* The same for a line, in which quotes tell what is a pattern. */
+int command_run_line(struct shell *shell, const struct line *line);
 void commands_help(FILE *out); /* one line each */
 void command_help_print(FILE *out, const struct command *command);
 
@@ -92,6 +101,8 @@ int call_fail(const struct call *call, const char *path, int error, const char *
 /* Of the session's last blocking call, with what the library says about it. */
 int call_fail_last(const struct call *call, const char *path, int error);
 int call_fail_detail(const struct call *call, const char *path, int error, const char *detail);
+/* With words of its own instead of the error's. */
+int call_fail_text(const struct call *call, const char *path, int error, const char *message);
 __attribute__((format(printf, 2, 3))) int call_usage(const struct call *call, const char *format,
 						     ...);
 /* A remark on standard error, but not with --quiet or --json. */
@@ -99,6 +110,10 @@ __attribute__((format(printf, 2, 3))) void call_note(const struct call *call, co
 						     ...);
 /* Whether confirmations ("stored …") are wanted as text. */
 bool call_confirms(const struct call *call);
+/* Whether somebody is there to be asked. */
+bool call_can_ask(void);
+/* Asks "BEFORE NAME AFTER", the last two may be NULL; true for a yes. */
+bool call_ask(const struct call *call, const char *before, const char *name, const char *after);
 bool call_interrupted(const struct call *call);
 /* True once nobody reads standard output any more. */
 bool call_unheard(const struct call *call);

@@ -1,6 +1,5 @@
 /* Commands that change names: mkdir, rmdir, create, rm, copies; and cd, pwd. */
 #include <string.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "error.h"
@@ -42,26 +41,6 @@ static int create_one(struct call *call, const char *path)
 int command_create(struct call *call)
 {
 	return call_each_path(call, 0, create_one);
-}
-
-static bool on_terminal(void)
-{
-	return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
-}
-
-static bool answer_yes(struct call *call, const char *path)
-{
-	char answer[64];
-
-	fputs("remove ", stderr);
-	name_print(stderr, path);
-	fputs(" and all that is in it? [y/N] ", stderr);
-	if (!fgets(answer, sizeof(answer), stdin)) {
-		clearerr(stdin);
-		fputc('\n', stderr);
-		return false;
-	}
-	return !call_interrupted(call) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
 /* 1: a directory that is not empty; 0: anything else; or an error. */
@@ -112,9 +91,9 @@ static int rm_one(struct call *call, const char *path)
 	struct muster_removed removed = { 0 };
 	int rc = 0;
 
-	if (on_terminal() && !force) {
+	if (call_can_ask() && !force) {
 		rc = holds_names(call, path);
-		if (rc == 1 && !answer_yes(call, path))
+		if (rc == 1 && !call_ask(call, "remove ", path, " and all that is in it? [y/N] "))
 			return STATUS_FAILED;
 		tree |= rc == 1;
 	}

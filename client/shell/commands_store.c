@@ -1,168 +1,15 @@
-/* Commands about the store as a whole: nodes, status, df. */
+/* Commands about the store as a whole: status, df, format. */
+#include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "command.h"
+#include "clock.h"
 #include "error.h"
-#include "text.h"
+#include "servers.h"
+#include "store_output.h"
 
-enum { AGO_MAX = 32 };
-
-/* "3 s ago", "5 min ago" */
-static const char *ago_format(uint64_t ms, char ret[AGO_MAX])
-{
-	uint64_t seconds = ms / 1000;
-
-	if (seconds < 60)
-		snprintf(ret, AGO_MAX, "%llu s ago", (unsigned long long)seconds);
-	else if (seconds < 3600)
-		snprintf(ret, AGO_MAX, "%llu min ago", (unsigned long long)seconds / 60);
-	else if (seconds < 2 * 86400)
-		snprintf(ret, AGO_MAX, "%llu h ago", (unsigned long long)seconds / 3600);
-	else
-		snprintf(ret, AGO_MAX, "%llu days ago", (unsigned long long)seconds / 86400);
-	return ret;
-}
-
-static const char *state_word(enum muster_node_state state)
-{
-	switch (state) {
-	case MUSTER_NODE_ONLINE: return "online";
-	case MUSTER_NODE_SUSPECT: return "suspect";
-	case MUSTER_NODE_OFFLINE: return "offline";
-	case MUSTER_NODE_DRAINING: return "draining";
-	}
-	return "unknown";
-}
-
-static enum tone state_tone(enum muster_node_state state)
-{
-	if (state == MUSTER_NODE_ONLINE)
-		return TONE_GOOD;
-	return state == MUSTER_NODE_OFFLINE ? TONE_BAD : TONE_WARN;
-}
-
-static void hex_add(cJSON *object, const char *key, const uint8_t id[ID_SIZE])
-{
-	struct id value;
-	char text[ID_TEXT_MAX];
-
-	memcpy(value.bytes, id, ID_SIZE);
-	json_text(object, key, id_format(&value, text));
-}
-
-static int node_json(struct call *call, const struct muster_node *node)
-{
-	cJSON *object = cJSON_CreateObject();
-
-	hex_add(object, "id", node->id);
-	json_text(object, "name", node->name);
-	json_text(object, "address", node->address);
-	hex_add(object, "machine", node->machine);
-	json_text(object, "zone", node->zone);
-	json_text(object, "state", state_word(node->state));
-	json_number(object, "capacity", node->capacity);
-	json_number(object, "used", node->used);
-	json_number(object, "free", node->free);
-	json_number(object, "chunks", node->chunks);
-	json_number(object, "last_seen", node->last_seen_ms);
-	json_number(object, "first_seen", node->first_seen_ms);
-	json_number(object, "last_start", node->last_start_ms);
-	json_number(object, "starts", node->starts);
-	return call_json(call, object);
-}
-
-static void text_cell(struct table *table, const char *text)
-{
-	struct buffer escaped = { 0 };
-
-	name_escape(&escaped, text, strlen(text));
-	buffer_append(&escaped, "", 1);
-	table_cell(table, TONE_PLAIN, "%s", escaped.error ? "?" : (const char *)escaped.data);
-	buffer_done(&escaped);
-}
-
-static void size_cell(struct table *table, uint64_t bytes)
-{
-	char text[SIZE_TEXT_MAX];
-
-	table_cell(table, TONE_PLAIN, "%s", size_format(bytes, text));
-}
-
-static void node_row(struct table *table, const struct muster_node *node)
-{
-	char ago[AGO_MAX];
-	char first[TIME_TEXT_MAX];
-
-	text_cell(table, node->name);
-	table_cell(table, state_tone(node->state), "%s", state_word(node->state));
-	text_cell(table, node->address);
-	size_cell(table, node->used);
-	size_cell(table, node->free);
-	table_cell(table, TONE_PLAIN, "%llu", (unsigned long long)node->chunks);
-	table_cell(table, TONE_PLAIN, "%s", ago_format(node->last_seen_ms, ago));
-	table_cell(table, TONE_PLAIN, "%llu", (unsigned long long)node->starts);
-	table_cell(table, TONE_PLAIN, "%s", time_format(node->first_seen_ms, first));
-}
-
-static int table_finish(struct call *call, struct table *table)
-{
-	bool failed = table->failed;
-
-	table_print(table, stdout, call->shell->width, call->shell->colour);
-	return failed ? call_fail(call, NULL, -ERR_NO_MEMORY, NULL) : STATUS_DONE;
-}
-
-static int nodes_table(struct call *call, const struct muster_node *nodes, unsigned int count)
-{
-	static const struct table_column columns[] = {
-		{ "NAME", false, false }, { "STATE", false, false }, { "ADDRESS", false, false },
-		{ "USED", true, false },  { "FREE", true, false },   { "CHUNKS", true, true },
-		{ "SEEN", true, true },   { "STARTS", true, true },  { "FIRST SEEN", false, true },
-	};
-	struct table table;
-
-	if (count == 0) {
-		call_note(call, "no storage server has registered yet");
-		return STATUS_DONE;
-	}
-	table_init(&table, columns, ARRAY_SIZE(columns));
-	for (unsigned int i = 0; i < count; i++)
-		node_row(&table, &nodes[i]);
-	return table_finish(call, &table);
-}
-
-static int nodes_json(struct call *call, const struct muster_node *nodes, unsigned int count)
-{
-	int status = STATUS_DONE;
-
-	for (unsigned int i = 0; i < count; i++)
-		status = status_worse(status, node_json(call, &nodes[i]));
-	return status;
-}
-
-/* Hands all servers to `show`. */
-static int nodes_show(struct call *call,
-		      int (*show)(struct call *call, const struct muster_node *nodes,
-				  unsigned int count))
-{
-	struct muster_node *nodes;
-	int status = call_session(call);
-	int count;
-
-	if (status != STATUS_DONE)
-		return status;
-	count = muster_nodes(call->session, &nodes);
-	if (count < 0)
-		return call_fail_last(call, NULL, count);
-	status = show(call, nodes, (unsigned int)count);
-	muster_nodes_free(nodes);
-	return status;
-}
-
-int command_nodes(struct call *call)
-{
-	return nodes_show(call, call->shell->preferences.json ? nodes_json : nodes_table);
-}
+/* How long `format` waits while nothing is freed, and how often it looks. */
+enum { STILL_MS = 20000, LOOK_MS = 200 };
 
 static int status_json(struct call *call, const struct muster_status *status)
 {
@@ -188,25 +35,51 @@ static int status_json(struct call *call, const struct muster_status *status)
 	json_number(object, "catalogue_copies", status->catalogue_copies);
 	cJSON_AddBoolToObject(object, "writable", status->writable);
 	json_number(object, "uptime", status->uptime_ms);
+	json_number(object, "corrupt", status->corrupt);
+	json_number(object, "trash_entries", status->trash_entries);
+	json_number(object, "trash_bytes", status->trash_bytes);
+	json_number(object, "freeing", status->freeing);
 	return call_json(call, object);
+}
+
+static void count_add(char *text, size_t room, uint64_t count, const char *what)
+{
+	size_t used = strlen(text);
+
+	if (count)
+		snprintf(text + used, room - used, "%s%" PRIu64 " %s", used ? ", " : "", count,
+			 what);
 }
 
 static void health_print(const struct shell *shell, const struct muster_status *status)
 {
-	enum tone tone = status->lost ? TONE_BAD : TONE_WARN;
-	char text[128];
+	enum tone tone = status->lost || status->corrupt ? TONE_BAD : TONE_WARN;
+	char text[256] = "";
 
-	if (!status->under_copied && !status->lost) {
+	count_add(text, sizeof(text), status->under_copied, "under-copied");
+	count_add(text, sizeof(text), status->lost, "lost");
+	count_add(text, sizeof(text), status->corrupt, "corrupt");
+	count_add(text, sizeof(text), status->repairing, "being repaired");
+	if (!*text) {
 		tone = TONE_GOOD;
 		snprintf(text, sizeof(text), "no chunk is known to lack any");
-	} else {
-		snprintf(text, sizeof(text),
-			 "%llu chunk%s under-copied, %llu lost, %llu being repaired",
-			 (unsigned long long)status->under_copied, plural(status->under_copied),
-			 (unsigned long long)status->lost, (unsigned long long)status->repairing);
 	}
 	fputs("copies       ", stdout);
 	tone_print(stdout, shell->colour ? tone : TONE_PLAIN, text);
+	putchar('\n');
+}
+
+/* Of `status` and of `df`. */
+static void trash_print(const struct muster_status *status)
+{
+	char size[SIZE_TEXT_MAX];
+
+	printf("trash        %" PRIu64 " %s, %s", status->trash_entries,
+	       status->trash_entries == 1 ? "entry" : "entries",
+	       size_format(status->trash_bytes, size));
+	if (status->freeing)
+		printf("; %" PRIu64 " chunk%s still to be deleted", status->freeing,
+		       plural(status->freeing));
 	putchar('\n');
 }
 
@@ -230,6 +103,7 @@ static void status_text(const struct shell *shell, const struct muster_status *s
 	health_print(shell, status);
 	printf("space        %s used, %s free\n", size_format(status->used, used),
 	       size_format(status->free, free_text));
+	trash_print(status);
 }
 
 int command_status(struct call *call)
@@ -248,44 +122,62 @@ int command_status(struct call *call)
 	return STATUS_DONE;
 }
 
-static struct muster_node nodes_sum(const struct muster_node *nodes, unsigned int count)
-{
-	struct muster_node sum = { .name = "all" };
+/* ---- df ---- */
 
-	for (unsigned int i = 0; i < count; i++) {
-		sum.capacity += nodes[i].capacity;
-		sum.used += nodes[i].used;
-		sum.free += nodes[i].free;
+struct space {
+	struct servers servers;
+	struct muster_node sum;
+	struct muster_status status;
+};
+
+/* 0, or an error of the session's last call. space_done() in any case. */
+static int space_load(struct call *call, struct space *ret)
+{
+	int rc;
+
+	memset(ret, 0, sizeof(*ret));
+	rc = servers_load(call, &ret->servers);
+	if (rc == 0)
+		rc = muster_status(call->session, &ret->status);
+	memcpy(ret->sum.name, "all", 4);
+	for (unsigned int i = 0; i < ret->servers.count; i++) {
+		ret->sum.capacity += ret->servers.items[i].capacity;
+		ret->sum.used += ret->servers.items[i].used;
+		ret->sum.free += ret->servers.items[i].free;
 	}
-	return sum;
+	return rc;
 }
 
-static void space_add(cJSON *object, const struct muster_node *node)
+static void space_done(struct space *space)
 {
-	json_text(object, "name", node->name);
+	servers_done(&space->servers);
+}
+
+static void numbers_add(cJSON *object, const struct muster_node *node)
+{
 	json_number(object, "capacity", node->capacity);
 	json_number(object, "used", node->used);
 	json_number(object, "free", node->free);
 }
 
-static int df_json(struct call *call, const struct muster_node *nodes, unsigned int count)
+static void space_add(cJSON *object, const struct space *space)
 {
-	struct muster_node sum = nodes_sum(nodes, count);
-	cJSON *object = cJSON_CreateObject();
 	cJSON *list;
 
-	json_number(object, "capacity", sum.capacity);
-	json_number(object, "used", sum.used);
-	json_number(object, "free", sum.free);
+	numbers_add(object, &space->sum);
+	json_number(object, "trash_entries", space->status.trash_entries);
+	json_number(object, "trash_bytes", space->status.trash_bytes);
+	json_number(object, "freeing", space->status.freeing);
 	list = cJSON_AddArrayToObject(object, "nodes");
-	for (unsigned int i = 0; i < count; i++) {
+	for (unsigned int i = 0; i < space->servers.count; i++) {
+		const struct muster_node *node = &space->servers.items[i];
 		cJSON *row = cJSON_CreateObject();
 
-		space_add(row, &nodes[i]);
-		json_text(row, "state", state_word(nodes[i].state));
+		json_text(row, "name", node->name);
+		numbers_add(row, node);
+		json_text(row, "state", server_state(node));
 		cJSON_AddItemToArray(list, row);
 	}
-	return call_json(call, object);
 }
 
 static void df_row(struct table *table, const struct muster_node *node)
@@ -302,23 +194,161 @@ static void df_row(struct table *table, const struct muster_node *node)
 		table_cell(table, TONE_PLAIN, "-");
 }
 
-static int df_table(struct call *call, const struct muster_node *nodes, unsigned int count)
+static int df_table(struct call *call, const struct space *space)
 {
 	static const struct table_column columns[] = {
 		{ "NAME", false, false }, { "CAPACITY", true, false }, { "USED", true, false },
 		{ "FREE", true, false },  { "FULL", true, false },
 	};
-	struct muster_node sum = nodes_sum(nodes, count);
 	struct table table;
 
 	table_init(&table, columns, ARRAY_SIZE(columns));
-	for (unsigned int i = 0; i < count; i++)
-		df_row(&table, &nodes[i]);
-	df_row(&table, &sum);
+	for (unsigned int i = 0; i < space->servers.count; i++)
+		df_row(&table, &space->servers.items[i]);
+	df_row(&table, &space->sum);
 	return table_finish(call, &table);
 }
 
 int command_df(struct call *call)
 {
-	return nodes_show(call, call->shell->preferences.json ? df_json : df_table);
+	struct space space;
+	int status = call_session(call);
+	int rc;
+
+	if (status != STATUS_DONE)
+		return status;
+	rc = space_load(call, &space);
+	if (rc < 0) {
+		status = call_fail_last(call, NULL, rc);
+	} else if (call->shell->preferences.json) {
+		cJSON *object = cJSON_CreateObject();
+
+		space_add(object, &space);
+		status = call_json(call, object);
+	} else {
+		status = df_table(call, &space);
+		trash_print(&space.status);
+	}
+	space_done(&space);
+	return status;
+}
+
+/* ---- format ---- */
+
+static void goes_print(const struct muster_status *status)
+{
+	char bytes[SIZE_TEXT_MAX], trash[SIZE_TEXT_MAX];
+
+	fputs("everything in cluster ", stderr);
+	name_print(stderr, status->cluster);
+	fprintf(stderr,
+		" goes for good:\n  %" PRIu64 " file%s in %" PRIu64 " director%s, %s\n"
+		"  %" PRIu64 " %s in the trash, %s\n",
+		status->files, plural(status->files), status->directories,
+		status->directories == 1 ? "y" : "ies", size_format(status->bytes, bytes),
+		status->trash_entries, status->trash_entries == 1 ? "entry" : "entries",
+		size_format(status->trash_bytes, trash));
+}
+
+static int format_agreed(struct call *call, const struct muster_status *status)
+{
+	if (call->options[CALL_YES])
+		return STATUS_DONE;
+	if (!call_can_ask())
+		return call_fail_text(call, NULL, -ERR_NOT_PERMITTED,
+				      "there is no terminal to ask at (use --yes)");
+	goes_print(status);
+	return call_ask(call, "empty the whole store? [y/N] ", NULL, NULL) ? STATUS_DONE
+									   : STATUS_FAILED;
+}
+
+static void freeing_show(uint64_t left)
+{
+	if (left)
+		fprintf(stderr, "\rformat  %" PRIu64 " chunk%s still to be deleted\033[K", left,
+			plural(left));
+	else
+		fputs("\r\033[K", stderr);
+	fflush(stderr);
+}
+
+/* Until the servers have deleted what they held, as long as that goes on. Returns what is left. */
+static uint64_t freeing_wait(struct call *call)
+{
+	bool shows = call_confirms(call) && isatty(STDERR_FILENO);
+	struct muster_status status = { 0 };
+	uint64_t moved_ms = clock_monotonic_ms();
+	uint64_t before = UINT64_MAX;
+
+	while (muster_status(call->session, &status) == 0 && status.freeing > 0) {
+		if (status.freeing < before)
+			moved_ms = clock_monotonic_ms();
+		before = status.freeing;
+		if (shows)
+			freeing_show(status.freeing);
+		if (call_interrupted(call) || clock_monotonic_ms() - moved_ms >= STILL_MS)
+			break;
+		muster_wait(call->session, LOOK_MS);
+	}
+	if (shows && before != UINT64_MAX)
+		freeing_show(0);
+	return status.freeing;
+}
+
+static int format_report(struct call *call, const struct muster_removed *removed,
+			 const struct space *space)
+{
+	char size[SIZE_TEXT_MAX];
+
+	if (call->shell->preferences.json) {
+		cJSON *object = cJSON_CreateObject();
+
+		json_number(object, "removed", removed->count);
+		json_number(object, "bytes", removed->bytes);
+		space_add(object, space);
+		return call_json(call, object);
+	}
+	if (!call_confirms(call))
+		return STATUS_DONE;
+	printf("removed %" PRIu64 " %s, %s\n", removed->count,
+	       removed->count == 1 ? "entry" : "entries", size_format(removed->bytes, size));
+	for (unsigned int i = 0; i < space->servers.count; i++) {
+		name_print(stdout, space->servers.items[i].name);
+		printf(": %s free\n", size_format(space->servers.items[i].free, size));
+	}
+	return STATUS_DONE;
+}
+
+static int format_finish(struct call *call, const struct muster_removed *removed)
+{
+	uint64_t left = freeing_wait(call);
+	struct space space;
+	int rc = space_load(call, &space);
+	int status;
+
+	if (left)
+		call_note(call, "%" PRIu64 " chunk%s still to be deleted: that goes on by itself",
+			  left, plural(left));
+	status = rc < 0 ? call_fail_last(call, NULL, rc) : format_report(call, removed, &space);
+	space_done(&space);
+	return status;
+}
+
+int command_format(struct call *call)
+{
+	struct muster_removed removed = { 0 };
+	struct muster_status status;
+	int result = call_session(call);
+	int rc;
+
+	if (result != STATUS_DONE)
+		return result;
+	rc = muster_status(call->session, &status);
+	if (rc < 0)
+		return call_fail_last(call, NULL, rc);
+	result = format_agreed(call, &status);
+	if (result != STATUS_DONE)
+		return result;
+	rc = muster_format(call->session, status.cluster, &removed);
+	return rc < 0 ? call_fail_last(call, NULL, rc) : format_finish(call, &removed);
 }

@@ -1,146 +1,99 @@
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "command.h"
-#include "completion.h"
+#include "candidates.h"
 #include "error.h"
-#include "line.h"
 #include "text.h"
 
-/* What is looked for: names in `directory` that begin with `prefix`. */
-struct search {
-	struct shell *shell;
-	struct completion *found;
-	char directory[REMOTE_PATH_MAX];
-	const char *prefix;
-	size_t prefix_size;
+/* What stands before the cursor's word. */
+struct before {
+	const struct command *command;
+	unsigned int argument; /* options do not count */
+	const char *value;     /* what the option before wants; NULL: nothing */
+	bool only_arguments;   /* after -- */
+	struct line line;
 };
 
-/* Names that cannot be typed are not offered: a line break would end the line. */
-static bool typable(const char *name)
+static void before_read(struct before *before, const char *text, size_t size)
 {
-	while (*name) {
-		size_t size = text_printable(name, strlen(name));
-
-		if (size == 0)
-			return false;
-		name += size;
-	}
-	return true;
-}
-
-static void match_add(struct search *search, const char *name, bool directory)
-{
-	struct completion *found = search->found;
-	struct completion_match *match;
-
-	if (strncmp(name, search->prefix, search->prefix_size) != 0 || !typable(name))
-		return;
-	if (name[0] == '.' && search->prefix[0] != '.')
-		return;
-	if (!found->matches)
-		found->matches = calloc(COMPLETION_MAX, sizeof(*found->matches));
-	if (!found->matches || found->count == COMPLETION_MAX)
-		return;
-	match = &found->matches[found->count];
-	match->name = strdup(name);
-	match->directory = directory;
-	found->count += match->name != NULL;
-}
-
-static void commands_search(struct search *search)
-{
-	const struct command *command;
-
-	for (unsigned int i = 0; (command = command_at(i)); i++)
-		match_add(search, command->name, false);
-}
-
-static void remote_search(struct search *search)
-{
-	struct muster *session = search->shell->session;
-	char path[REMOTE_PATH_MAX];
-	struct muster_info info;
-	struct muster_entry entry;
-	struct muster_list *list;
-
-	if (!session || remote_resolve(search->shell->directory, search->directory, path) < 0)
-		return;
-	muster_info(session, &info);
-	if (!info.connected || muster_list_open(session, path, &list) < 0)
-		return;
-	while (muster_list_next(list, &entry) == 1 && search->found->count < COMPLETION_MAX)
-		match_add(search, entry.name, entry.type == MUSTER_DIRECTORY);
-	muster_list_close(list);
-}
-
-static void local_search(struct search *search)
-{
-	DIR *stream = opendir(*search->directory ? search->directory : ".");
-	struct dirent *entry;
-	struct stat st;
-
-	while (stream && (entry = readdir(stream))) {
-		bool dots = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-
-		if (!dots && strncmp(entry->d_name, search->prefix, search->prefix_size) == 0)
-			match_add(search, entry->d_name,
-				  fstatat(dirfd(stream), entry->d_name, &st, 0) == 0 &&
-					  S_ISDIR(st.st_mode));
-	}
-	if (stream)
-		closedir(stream);
-}
-
-static bool is_option(const char *word)
-{
-	return word[0] == '-' && word[1];
-}
-
-/* Which argument of which command stands at the cursor; options do not count. */
-static const struct command *command_before(const char *text, size_t size,
-					    unsigned int *ret_argument)
-{
-	const struct command *command = NULL;
 	char *front = strndup(text, size);
-	struct line line;
+	const struct line *line = &before->line;
 
-	*ret_argument = 0;
-	if (front && line_split(front, &line) == 0) {
-		command = line.count ? command_find(line.words[0]) : NULL;
-		for (unsigned int i = 1; i < line.count; i++)
-			*ret_argument += !is_option(line.words[i]);
-		line_done(&line);
-	}
+	memset(before, 0, sizeof(*before));
+	if (front && line_split(front, &before->line) == 0 && line->count)
+		before->command = command_find(line->words[0]);
 	free(front);
-	return command;
+	for (unsigned int i = 1; before->command && i < line->count; i++) {
+		const char *word = line->words[i];
+
+		if (before->value) {
+			before->value = NULL;
+		} else if (before->only_arguments || word[0] != '-' || !word[1]) {
+			before->argument++;
+		} else if (strcmp(word, "--") == 0) {
+			before->only_arguments = true;
+		} else {
+			before->value = option_value_of(before->command, word);
+		}
+	}
 }
 
-static void argument_search(struct search *search, const struct command *command,
-			    unsigned int argument)
+static void value_search(struct candidates *candidates, const char *value)
 {
-	switch (command->places) {
-	case PLACES_REMOTE: remote_search(search); break;
-	case PLACES_TEXT: remote_search(search); break;
-	case PLACES_LOCAL: local_search(search); break;
-	case PLACES_COMMANDS: commands_search(search); break;
+	if (strcmp(value, "NODE") == 0)
+		candidates_nodes(candidates);
+	else if (strcmp(value, "DIR") == 0)
+		candidates_local(candidates);
+}
+
+static void trash_search(struct candidates *candidates, unsigned int argument)
+{
+	static const char *const verbs[] = { "ls", "restore", "purge", NULL };
+
+	if (argument == 0)
+		candidates_words(candidates, verbs);
+	else
+		candidates_remote(candidates);
+}
+
+/* The last one is of the other kind, and nobody knows yet which will be last. */
+static void either_search(struct candidates *candidates, bool remote_first)
+{
+	if (remote_first)
+		candidates_remote(candidates);
+	else
+		candidates_local(candidates);
+	if (candidates->found->count > 0)
+		return;
+	if (remote_first)
+		candidates_local(candidates);
+	else
+		candidates_remote(candidates);
+}
+
+static void argument_search(struct candidates *candidates, const struct before *before)
+{
+	unsigned int argument = before->argument;
+
+	switch (before->command->places) {
 	case PLACES_NOTHING: break;
-	/* The last one is of the other kind, and nobody knows yet which will be last. */
-	case PLACES_UP:
-		if (argument > 0)
-			remote_search(search);
-		if (search->found->count == 0)
-			local_search(search);
+	case PLACES_REMOTE:
+	case PLACES_NEW:
+	case PLACES_ACROSS: candidates_remote(candidates); break;
+	case PLACES_TEXT:
+		if (argument == 0)
+			candidates_remote(candidates);
 		break;
-	case PLACES_DOWN:
+	case PLACES_COUNT:
 		if (argument > 0)
-			local_search(search);
-		if (search->found->count == 0)
-			remote_search(search);
+			candidates_remote(candidates);
 		break;
+	case PLACES_LOCAL: candidates_local(candidates); break;
+	case PLACES_UP: either_search(candidates, argument > 0); break;
+	case PLACES_DOWN: either_search(candidates, argument == 0); break;
+	case PLACES_COMMANDS: candidates_commands(candidates); break;
+	case PLACES_NODES: candidates_nodes(candidates); break;
+	case PLACES_TRASH: trash_search(candidates, argument); break;
 	}
 }
 
@@ -153,64 +106,71 @@ static int match_compare(const void *a, const void *b)
 }
 
 /* Bytes that all matches begin with, in whole characters. */
-static size_t common_size(const struct completion *found)
+static size_t common_size(const struct candidates *candidates)
 {
-	const char *name = found->matches[0].name;
-	size_t most = strlen(name);
+	const char *name = candidates->common;
 	size_t whole = 0;
 
-	for (unsigned int i = 1; i < found->count; i++) {
-		size_t same = 0;
+	while (whole < candidates->common_size) {
+		size_t size = text_printable(name + whole, candidates->common_size - whole);
 
-		while (same < most && found->matches[i].name[same] == name[same])
-			same++;
-		most = same;
-	}
-	while (whole < most) {
-		size_t size = text_printable(name + whole, strlen(name + whole));
-
-		if (size == 0 || whole + size > most)
+		if (size == 0)
 			break;
 		whole += size;
 	}
 	return whole;
 }
 
-static int insert_make(struct completion *found, size_t typed, char quote)
+static int insert_make(const struct candidates *candidates, char quote)
 {
-	const struct completion_match *first = &found->matches[0];
-	size_t common = common_size(found);
+	struct completion *found = candidates->found;
+	size_t common = common_size(candidates);
+	size_t typed = candidates->prefix_size;
 
 	if (common > typed)
-		line_quote(&found->insert, first->name + typed, common - typed, quote);
-	if (found->count > 1)
+		line_quote(&found->insert, candidates->common + typed, common - typed, quote);
+	if (found->count > 1 || found->more)
 		return found->insert.error;
-	if (first->directory)
+	if (found->matches[0].directory)
 		return buffer_append(&found->insert, "/", 1);
 	if (quote)
 		buffer_append(&found->insert, &quote, 1);
 	return buffer_append(&found->insert, " ", 1);
 }
 
-static int search_run(struct search *search, const char *text, const struct line_word *word)
+static void search_run(struct candidates *candidates, const struct before *before,
+		       const struct line_word *word, const char *typed)
 {
-	unsigned int argument;
-	const struct command *command = command_before(text, word->start, &argument);
-
 	if (word->index == 0)
-		commands_search(search);
-	else if (command)
-		argument_search(search, command, argument);
-	if (search->found->count == 0)
+		candidates_commands(candidates);
+	else if (!before->command)
+		return;
+	else if (before->value)
+		value_search(candidates, before->value);
+	else if (typed[0] == '-' && typed[1] == '-' && !before->only_arguments)
+		candidates_options(candidates, before->command);
+	else
+		argument_search(candidates, before);
+	/* A lone - may begin an option or a name. */
+	if (candidates->found->count == 0 && word->index > 0 && strcmp(typed, "-") == 0 &&
+	    !before->only_arguments)
+		candidates_options(candidates, before->command);
+}
+
+static int candidates_use(struct candidates *candidates, char quote)
+{
+	struct completion *found = candidates->found;
+
+	if (found->count == 0)
 		return 0;
-	qsort(search->found->matches, search->found->count, sizeof(*search->found->matches),
-	      match_compare);
-	return insert_make(search->found, search->prefix_size, word->quote);
+	qsort(found->matches, found->count, sizeof(*found->matches), match_compare);
+	return insert_make(candidates, quote);
 }
 
 int completion_find(struct shell *shell, const char *text, size_t size, struct completion *ret)
 {
-	struct search search = { .shell = shell, .found = ret };
+	struct candidates candidates = { .shell = shell, .found = ret };
+	struct before before = { 0 };
 	struct line_word word;
 	const char *typed;
 	const char *slash;
@@ -222,12 +182,15 @@ int completion_find(struct shell *shell, const char *text, size_t size, struct c
 	typed = (const char *)word.text.data;
 	if (rc == 0) {
 		slash = strrchr(typed, '/');
-		search.prefix = slash ? slash + 1 : typed;
-		search.prefix_size = strlen(search.prefix);
-		if ((size_t)(search.prefix - typed) < sizeof(search.directory)) {
-			memcpy(search.directory, typed, (size_t)(search.prefix - typed));
-			rc = search_run(&search, text, &word);
-		}
+		candidates.prefix = slash ? slash + 1 : typed;
+		candidates.prefix_size = strlen(candidates.prefix);
+	}
+	if (rc == 0 && (size_t)(candidates.prefix - typed) < sizeof(candidates.directory)) {
+		memcpy(candidates.directory, typed, (size_t)(candidates.prefix - typed));
+		before_read(&before, text, word.start);
+		search_run(&candidates, &before, &word, typed);
+		rc = candidates_use(&candidates, word.quote);
+		line_done(&before.line);
 	}
 	buffer_done(&word.text);
 	return rc;

@@ -1,4 +1,4 @@
-/* What the Tab key does: completes commands, and remote and local paths. */
+/* What the Tab key does: completes commands and their options, remote and local paths, servers. */
 #ifndef MUSTER_SHELL_COMPLETION_H
 #define MUSTER_SHELL_COMPLETION_H
 
@@ -14,10 +14,12 @@ enum { COMPLETION_MAX = 2000 };
 struct completion {
 	struct completion_match *matches; /* sorted */
 	unsigned int count;
+	bool more;            /* there are others; what is inserted suits them, too */
 	struct buffer insert; /* what to put in at the cursor, quoted; not terminated */
 };
 
-/* For the cursor after `size` bytes of `text`. Remote paths only while the session is connected. */
+/* For the cursor after `size` bytes of `text`. A name server that does not answer is not waited for
+ * for long: then nothing matches. */
 int completion_find(struct shell *shell, const char *text, size_t size, struct completion *ret);
 void completion_done(struct completion *completion);
 

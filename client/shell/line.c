@@ -12,7 +12,8 @@ struct scanner {
 	bool comment;
 };
 
-enum scan { SCAN_NOTHING, SCAN_BYTE, SCAN_END, SCAN_ESCAPED };
+/* ESCAPED: quoted, and so is the backslash before it, which stood for itself. */
+enum scan { SCAN_NOTHING, SCAN_BYTE, SCAN_QUOTED, SCAN_ESCAPED, SCAN_END };
 
 static bool blank(char byte)
 {
@@ -55,7 +56,7 @@ static enum scan scan(struct scanner *scanner, char byte)
 		return SCAN_NOTHING;
 	if (scanner->escaped) {
 		scanner->escaped = false;
-		return scanner->quote && !special_in_quotes(byte) ? SCAN_ESCAPED : SCAN_BYTE;
+		return scanner->quote && !special_in_quotes(byte) ? SCAN_ESCAPED : SCAN_QUOTED;
 	}
 	if (!scanner->quote)
 		return scan_plain(scanner, byte);
@@ -67,48 +68,79 @@ static enum scan scan(struct scanner *scanner, char byte)
 		scanner->escaped = true;
 		return SCAN_NOTHING;
 	}
-	return SCAN_BYTE;
+	return SCAN_QUOTED;
 }
 
-static int words_point(struct line *ret)
+bool pattern_is(const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\\' && text[1])
+			text++;
+		else if (*text == '*' || *text == '?' || *text == '[')
+			return true;
+	}
+	return false;
+}
+
+/* `patterns`: as many texts as there are words. */
+static int words_point(struct line *ret, char *patterns)
 {
 	char *at = ret->memory;
 
 	ret->words = calloc(ret->count + 1, sizeof(*ret->words));
-	if (!ret->words)
+	ret->patterns = calloc(ret->count + 1, sizeof(*ret->patterns));
+	if (!ret->words || !ret->patterns)
 		return -ERR_NO_MEMORY;
 	for (unsigned int i = 0; i < ret->count; i++) {
 		ret->words[i] = at;
+		ret->patterns[i] = pattern_is(patterns) ? patterns : NULL;
 		at += strlen(at) + 1;
+		patterns += strlen(patterns) + 1;
 	}
 	return 0;
+}
+
+/* Adds what one byte of the line makes to a word and to its pattern. */
+static void byte_add(enum scan found, char byte, char **word, char **pattern)
+{
+	if (found == SCAN_ESCAPED) {
+		*(*word)++ = '\\';
+		*(*pattern)++ = '\\';
+		*(*pattern)++ = '\\';
+	}
+	/* A slash is never part of a pattern. */
+	if ((found == SCAN_QUOTED || found == SCAN_ESCAPED) && byte != '/')
+		*(*pattern)++ = '\\';
+	if (found != SCAN_NOTHING) {
+		*(*word)++ = found == SCAN_END ? '\0' : byte;
+		*(*pattern)++ = found == SCAN_END ? '\0' : byte;
+	}
 }
 
 int line_split(const char *text, struct line *ret)
 {
 	struct scanner scanner = { 0 };
-	size_t used = 0;
+	size_t room = strlen(text) + 2;
+	char *word, *patterns, *pattern;
 	int rc;
 
 	memset(ret, 0, sizeof(*ret));
-	/* No byte makes more than itself, and each word ends in one more than its blank. */
-	ret->memory = malloc(strlen(text) + 2);
+	/* No byte makes more than itself, and twice that in a pattern; each word ends in one more
+	 * than its blank. */
+	ret->memory = malloc(3 * room);
 	if (!ret->memory)
 		return -ERR_NO_MEMORY;
+	word = ret->memory;
+	patterns = pattern = ret->memory + room;
 	for (; *text; text++) {
 		enum scan found = scan(&scanner, *text);
 
-		if (found == SCAN_ESCAPED)
-			ret->memory[used++] = '\\';
-		if (found == SCAN_BYTE || found == SCAN_ESCAPED)
-			ret->memory[used++] = *text;
-		if (found == SCAN_END)
-			ret->memory[used++] = '\0';
+		byte_add(found, *text, &word, &pattern);
 		ret->count += found == SCAN_END;
 	}
 	ret->count += scanner.word;
-	ret->memory[used] = '\0';
-	rc = scanner.quote || scanner.escaped ? -ERR_USAGE : words_point(ret);
+	*word = *pattern = '\0';
+	rc = scanner.quote || scanner.escaped ? -ERR_USAGE : words_point(ret, patterns);
 	if (rc < 0)
 		line_done(ret);
 	return rc;
@@ -117,6 +149,7 @@ int line_split(const char *text, struct line *ret)
 void line_done(struct line *line)
 {
 	free(line->words);
+	free(line->patterns);
 	free(line->memory);
 	memset(line, 0, sizeof(*line));
 }
@@ -136,7 +169,7 @@ int line_word_at(const char *text, size_t size, struct line_word *ret)
 		}
 		if (found == SCAN_ESCAPED)
 			buffer_append(&ret->text, "\\", 1);
-		if (found == SCAN_BYTE || found == SCAN_ESCAPED)
+		if (found == SCAN_BYTE || found == SCAN_QUOTED || found == SCAN_ESCAPED)
 			buffer_append(&ret->text, text + i, 1);
 		if (found == SCAN_END)
 			ret->index++;

@@ -11,6 +11,9 @@
  * byte. # begins a comment where a word could begin. */
 struct line {
 	char **words; /* NULL-terminated; line_done() frees */
+	/* Each word as a pattern, in which a backslash stands before what was quoted; NULL where
+	 * nothing unquoted makes it one. */
+	char **patterns;
 	unsigned int count;
 	char *memory;
 };
@@ -18,6 +21,9 @@ struct line {
 /* 0; -ERR_USAGE: a quote is not closed; -ERR_NO_MEMORY. */
 int line_split(const char *text, struct line *ret);
 void line_done(struct line *line);
+
+/* Whether a * ? or [ stands in it without a backslash. */
+bool pattern_is(const char *text);
 
 /* The word that the cursor stands in, for completion: up to `size` bytes of `text`. */
 struct line_word {

@@ -5,23 +5,34 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "command.h"
 #include "error.h"
 
-enum { OUTPUT_BUFFER = 64 * 1024 };
+enum { OUTPUT_BUFFER = 64 * 1024, LISTENS_MS = 1000 };
 
 /* For the signal handler, which gets nothing else. */
 static struct shell *volatile the_shell;
 
-static void on_signal(int number)
+/* Asked again: whatever still runs does not listen. At a terminal hands are quick, so that it takes
+ * some time to be sure. */
+static bool must_give_up(const struct shell *shell)
+{
+	if (!shell->interrupted)
+		return false;
+	if (!shell->interactive)
+		return true;
+	return shell->running && clock_monotonic_ms() - shell->interrupted_ms >= LISTENS_MS;
+}
+
+static void on_end(int number)
 {
 	struct shell *shell = the_shell;
-	bool again = shell->interrupted && !shell->interactive;
+	bool hopeless = must_give_up(shell);
 
 	if (number != SIGINT)
 		shell->terminated = 1;
-	/* Asked twice: whatever still runs does not listen. */
-	if (again) {
+	if (hopeless) {
 		signal(number, SIG_DFL);
 		raise(number);
 		return;
@@ -29,20 +40,67 @@ static void on_signal(int number)
 	shell_interrupt(shell);
 }
 
+/* A command stops at once; at the prompt the terminal is put in order first. */
+static void on_stop(int number)
+{
+	struct shell *shell = the_shell;
+
+	(void)number;
+	if (shell->running || !shell->interactive)
+		shell_stop();
+	else
+		shell->suspended = 1;
+}
+
+static void on_continue(int number)
+{
+	(void)number;
+	the_shell->resumed = 1;
+}
+
+static void on_resize(int number)
+{
+	(void)number;
+	the_shell->resized = 1;
+}
+
+static void on_alarm(int number)
+{
+	struct muster *session = the_shell->session;
+
+	(void)number;
+	if (session)
+		muster_interrupt(session);
+}
+
 static void signals_take(struct shell *shell)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal };
+	static const struct {
+		int number;
+		void (*handler)(int number);
+	} signals[] = {
+		{ SIGINT, on_end },      { SIGTERM, on_end },   { SIGHUP, on_end },
+		{ SIGTSTP, on_stop },    { SIGALRM, on_alarm }, { SIGCONT, on_continue },
+		{ SIGWINCH, on_resize },
+	};
 
 	the_shell = shell;
-	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		struct sigaction action = { .sa_handler = signals[i].handler };
 		struct sigaction before;
 
+		/* What takes input from a terminal is not disturbed by its size. */
+		if (signals[i].number == SIGWINCH || signals[i].number == SIGCONT ||
+		    signals[i].number == SIGTSTP)
+			action.sa_flags = SA_RESTART;
 		/* nohup's wish is kept. */
-		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-			sigaction(numbers[i], &action, NULL);
+		if (sigaction(signals[i].number, NULL, &before) == 0 &&
+		    before.sa_handler != SIG_IGN)
+			sigaction(signals[i].number, &action, NULL);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* write() tells as well that a file may not grow any more. */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 static int preferences_fail(struct call *call, int rc, const char *message)

@@ -54,17 +54,22 @@ unsigned int text_columns(const char *text, size_t size)
 	return columns;
 }
 
-void tone_print(FILE *out, enum tone tone, const char *text)
+const char *tone_code(enum tone tone)
 {
 	static const char *const codes[] = {
-		[TONE_PLAIN] = "",   [TONE_GOOD] = "32", [TONE_WARN] = "33",
+		[TONE_PLAIN] = "0",  [TONE_GOOD] = "32", [TONE_WARN] = "33",
 		[TONE_BAD] = "1;31", [TONE_NAME] = "34",
 	};
 
+	return codes[tone];
+}
+
+void tone_print(FILE *out, enum tone tone, const char *text)
+{
 	if (tone == TONE_PLAIN)
 		fputs(text, out);
 	else
-		fprintf(out, "\033[%sm%s\033[0m", codes[tone], text);
+		fprintf(out, "\033[%sm%s\033[0m", tone_code(tone), text);
 }
 
 unsigned int name_print(FILE *out, const char *name)
@@ -302,14 +307,30 @@ void json_null(cJSON *object, const char *key)
 	cJSON_AddNullToObject(object, key);
 }
 
-int json_print(FILE *out, cJSON *object)
+/* From the byte `from` on, then `end`. */
+static int json_put(FILE *out, cJSON *object, size_t from, const char *end)
 {
 	char *text = object ? cJSON_PrintUnformatted(object) : NULL;
 
 	cJSON_Delete(object);
 	if (!text)
 		return -ERR_NO_MEMORY;
-	fprintf(out, "%s\n", text);
+	fprintf(out, "%s%s", text + from, end);
 	cJSON_free(text);
 	return 0;
+}
+
+int json_print(FILE *out, cJSON *object)
+{
+	return json_put(out, object, 0, "\n");
+}
+
+int json_write(FILE *out, cJSON *object)
+{
+	return json_put(out, object, 0, "");
+}
+
+int json_finish(FILE *out, cJSON *rest)
+{
+	return json_put(out, rest, 1, "\n");
 }

@@ -16,6 +16,8 @@ enum tone { TONE_PLAIN, TONE_GOOD, TONE_WARN, TONE_BAD, TONE_NAME };
 unsigned int terminal_width(int fd);
 /* Columns that a text takes up. */
 unsigned int text_columns(const char *text, size_t size);
+/* What stands between "\033[" and "m" for it. */
+const char *tone_code(enum tone tone);
 /* `text` in a colour, or plainly. */
 void tone_print(FILE *out, enum tone tone, const char *text);
 /* A name, escaped; returns the columns it took. */
@@ -53,5 +55,9 @@ void json_number(cJSON *object, const char *key, uint64_t number);
 void json_null(cJSON *object, const char *key);
 /* One line. Frees the object; NULL, or memory that ran out: -ERR_NO_MEMORY. */
 int json_print(FILE *out, cJSON *object);
+/* The same without the line's end. */
+int json_write(FILE *out, cJSON *object);
+/* Ends a line with an object that was begun by hand: its other members, at least one. */
+int json_finish(FILE *out, cJSON *rest);
 
 #endif

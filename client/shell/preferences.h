@@ -22,6 +22,7 @@ struct preferences {
 	bool quiet;
 	bool verbose;
 	uint64_t timeout_ms;
+	bool console;
 	bool keep_going;
 	enum muster_transfer way; /* from `transfer` */
 	struct up_cluster up;     /* what the first four say where a cluster of `up` is meant */

@@ -1,8 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "command.h"
+#include "console.h"
 #include "error.h"
 #include "shell.h"
 #include "state.h"
@@ -47,9 +50,41 @@ void shell_interrupt(struct shell *shell)
 {
 	struct muster *session = shell->session;
 
+	if (!shell->interrupted)
+		shell->interrupted_ms = clock_monotonic_ms();
 	shell->interrupted = 1;
 	if (shell->running && session)
 		muster_interrupt(session);
+}
+
+void shell_stop(void)
+{
+	struct sigaction plain = { .sa_handler = SIG_DFL };
+	struct sigaction before;
+	sigset_t stop, mask;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	sigaction(SIGTSTP, &plain, &before);
+	raise(SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &stop, &mask);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	sigaction(SIGTSTP, &before, NULL);
+}
+
+void shell_hurry(unsigned int limit_ms)
+{
+	struct itimerval timer = { .it_value = { limit_ms / 1000, limit_ms % 1000 * 1000L } };
+
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* An alarm that came too late must not hit the next command. */
+void shell_relax(struct shell *shell)
+{
+	shell_hurry(0);
+	if (shell->session)
+		muster_wait(shell->session, 0);
 }
 
 void shell_forget(struct shell *shell)
@@ -110,7 +145,7 @@ int shell_connect(struct shell *shell)
 	return rc;
 }
 
-static int words_run(struct shell *shell, const struct line *line)
+int shell_words(struct shell *shell, const struct line *line)
 {
 	int status;
 
@@ -118,7 +153,7 @@ static int words_run(struct shell *shell, const struct line *line)
 		return STATUS_DONE;
 	shell->interrupted = 0;
 	shell->running = 1;
-	status = command_run(shell, line->words, line->count);
+	status = command_run_line(shell, line);
 	shell->running = 0;
 	/* An interrupt that came too late for this command must not hit the next one. */
 	if (shell->interrupted && shell->session)
@@ -126,7 +161,7 @@ static int words_run(struct shell *shell, const struct line *line)
 	return status;
 }
 
-int shell_line(struct shell *shell, const char *text)
+static int words_split(struct shell *shell, const char *text)
 {
 	struct line line;
 	struct call call = { .shell = shell };
@@ -137,9 +172,20 @@ int shell_line(struct shell *shell, const char *text)
 		return call_usage(&call, "a quote is not closed");
 	if (rc < 0)
 		return call_fail(&call, NULL, rc, NULL);
-	status = words_run(shell, &line);
+	status = shell_words(shell, &line);
+	if (shell->preferences.console && line.count == 1 && strcmp(line.words[0], "help") == 0)
+		console_help(stdout);
 	line_done(&line);
 	return status;
+}
+
+int shell_line(struct shell *shell, const char *text)
+{
+	int status;
+
+	if (shell->preferences.console && console_line(shell, text, &status))
+		return status;
+	return words_split(shell, text);
 }
 
 int shell_script(struct shell *shell)

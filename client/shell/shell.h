@@ -25,6 +25,10 @@ struct shell {
 	volatile sig_atomic_t running; /* a command runs */
 	volatile sig_atomic_t interrupted;
 	volatile sig_atomic_t terminated; /* SIGTERM or SIGHUP came */
+	volatile sig_atomic_t suspended;  /* SIGTSTP came at the prompt */
+	volatile sig_atomic_t resumed;    /* SIGCONT came */
+	volatile sig_atomic_t resized;    /* SIGWINCH came */
+	uint64_t interrupted_ms;          /* when; by the monotonic clock */
 };
 
 /* After the preferences are loaded. */
@@ -32,6 +36,11 @@ void shell_init(struct shell *shell, char *const argv[]);
 void shell_done(struct shell *shell);
 /* Makes the running command stop. For signal handlers. */
 void shell_interrupt(struct shell *shell);
+/* Stops this process as Ctrl-Z does by default; returns when it goes on. For signal handlers. */
+void shell_stop(void);
+/* What is asked from here on ends with -MUSTER_E_CANCELLED after `limit_ms`, until shell_relax(). */
+void shell_hurry(unsigned int limit_ms);
+void shell_relax(struct shell *shell);
 /* The cluster may be another one now: closes the session. */
 void shell_forget(struct shell *shell);
 /* Under which name the last name server and the directory of this cluster are kept. */
@@ -42,7 +51,8 @@ int shell_connect(struct shell *shell);
 
 /* Splits and runs a line. Returns its status; an empty line is done. */
 int shell_line(struct shell *shell, const char *text);
-int shell_script(struct shell *shell);      /* commands from standard input */
-int shell_interactive(struct shell *shell); /* a person at a terminal */
+int shell_words(struct shell *shell, const struct line *line); /* the words of a line */
+int shell_script(struct shell *shell);                         /* commands from standard input */
+int shell_interactive(struct shell *shell);                    /* a person at a terminal */
 
 #endif

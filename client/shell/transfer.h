@@ -13,6 +13,17 @@ void local_name(const char *path, char ret[256]);
 unsigned int transfer_copies(const struct call *call); /* 0: not given */
 
 bool transfer_shows_progress(const struct call *call);
+/* " in 2.10 s (11.2 MiB/s)", of a transfer that one had to wait for, and the line's end. */
+void transfer_rate_print(uint64_t bytes, const struct progress *progress);
+
+/* Where things go: what the last argument names. */
+struct destination {
+	char path[REMOTE_PATH_MAX];
+	bool directory;
+};
+/* Several things, or a name that ends in '/', need a directory; a tree may be what makes it.
+ * Returns a status. */
+int destination_find(struct call *call, struct destination *ret);
 
 /* A whole tree, many files in flight. They report what failed and a summary. `remote` need not
  * exist; `local` of a get neither. */

@@ -1,0 +1,199 @@
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "doctor.h"
+#include "error.h"
+
+/* The next problem, with what is wrong filled in; NULL: there are too many. */
+__attribute__((format(printf, 2, 3))) static struct doctor_problem *problem(struct doctor *doctor,
+									    const char *format, ...)
+{
+	struct doctor_problem *ret;
+	va_list args;
+
+	if (doctor->problem_count == DOCTOR_PROBLEMS_MAX)
+		return NULL;
+	ret = &doctor->problems[doctor->problem_count++];
+	va_start(args, format);
+	vsnprintf(ret->what, sizeof(ret->what), format, args);
+	va_end(args);
+	return ret;
+}
+
+__attribute__((format(printf, 2, 3))) static void mend(struct doctor_problem *problem,
+						       const char *format, ...)
+{
+	va_list args;
+
+	if (!problem)
+		return;
+	va_start(args, format);
+	vsnprintf(problem->mend, sizeof(problem->mend), format, args);
+	va_end(args);
+}
+
+/* ---- what is heard ---- */
+
+static void judge_interfaces(struct doctor *doctor)
+{
+	unsigned int used = 0;
+	bool lan = false;
+
+	for (unsigned int i = 0; i < doctor->ear_count; i++) {
+		used += doctor->ears[i].used;
+		lan |= doctor->ears[i].used && !doctor->ears[i].interface.loopback;
+	}
+	if (used == 0)
+		mend(problem(doctor, "no interface can be used"),
+		     "--interface NAME|ADDR names one of those above that is up and has an IPv4 "
+		     "address");
+	else if (!lan && doctor->cluster_count == 0)
+		mend(problem(doctor, "only loopback is used: other machines are not heard"),
+		     "bring an interface up, or choose one with --interface NAME|ADDR");
+}
+
+static void judge_receiver(struct doctor *doctor)
+{
+	int fd = udp_beacon_receiver(doctor->beacon_port);
+
+	if (fd < 0)
+		mend(problem(doctor, "beacons cannot be received on UDP port %u: %s",
+			     doctor->beacon_port, error_text(fd)),
+		     "end the program that has the port, or name the server with --nameserver "
+		     "HOST[:PORT]");
+	else
+		close(fd);
+}
+
+static void judge_silence(struct doctor *doctor)
+{
+	if (doctor->cluster_count > 0 || doctor->call->shell->preferences.nameserver)
+		return;
+	mend(problem(doctor, "no name server's beacon came in within %u.%u s",
+		     DOCTOR_WAIT_MS / 1000, DOCTOR_WAIT_MS % 1000 / 100),
+	     "start muster-nameserver in this network; let UDP port %u through the firewalls here "
+	     "and there; or do without beacons: --nameserver HOST[:6235] here and for "
+	     "muster-storage",
+	     doctor->beacon_port);
+}
+
+static void judge_names(struct doctor *doctor)
+{
+	for (unsigned int i = 0; i < doctor->cluster_count; i++) {
+		for (unsigned int k = i + 1; k < doctor->cluster_count; k++) {
+			const struct muster_cluster *a = &doctor->clusters[i];
+			const struct muster_cluster *b = &doctor->clusters[k];
+
+			if (strcmp(a->name, b->name) == 0)
+				mend(problem(doctor, "two clusters have the name %s, at %s and %s",
+					     a->name, a->nameserver, b->nameserver),
+				     "end one of them, or name the server with --nameserver %s",
+				     a->nameserver);
+		}
+	}
+}
+
+/* ---- the name server ---- */
+
+static void judge_two(struct doctor *doctor)
+{
+	char names[DOCTOR_WHAT_MAX / 2] = "";
+	size_t used = 0;
+
+	for (unsigned int i = 0; i < doctor->cluster_count && used < sizeof(names); i++) {
+		int more = snprintf(names + used, sizeof(names) - used, "%s%s at %s", i ? ", " : "",
+				    doctor->clusters[i].name, doctor->clusters[i].nameserver);
+
+		used += more > 0 ? (size_t)more : 0;
+	}
+	mend(problem(doctor, "several clusters are heard: %s", *names ? names : doctor->detail),
+	     "choose one with --cluster NAME");
+}
+
+static void judge_nameserver(struct doctor *doctor)
+{
+	const struct preferences *preferences = &doctor->call->shell->preferences;
+
+	if (doctor->connected == 0)
+		return;
+	if (doctor->connected == -ERR_TWO_CLUSTERS) {
+		judge_two(doctor);
+	} else if (preferences->nameserver) {
+		mend(problem(doctor, "the name server %s does not answer: %s",
+			     preferences->nameserver, error_text(doctor->connected)),
+		     "see that muster-nameserver runs there and that its TCP port (6235, or its "
+		     "--port) is let through to it");
+	} else if (doctor->connected == -ERR_NO_NAMESERVER && preferences->cluster &&
+		   doctor->cluster_count > 0) {
+		mend(problem(doctor, "cluster %s is not heard, but %s at %s is",
+			     preferences->cluster, doctor->clusters[0].name,
+			     doctor->clusters[0].nameserver),
+		     "--cluster %s, or start the name server of %s", doctor->clusters[0].name,
+		     preferences->cluster);
+	} else if (doctor->cluster_count > 0) {
+		mend(problem(doctor, "the name server at %s is heard but cannot be talked to: %s",
+			     doctor->clusters[0].nameserver, error_text(doctor->connected)),
+		     "let the TCP port of %s through the firewall of that machine",
+		     doctor->clusters[0].nameserver);
+	}
+}
+
+/* ---- the storage servers ---- */
+
+bool doctor_needs_active(const struct doctor *doctor)
+{
+	return doctor->call->shell->preferences.way != MUSTER_TRANSFER_PASSIVE;
+}
+
+bool doctor_needs_passive(const struct doctor *doctor)
+{
+	return doctor->call->shell->preferences.way != MUSTER_TRANSFER_ACTIVE;
+}
+
+static void judge_node(struct doctor *doctor, const struct doctor_node *at)
+{
+	const struct muster_node *node = &at->node;
+
+	if (node->state == MUSTER_NODE_OFFLINE) {
+		mend(problem(doctor, "storage server %s (%s) is offline, last seen %llu s ago",
+			     node->name, node->address,
+			     (unsigned long long)(node->last_seen_ms / 1000)),
+		     "start muster-storage there; if it runs, it needs TCP port 6235 and UDP port "
+		     "%u of the name server, or --nameserver HOST; `forget %s` if it is gone for "
+		     "good",
+		     doctor->beacon_port, node->name);
+		return;
+	}
+	if (node->disk_failed)
+		mend(problem(doctor, "storage server %s cannot use its disk", node->name),
+		     "see its log; `drain %s` moves what it still has", node->name);
+	if (at->asked && at->reach.passive < 0 && doctor_needs_passive(doctor))
+		mend(problem(doctor, "storage server %s cannot be dialled at %s: %s", node->name,
+			     *at->reach.address ? at->reach.address : node->address,
+			     error_text(at->reach.passive)),
+		     "let its TCP port (3503, or its --port) through the firewall there; behind "
+		     "NAT it needs --advertise HOST[:PORT]%s",
+		     at->reach.active == 0 ? "; or use --transfer active" : "");
+	if (at->asked && at->reach.active < 0 && doctor_needs_active(doctor))
+		mend(problem(doctor, "storage server %s cannot dial this machine%s: %s", node->name,
+			     at->reach.port ? "" : ", which has no port leased",
+			     error_text(at->reach.active)),
+		     "let TCP ports 3504-3600 (the name server's --client-ports) through the "
+		     "firewall here%s",
+		     at->reach.passive == 0 ? "; or use --transfer passive, which works" : "");
+}
+
+void doctor_judge(struct doctor *doctor)
+{
+	judge_interfaces(doctor);
+	judge_receiver(doctor);
+	judge_silence(doctor);
+	judge_names(doctor);
+	judge_nameserver(doctor);
+	if (doctor->connected == 0 && doctor->node_count == 0)
+		mend(problem(doctor, "the cluster has no storage servers"),
+		     "start muster-storage on at least one machine of this network");
+	for (unsigned int i = 0; i < doctor->node_count; i++)
+		judge_node(doctor, &doctor->nodes[i]);
+}
