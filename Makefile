@@ -40,7 +40,7 @@ SEES.tests/simulation    := $(LAYERS) tests/simulation
 SEES.tests/conformance   := $(filter-out client/shell,$(LAYERS)) tests/conformance
 SEES.tests/bench         := $(LAYERS) tests/simulation tests/bench
 SEES.tests/fuzz          := $(LAYERS) tests/simulation tests/fuzz
-SEES.tests/tools         := base protocol
+SEES.tests/tools         := base protocol client/shell
 
 # Programs: the folder of main(), and the layers they are linked with.
 PROGRAMS := muster-nameserver muster-storage muster muster-conformance simulation
@@ -96,6 +96,7 @@ MAINS := $(shell grep -lw '^int main' /dev/null \
 UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/*.c)
+EXAMPLE_SOURCES := $(wildcard examples/*.c)
 
 # Tests share the fakes of these folders.
 TEST_FAKES := tests/unit tests/simulation
@@ -114,6 +115,8 @@ BINARIES := $(foreach p,$(PROGRAMS),$(if $(call main_of,$(p)),$(BUILD)/$(p)))
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
 FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+EXAMPLES := $(EXAMPLE_SOURCES:examples/%.c=$(BUILD)/examples/%)
 
 LIB_LAYERS := $(filter client/core protocol base,$(PRESENT))
 LIB_FILES := $(if $(filter client/lib,$(PRESENT)),\
@@ -127,10 +130,10 @@ OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all deps demo test unit bench asan tsan simulation conformance soak fuzz lint format \
+.PHONY: all deps demo test unit bench asan tsan simulation conformance soak fuzz lint format examples \
 	install uninstall deb clean help FORCE
 
-all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) $(BUILD)/tools/protocol_doc ## everything that is installed, and the simulation
+all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) $(EXAMPLES) $(TOOLS) ## everything that is installed, and the simulation
 
 deps: ## install the Debian packages that are missing
 	@tests/deps.sh
@@ -273,15 +276,22 @@ docs/protocol-messages.md: $(BUILD)/tools/protocol_doc
 	$(call say,GEN,$@)
 	$(Q)$< > $@
 
+# The page's own words stand around what is made.
+docs/man/muster.1: $(BUILD)/tools/man_commands
+	$(call say,GEN,$@)
+	$(Q)$< $@ > $(BUILD)/tools/muster.1 && cp $(BUILD)/tools/muster.1 $@
+
 # ---- libmuster
 
 LIB_OBJECTS := $(call object,$(call sources,client/lib))
 LIB_INPUTS := $(LIB_OBJECTS) $(foreach d,$(LIB_LAYERS),$(call library,$(d)))
 
-$(BUILD)/libmuster.so.$(SOVERSION): $(LIB_INPUTS)
+LIB_VERSIONS := client/lib/libmuster.map
+
+$(BUILD)/libmuster.so.$(SOVERSION): $(LIB_INPUTS) $(LIB_VERSIONS)
 	$(call say,LD,$(@F))
-	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(@F) $(LIB_OBJECTS) \
-		$(call group,$(filter %.a,$^)) $(PKG_LIBS) -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,$(@F) -Wl,--version-script=$(LIB_VERSIONS) \
+		$(LIB_OBJECTS) $(call group,$(filter %.a,$^)) $(PKG_LIBS) -o $@
 
 $(BUILD)/libmuster.so: $(BUILD)/libmuster.so.$(SOVERSION)
 	$(Q)ln -sf $(<F) $@
@@ -296,12 +306,21 @@ $(BUILD)/libmuster.a: $(LIB_INPUTS)
 $(BUILD)/muster.pc: Makefile $(BUILD)/prefix
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 		'Name: muster' 'Description: client library of the Muster file store' \
-		'Version: $(VERSION)' 'Requires.private: libuv libcrypto libisal' \
+		'Version: $(VERSION)' 'Requires.private: libcrypto libisal' \
 		'Libs: -L$${libdir} -lmuster' 'Libs.private: -pthread' 'Cflags: -I$${includedir}' > $@
 
 $(BUILD)/prefix: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(PREFIX)' | cmp -s - $@ || printf '%s\n' '$(PREFIX)' > $@
+
+# As anybody would build them: all they know is muster.h and the library.
+$(BUILD)/examples/%: examples/%.c client/lib/muster.h $(BUILD)/libmuster.so
+	$(call say,LD,examples/$*)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(WARNINGS) $(FLAGS.$(VARIANT)) -I client/lib $< $(CFLAGS) -o $@ -L$(BUILD) -lmuster \
+		-Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS)
+
+examples: $(EXAMPLES) ## build the example programs of examples/
 
 # ---- Installing
 
@@ -322,8 +341,9 @@ ifneq ($(LIB_FILES),)
 	install -m 644 client/lib/muster.h $(call into,include)
 	install -m 644 $(BUILD)/muster.pc $(call into,lib/pkgconfig)
 endif
-	install -d $(call into,share/muster/conformance)
+	install -d $(call into,share/muster/conformance) $(call into,share/muster/examples)
 	install -m 644 $(SCRIPTS) $(call into,share/muster/conformance)
+	install -m 644 $(EXAMPLE_SOURCES) $(call into,share/muster/examples)
 	$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(call man_target,$(m));)
 	install -d $(call into,lib/systemd/system) $(call into,lib/sysusers.d)
 	$(foreach u,$(UNITS),sed 's|@PREFIX@|$(PREFIX)|' $(u) > $(call unit_target,$(u)) && \
@@ -336,7 +356,7 @@ uninstall: ## remove what install put there
 		$(call into,lib/libmuster.so.$(SOVERSION)) $(call into,lib/pkgconfig/muster.pc) \
 		$(foreach m,$(MAN_PAGES),$(call man_target,$(m))) \
 		$(foreach u,$(UNITS),$(call unit_target,$(u))) $(call into,lib/sysusers.d/muster.conf)
-	rm -rf $(call into,share/muster/conformance)
+	rm -rf $(call into,share/muster/conformance) $(call into,share/muster/examples)
 
 DEB = $(BUILD)/muster_$(VERSION)_$(shell dpkg --print-architecture).deb
 

@@ -141,7 +141,8 @@ static void bench_remove(struct bench *bench)
 	struct removed removed;
 	int steps;
 
-	must(catalogue_remove(bench->kv, slice_of("/home"), REMOVE_TREE, 0, &removed), "remove");
+	must(catalogue_remove(bench->kv, slice_of("/home"), REMOVE_TREE,
+			      (struct moment){ 0 }, &removed), "remove");
 	printf("  remove of %" PRIu64 " entries %.1f ms\n", removed.entries,
 	       (double)(clock_monotonic_ns() - start) / 1e6);
 	do {

@@ -1,8 +1,8 @@
 /* How many requests a name server answers: 8 connections that pipeline.
  *
- *   bench_nameserver [CREATES [STATS [PORT]]]
+ *   bench_nameserver [CREATES [STATS [PORT [PER_DIRECTORY]]]]
  *
- * Makes CREATES files (100000) in directories of 1000, then asks STATS times (500000) about one.
+ * Makes CREATES files (100000) in directories of PER_DIRECTORY (1000), then asks STATS times (500000) about one.
  * Without PORT it starts muster-nameserver of its own build on an empty directory and ends it.
  * Prints one JSON line for each: {"bench": …, "count": …, "seconds": …, "per_second": …}. */
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include "network.h"
 #include "random.h"
 
-enum { CONNECTIONS = 8, DEPTH = 64, FILES_PER_DIRECTORY = 1000, INPUT_SIZE = 256 * 1024 };
+enum { CONNECTIONS = 8, DEPTH = 64, INPUT_SIZE = 256 * 1024 };
 
 struct connection {
 	int socket;
@@ -41,6 +41,7 @@ struct bench {
 	uint64_t sent;
 	uint64_t answered;
 	uint64_t files;
+	uint64_t per_directory;
 	struct prng prng;
 };
 
@@ -54,10 +55,10 @@ static void must(bool ok, const char *what)
 
 /* ---- requests */
 
-static struct slice file_path(uint64_t number, char space[64])
+static struct slice file_path(const struct bench *bench, uint64_t number, char space[64])
 {
 	int size = snprintf(space, 64, "/d%05llu/file-%llu",
-			    (unsigned long long)(number / FILES_PER_DIRECTORY),
+			    (unsigned long long)(number / bench->per_directory),
 			    (unsigned long long)number);
 
 	return (struct slice){ (uint8_t *)space, (size_t)size };
@@ -86,10 +87,9 @@ static void ask_create(struct bench *bench, struct connection *connection, uint6
 	struct create_request request = {
 		.operation = operation,
 		.outstanding = operation > DEPTH ? operation - DEPTH : 1,
-		.path = file_path(number, path),
+		.path = file_path(bench, number, path),
 	};
 
-	(void)bench;
 	request_encode(&connection->out, MSG_create, (uint32_t)number, &request);
 }
 
@@ -97,7 +97,7 @@ static void ask_stat(struct bench *bench, struct connection *connection, uint64_
 {
 	char path[64];
 	struct stat_request request = {
-		.path = file_path(prng_below(&bench->prng, bench->files), path),
+		.path = file_path(bench, prng_below(&bench->prng, bench->files), path),
 	};
 
 	request_encode(&connection->out, MSG_stat, (uint32_t)number, &request);
@@ -284,8 +284,10 @@ int main(int argc, char *argv[])
 	}
 	bench_connect(&bench, port);
 	bench.files = creates;
+	bench.per_directory = argc > 4 ? strtoull(argv[4], NULL, 10) : 1000;
+	must(bench.per_directory > 0, "no files in a directory");
 	if (creates > 0) {
-		bench_run(&bench, "mkdir", ask_mkdir, creates / FILES_PER_DIRECTORY + 1);
+		bench_run(&bench, "mkdir", ask_mkdir, creates / bench.per_directory + 1);
 		bench_run(&bench, "create", ask_create, creates);
 	}
 	if (creates > 0 && stats > 0)

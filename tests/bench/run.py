@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -182,6 +183,69 @@ def flat(how, _):
             value("memory of the %s, %d MiB file" % (role, 4 * how.mib), "MiB", most, "< 64")
 
 
+def timed(cluster, *words):
+    """Seconds that a whole command takes, and the most memory it had in MiB. Its output goes nowhere."""
+    with open(os.devnull, "wb") as out:
+        start = time.monotonic()
+        process = cluster.open(*words, stdout=out)
+        with Peak({"client": [process]}) as peak:
+            status = process.wait()
+    if status:
+        sys.exit("%s: exit status %d" % (" ".join(words), status))
+    return time.monotonic() - start, peak["client"]
+
+
+def listings(how, _):
+    """Long listings: time, and memory that does not grow with them."""
+    with Cluster(0) as cluster:
+        lines(BENCH + "/bench_nameserver", 100000, 0, cluster.port, 100000)
+        took = [timed(cluster, "ls", "/d00000")[0] for _ in range(how.rounds)]
+        value("ls of a directory of 100000 names (whole command)", "s", statistics.median(took), "< 1")
+        lines(BENCH + "/bench_nameserver", how.names, 0, cluster.port)
+        for words in (("ls", "-R", "/"), ("tree", "/")):
+            took, most = timed(cluster, *words)
+            value("%s over %d names" % (words[0] + " -R" * (words[0] == "ls"), how.names), "s", took, "streams")
+            value("its memory", "MiB", most, "< 16")
+
+
+def trees(how, _):
+    """cp -r and rm -r of 100 000 files that have bytes; put -r of 10 000 beside the library's own rate."""
+    copies, removals, ratios = [], [], []
+    with Cluster(3) as cluster, tempfile.TemporaryDirectory() as directory:
+        address = "127.0.0.1:%d" % cluster.port
+        for number in range(10000):
+            with open("%s/%d" % (directory, number), "wb") as file:
+                file.write(os.urandom(4096))
+        for turn in range(how.rounds + 1):
+            rate = next(line["files_per_s"] for line in lines(BENCH + "/bench_small", address, 10000, 16, 4096)
+                        if line["bench"] == "small_put")
+            took, _most = timed(cluster, "put", "-r", directory, "/tree-%d" % turn)
+            if turn:
+                ratios.append((rate, 10000 / took))
+        lines(BENCH + "/bench_small", address, 100000, 16, 4096)
+        for turn in range(how.rounds):
+            copies.append(timed(cluster, "cp", "-r", "/bench", "/copy-%d" % turn)[0])
+            removals.append(timed(cluster, "rm", "-r", "-f", "/copy-%d" % turn)[0])
+    figure("put -r of 10000 files of 4 KiB, beside libmuster's rate", "files/s", ratios, "ratio >= 0.7")
+    value("cp -r of 100000 files (whole command)", "s", statistics.median(copies), "< 3")
+    value("rm -r of 100000 files, counted (whole command)", "s", statistics.median(removals), "< 0.3")
+
+
+def interrupt(how, source):
+    """From Ctrl-C to the end of the command, in the middle of a put."""
+    took = []
+    with Cluster(3) as cluster:
+        for _turn in range(how.rounds):
+            with open(os.devnull, "wb") as out:
+                process = cluster.open("put", "-f", source, "/big", stdout=out)
+                wait_until(lambda: cluster.talking_to(process))
+                process.send_signal(signal.SIGINT)
+                start = time.monotonic()
+                process.wait()
+                took.append(1000 * (time.monotonic() - start))
+    value("Ctrl-C in a put, until the command has ended", "ms", statistics.median(took), "< 50")
+
+
 def discovery(how, _):
     """A storage server that was told nothing; a client that remembers nothing."""
     joins, finds = [], []
@@ -202,7 +266,7 @@ def discovery(how, _):
     value("client finds the name server (whole command)", "ms", statistics.median(finds), "< 300")
 
 
-WORKLOADS = {f.__name__: f for f in (large, small, names, million, flat, discovery)}
+WORKLOADS = {f.__name__: f for f in (large, small, names, million, listings, trees, flat, interrupt, discovery)}
 
 
 # ---- the page

@@ -12,6 +12,7 @@ from muster_proc import *  # noqa: F403
 
 REGISTER, INVENTORY, HEARTBEAT, STORED, CORRUPT_REPORT = 0x40, 0x41, 0x42, 0x43, 0x44
 CONNECT, DELETE, READ, WRITE, DATA = 0x50, 0x51, 0x60, 0x61, 0x62
+INSPECT, FETCH = 0x52, 0x53
 NO_SPACE, STALE, DENIED, UNAVAILABLE, WRONG_NODE = 8, 10, 11, 15, 18
 EXPIRED, CORRUPT, BUSY, RANGE = 20, 21, 26, 27
 LAST, ABORT, MORE = 1, 2, 4
@@ -135,12 +136,45 @@ class FakeNameServer:
         except OSError:
             pass
 
-    def ask(self, node, kind, arg1=0, arg2=0, body=b""):
-        """An order for a storage server; returns its reply."""
+    def order(self, node, kind, arg1=0, arg2=0, body=b""):
+        """An order for a storage server; its reply will be in `replies` under the number returned."""
         self.number += 1
         number = self.number
         self.connections[node.id].socket.sendall(frame(kind, number, arg1, arg2, body))
+        return number
+
+    def ask(self, *order):
+        """The same, and returns its reply."""
+        number = self.order(*order)
         return wait_until(lambda: self.replies.get(number))
+
+    def fetch_order(self, node, source, receipt, **other):
+        """Arguments for `order`: that `node` shall get the chunk of that receipt from `source`."""
+        chunk, length = receipt["chunk"], receipt["length"]
+        body = struct.pack("<QI", chunk, length) + receipt["digest"]
+        body += self.ticket(source, chunk, node.id, TICKET_READ, length, **other)
+        body += struct.pack("<H", len(source.endpoints)) + b"".join(source.endpoints)
+        return node, FETCH, self.epoch, 0, body
+
+    def fetch(self, node, source, receipt, **other):
+        """(status, the new receipt or None)"""
+        reply = self.ask(*self.fetch_order(node, source, receipt, **other))
+        return reply.status, receipt_parse(reply.body) if reply.status == OK else None
+
+    def inspect_order(self, node, receipts):
+        body = struct.pack("<H", len(receipts))
+        for receipt in receipts:
+            body += struct.pack("<QI", receipt["chunk"], receipt["length"]) + receipt["digest"]
+        return node, INSPECT, 0, 0, body
+
+    @staticmethod
+    def findings(reply):
+        """[(chunk, status, digest)]"""
+        count = struct.unpack_from("<H", reply.body)[0]
+        return [struct.unpack_from("<QB16s", reply.body, 2 + 25 * i) for i in range(count)]
+
+    def inspect(self, node, receipts):
+        return self.findings(self.ask(*self.inspect_order(node, receipts)))
 
     def ticket(self, node, chunk, client, operation=TICKET_WRITE, length=16 << 20, **other):
         data = (struct.pack("<BQQQI", operation, chunk, length, other.get("epoch", self.epoch),

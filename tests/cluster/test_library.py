@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """libmuster against real daemons: files of many sizes, both ways to connect, servers that die or
 freeze in the midst of a transfer."""
+import contextlib
 import json
 import os
 import shutil
@@ -16,12 +17,12 @@ from muster_proc import BUILD, ROOT, Daemon, NameServer
 LARGE = 300 * 1000 * 1000
 
 
-def compile_program(directory):
-    program = os.path.join(directory, "lib_roundtrip")
+def compile_program(directory, name):
+    program = os.path.join(directory, name)
     libraries = subprocess.check_output(["pkg-config", "--libs", "libcrypto", "libisal"], text=True)
     subprocess.check_call(
         [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-D_GNU_SOURCE", "-iquote",
-         os.path.join(ROOT, "client/lib"), os.path.join(ROOT, "tests/cluster/lib_roundtrip.c"),
+         os.path.join(ROOT, "client/lib"), os.path.join(ROOT, "tests/cluster", name + ".c"),
          "-o", program, os.path.join(BUILD, "libmuster.a"), "-lpthread"] + libraries.split())
     return program
 
@@ -30,13 +31,18 @@ class Library(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.directory = tempfile.mkdtemp(prefix="muster-library-")
-        cls.program = compile_program(cls.directory)
+        cls.program = compile_program(cls.directory, "lib_roundtrip")
+        cls.calls = compile_program(cls.directory, "lib_calls")
         cls.nameserver = NameServer(cls.directory).started()
         cls.servers = [None] * 3
         for index in range(3):
             cls.start_server(index)
         for server in cls.servers:
             assert server.event("registered"), server.output()
+
+    def setUp(self):
+        """The test before may have left servers that are on their way back."""
+        self.finish(self.start("await", program=self.calls))
 
     @classmethod
     def start_server(cls, index):
@@ -52,10 +58,11 @@ class Library(unittest.TestCase):
         cls.nameserver.kill()
         shutil.rmtree(cls.directory, ignore_errors=True)
 
-    def start(self, *arguments, **environment):
+    def start(self, *arguments, program=None, **environment):
         return subprocess.Popen(
-            [self.program, "127.0.0.1:%d" % self.nameserver.port] + [str(a) for a in arguments],
-            stdout=subprocess.PIPE, text=True, env=dict(os.environ, **environment))
+            [program or self.program, "127.0.0.1:%d" % self.nameserver.port] +
+            [str(a) for a in arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, **environment))
 
     def finish(self, process, seconds=120):
         output = process.communicate(timeout=seconds)[0]
@@ -123,6 +130,116 @@ class Library(unittest.TestCase):
         self.assertEqual(process.returncode, 1)
         self.assertIn("UNREACHABLE", output)
         self.assertLess(time.monotonic() - start, 5.5)
+
+    # ---- the calls that move no bytes
+
+    def test_1_every_blocking_call(self):
+        self.finish(self.start("blocking", program=self.calls))
+
+    def test_2_everything_that_can_be_started(self):
+        self.finish(self.start("started", program=self.calls))
+
+    # ---- the example programs
+
+    def example(self, name, *arguments):
+        return subprocess.Popen(
+            [os.path.join(BUILD, "examples", name)] + [str(a) for a in arguments] +
+            ["127.0.0.1:%d" % self.nameserver.port], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True)
+
+    def test_example_hello(self):
+        process = self.example("hello")
+        output = process.communicate(timeout=30)[0]
+        self.assertEqual(process.returncode, 0, output)
+        self.assertRegex(output, "^[123] copies of: Hello, all of you machines.\n$")
+
+    def test_example_many(self):
+        process = self.example("many", 3000)
+        output = process.communicate(timeout=60)[0]
+        self.assertEqual((process.returncode, output), (0, "3000 right, 0 wrong\n"))
+
+    def test_example_tail(self):
+        self.finish(self.start("put", "/log", "one\n", program=self.calls))
+        process = self.example("tail", "/log")
+        self.assertEqual(process.stdout.readline(), "one\n")
+        for line in ("two\n", "three\n"):
+            self.finish(self.start("append", "/log", line, program=self.calls))
+            self.assertEqual(process.stdout.readline(), line)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual((process.communicate(timeout=10)[0], process.returncode), ("", 0))
+
+    # ---- calls that get nowhere
+
+    @contextlib.contextmanager
+    def frozen(self, *daemons):
+        for daemon in daemons:
+            daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for daemon in daemons:
+                daemon.process.send_signal(signal.SIGCONT)
+
+    def large(self):
+        """The file that lib_calls gets, copies and verifies."""
+        self.finish(self.start("prepare", program=self.calls))
+
+    def await_ready(self, process):
+        for line in process.stdout:
+            if '"ready"' in line:
+                return
+        self.fail("it ended")
+
+    def silenced(self, daemons, timeout_ms, *calls):
+        """Per call its error and how long it took while these daemons were silent."""
+        process = self.start("silence", timeout_ms, *calls, program=self.calls)
+        self.await_ready(process)
+        with self.frozen(*daemons):
+            lines = process.communicate("go\n", timeout=60)[0].splitlines()
+        lines = [json.loads(line) for line in lines]
+        return {line["call"]: line for line in lines if "call" in line}
+
+    def test_silent_name_server(self):
+        calls = ["stat", "list", "put", "get", "copy", "verify", "check", "events", "reach"]
+        for timeout_ms, most_ms in ((900, 1400), (0, 5000)):
+            ended = self.silenced([self.nameserver], timeout_ms, *calls[:9 if timeout_ms else 2])
+            for call, line in ended.items():
+                self.assertIn(line["error"], ("TIMEOUT", "NO_NAMESERVER"), line)
+                self.assertLess(line["ms"], most_ms, line)
+
+    def test_silent_storage_servers(self):
+        self.large()
+        for timeout_ms, most_ms in ((900, 1400), (0, 5000)):
+            ended = self.silenced(self.servers, timeout_ms, "get", "put")
+            for call, line in ended.items():
+                self.assertIn(line["error"], ("TIMEOUT", "UNREACHABLE", "NO_NODES"), line)
+                self.assertLess(line["ms"], most_ms, line)
+
+    def interrupted(self, call, daemons):
+        """The call goes on, or begins, when these daemons are frozen already."""
+        process = self.start("interrupt", call, program=self.calls)
+        self.await_ready(process)
+        with self.frozen(*daemons):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            time.sleep(0.3)  # for what has arrived to be used up: then it waits
+            process.send_signal(signal.SIGINT)
+            lines = process.communicate(timeout=60)[0].splitlines()
+        line = [json.loads(line) for line in lines if '"call"' in line][0]
+        self.assertEqual(line["error"], "CANCELLED", line)
+        self.assertLess(line["interrupt_ms"], 1000, line)
+        print("interrupt in %s: %.1f ms" % (call, line["interrupt_ms"]))
+
+    def test_interrupted_transfers(self):
+        self.large()
+        for call in ("put", "append", "get"):
+            self.interrupted(call, self.servers)
+
+    def test_interrupted_questions(self):
+        self.large()
+        self.interrupted("events", [])
+        for call in ("events", "verify"):
+            self.interrupted(call, [self.nameserver] + self.servers)
 
 
 if __name__ == "__main__":

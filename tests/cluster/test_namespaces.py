@@ -120,7 +120,7 @@ def case_two_clusters_keep_apart():
         six.options = ["--cluster", "red"]
         six.wait_until(lambda: [node["state"] for node in six.nodes()] == ["online"])
         expect([len(six.nodes()), "registered" in undecided.output()], [1, False])
-        wait_until(lambda: "two-clusters-heard" in undecided.output())
+        wait_until(lambda: "two_clusters" in undecided.output())
         six.options = ["--cluster", "green"]
         six.fails("no name server", "--timeout", "1", "ls", status=3)
 

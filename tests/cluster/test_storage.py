@@ -378,7 +378,7 @@ def test_name_server_comes_back():
         client = cluster.client()
         expect(client.write(1, b"before").status, OK)
         old.close()
-        assert cluster.servers[0].event("name-server-lost")
+        assert cluster.servers[0].event("nameserver_lost")
         expect(client.write(2, b"meanwhile").status, OK)
         expect(client.read(1, 6), (OK, b"before"))
         new = FakeNameServer(cluster.nameserver.cluster, port=old.port)
@@ -397,7 +397,7 @@ def test_belongs_to_one_cluster():
         other = FakeNameServer(name="other")
         server = Storage(cluster.path, other, "store0")
         cluster.daemons.append(server)
-        assert server.event("refused-by-name-server")
+        assert server.event("refused")
         expect(other.nodes, {})
         server.stop()
         server = Storage(cluster.path, other, "store0", ["--cluster", "other"])
@@ -423,14 +423,14 @@ def test_beacons_lead_to_the_name_server():
                             ["--data", os.path.join(work.path, name), "--interface", "lo",
                              "--beacon-port", str(port)] + list(arguments))
             work.daemons.append(daemon)
-            assert daemon.event("no-name-server-found")
+            assert daemon.event("no_nameserver")
             listener.say(beacon_of(first, start.counter))
             listener.say(beacon_of(second, start.counter))
             start.counter += 1
             return daemon
         start.counter = 1
         undecided = start("a")
-        assert undecided.event("two-clusters-heard"), undecided.output()
+        assert undecided.event("two_clusters"), undecided.output()
         expect((first.nodes, second.nodes), ({}, {}))
         undecided.stop()
         decided = start("b", "--cluster", "two")

@@ -142,8 +142,12 @@ static void chunks_write_abort(void *context, struct store_write *write)
 
 static int chunks_write_commit(void *context, struct store_write *write, uint32_t transfer)
 {
+	static const struct digest any;
 	struct chunks_memory *chunks = context;
+	struct digest digest = digest_of(write->bytes.data, write->bytes.size);
 
+	if (!digest_equal(&write->meta.digest, &any) && !digest_equal(&write->meta.digest, &digest))
+		return -ERR_CORRUPT;
 	*link_to(&chunks->begun, write->meta.chunk) = write->next;
 	chunks->committed = write;
 	chunks->transfer = transfer;

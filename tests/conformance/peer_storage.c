@@ -155,6 +155,20 @@ static void act_send_chunk(struct peer_storage *storage, const struct storage_ac
 	}
 }
 
+/* What was damaged by order is found so; the rest is what it is. */
+static void act_inspect(struct peer_storage *storage, const struct storage_action *action)
+{
+	static const struct digest none;
+	const struct store_write *chunk = chunks_memory_find(&storage->chunks, action->chunk);
+	struct storage_event *event = later(storage, STORAGE_INSPECTED, 0);
+
+	event->chunk = action->chunk;
+	event->error = storage->chunks.error;
+	storage->chunks.error = 0;
+	event->length = event->error ? 0 : chunk->meta.length;
+	event->digest = event->error ? &none : &chunk->meta.digest;
+}
+
 static void act(struct peer_storage *storage, const struct storage_action *action)
 {
 	struct connection *connection = connection_of(storage, action->connection);
@@ -176,6 +190,7 @@ static void act(struct peer_storage *storage, const struct storage_action *actio
 	case ACT_DIAL: act_dial(storage, action); break;
 	case ACT_RESOLVE: act_resolve(storage); break;
 	case ACT_SEND_CHUNK: act_send_chunk(storage, action); break;
+	case ACT_INSPECT: act_inspect(storage, action); break;
 	case ACT_RECEIVE:
 	case ACT_FORWARD: abort(); /* large_size forbids them */
 	case ACT_PROBE:

@@ -129,7 +129,7 @@ void pattern_fill(uint8_t *ret, uint64_t offset, size_t size)
 
 struct data_line {
 	uint64_t offset, length, id;
-	bool last, abort, aborted, broken;
+	bool last, abort, aborted, broken, ordered;
 };
 
 static bool data_word(struct data_line *line, const char *word)
@@ -144,7 +144,8 @@ static bool data_word(struct data_line *line, const char *word)
 	line->abort |= strcmp(word, "abort") == 0;
 	line->aborted |= strcmp(word, "aborted") == 0;
 	line->broken |= strcmp(word, "broken") == 0;
-	return line->last || line->abort || line->aborted || line->broken;
+	line->ordered |= strcmp(word, "ordered") == 0;
+	return line->last || line->abort || line->aborted || line->broken || line->ordered;
 }
 
 static int data_parse(struct script *script, const char *text, struct data_line *ret)
@@ -171,6 +172,8 @@ static int do_data(struct script *script, struct participant *participant, const
 
 	if (rc < 0)
 		return rc;
+	if (line.ordered)
+		line.id = participant->order.id;
 	crcs_size = block_count(line.length) * 4;
 	bytes = buffer_extend(&frame, FRAME_HEADER_SIZE + crcs_size + line.length);
 	if (!bytes)

@@ -68,14 +68,15 @@ void oracle_put_acknowledged(struct world *w, uint64_t inode, unsigned int copie
 	struct kv *kv = ns_host_kv(world_nameserver(w));
 	unsigned int wanted = copies < 2 ? copies : 2, held[64] = { 0 }, count = 0;
 	struct chunk_row rows[64];
+	uint64_t end = 0;
 
 	if (copies == 0)
 		world_fail(w, "a put was acknowledged without any copy");
 	if (!kv || w->checks >= CHECKS_MAX || !world_chance(w, CHECK_PERCENT))
 		return;
 	w->checks++;
-	while (count < 64 && catalogue_chunk(kv, inode, count, &rows[count]) == 0)
-		count++;
+	while (count < 64 && catalogue_chunk_at(kv, inode, end, &rows[count]) == 0)
+		end = rows[count++].end;
 	if (count == 0)
 		return;
 	for (unsigned int i = 0; i < w->storage_count; i++)
@@ -115,14 +116,13 @@ void oracle_registered(struct world *w)
 /* A chunk of which the catalogue knows nothing; 0: none. */
 static uint64_t unknown_chunk(struct world *w, const struct host *host, struct kv *kv)
 {
-	uint64_t chunks[64], inode, after = 0;
-	uint32_t index;
+	uint64_t chunks[64], inode, end, after = 0;
 	size_t count;
 
 	(void)w;
 	while ((count = storage_host_list(host, after, chunks, 64)) > 0) {
 		for (size_t i = 0; i < count; i++) {
-			if (chunk_owner(kv, chunks[i], &inode, &index) < 0)
+			if (chunk_owner(kv, chunks[i], 0, &inode, &end) < 0)
 				return chunks[i];
 		}
 		after = chunks[count - 1];

@@ -26,6 +26,7 @@ struct storage_host {
 	struct store_commit *commit;
 	struct store_chore *chore;
 	struct reading *readings[READERS_MAX];
+	struct store_reader *inspected; /* NULL: no chunk is being looked at */
 	uint64_t armed_ms;
 };
 
@@ -262,6 +263,48 @@ static void send_chunk(struct host *host, const struct storage_action *action)
 		    (struct due){ .run = reading_done, .host = host, .context = reading });
 }
 
+/* ---- INSPECT ---- */
+
+static void inspect_done(struct world *w, const struct due *due)
+{
+	struct storage_host *storage = of(due->host);
+	struct chunk_meta meta;
+	struct storage_event event = { .kind = STORAGE_INSPECTED, .chunk = due->a };
+
+	event.error = store_reader_inspect(storage->inspected, &meta);
+	event.length = meta.length;
+	event.digest = &meta.digest;
+	store_reader_close(storage->store, storage->inspected);
+	storage->inspected = NULL;
+	world_trace(w, "%s: inspected chunk %llx: %d", due->host->name, (unsigned long long)due->a,
+		    event.error);
+	step(due->host, &event);
+}
+
+static void inspect_failed(struct world *w, const struct due *due)
+{
+	static const struct digest none;
+
+	(void)w;
+	step(due->host, &(struct storage_event){ .kind = STORAGE_INSPECTED,
+						 .chunk = due->a,
+						 .error = -(int)due->b,
+						 .digest = &none });
+}
+
+static void inspect(struct host *host, const struct storage_action *action)
+{
+	struct storage_host *storage = of(host);
+	int rc = store_reader_open(storage->store, action->chunk, &storage->inspected);
+	struct due due = { .run = rc < 0 ? inspect_failed : inspect_done,
+			   .host = host,
+			   .a = action->chunk };
+
+	if (rc < 0)
+		due.b = rc == -ERR_CORRUPT ? ERR_NOT_FOUND : (uint64_t)-rc;
+	world_after(host->world, 20 + world_below(host->world, 20 * MS), due);
+}
+
 /* ---- steps ---- */
 
 static void dial(struct host *host, const struct storage_action *action)
@@ -294,6 +337,7 @@ static void act(struct host *host, const struct storage_action *action)
 	case ACT_PROBE: net_broadcast(host, bytes); break;
 	case ACT_REMEMBER: host->remembered = action->endpoints[0]; break;
 	case ACT_SEND_CHUNK: send_chunk(host, action); break;
+	case ACT_INSPECT: inspect(host, action); break;
 	case ACT_NOTE: note(host, action); break;
 	case ACT_RESOLVE:
 	case ACT_RECEIVE:
@@ -451,6 +495,8 @@ static void storage_stop(struct host *host, bool crash)
 		if (storage->readings[i])
 			reading_free(storage, storage->readings[i]);
 	}
+	if (storage->inspected)
+		store_reader_close(storage->store, storage->inspected);
 	storage_free(storage->core);
 	if (crash)
 		store_abandon(storage->store);

@@ -11,13 +11,13 @@ static struct id id_make(uint8_t kind, uint8_t number)
 	return (struct id){ { kind, number } };
 }
 
-void fake_open(struct fake *fake, enum client_transfer transfer)
+void fake_open_patient(struct fake *fake, enum client_transfer transfer, uint64_t timeout_ms)
 {
 	struct client_config config = {
 		.self = id_make('c', 1),
 		.machine = id_make('m', 1),
 		.transfer = transfer,
-		.timeout_ms = 3000,
+		.timeout_ms = timeout_ms,
 		.seed = 1,
 	};
 
@@ -26,6 +26,11 @@ void fake_open(struct fake *fake, enum client_transfer transfer)
 		fake->servers[i] = id_make('s', i);
 	fake->client = client_new(&config);
 	assert_non_null(fake->client);
+}
+
+void fake_open(struct fake *fake, enum client_transfer transfer)
+{
+	fake_open_patient(fake, transfer, 0);
 }
 
 void fake_close(struct fake *fake)

@@ -171,6 +171,7 @@ void driver_start(struct ns_driver *d, const struct nameserver_config *config)
 	d->wall_ms = 1700000000000;
 	if (config)
 		d->config = *config;
+	d->config.no_trash = d->config.trash_ms == 0;
 	d->config.self = id_of(0xfffe);
 	d->config.machine = machine_id_of(0xfffe);
 	memset(d->config.secret.bytes, 7, KEY_SIZE);
@@ -443,17 +444,68 @@ int driver_ask(struct ns_peer *peer, unsigned int code, const void *request, voi
 	return driver_answer(peer, driver_post(peer, code, request), ret, ret_size);
 }
 
-static void answer_order(struct ns_peer *peer, const struct message *order)
+void driver_reply(struct ns_peer *peer, const struct message *order, const void *reply)
 {
-	struct connect_reply connected = { 0 };
-	struct delete_reply deleted = { .free = (uint64_t)1 << 40 };
 	struct buffer frame = { 0 };
-	const void *reply = order->info->code == MSG_delete ? (const void *)&deleted : &connected;
 	int rc = reply_encode(&frame, order->info->code, order->id, reply);
 
 	assert(rc == 0);
 	driver_bytes(peer, frame.data, frame.size);
 	buffer_done(&frame);
+}
+
+void driver_refuse(struct ns_peer *peer, const struct message *order, int error)
+{
+	struct buffer frame = { 0 };
+	int rc = refusal_encode(&frame, order->info->code, order->id, error);
+
+	assert(rc == 0);
+	driver_bytes(peer, frame.data, frame.size);
+	buffer_done(&frame);
+}
+
+static void fetch_obey(struct ns_peer *peer, const struct message *order)
+{
+	const struct fetch_request *request = order->body;
+	const struct chunk_sum *chunk = &request->chunk;
+	struct fetch_reply reply = {
+		.receipt = driver_receipt(peer, chunk->chunk, chunk->length, chunk->digest),
+	};
+
+	driver_reply(peer, order, &reply);
+}
+
+static void inspect_obey(struct ns_peer *peer, const struct message *order)
+{
+	const struct inspect_request *request = order->body;
+	struct chunk_finding findings[INSPECT_MAX] = { 0 };
+	struct inspect_reply reply = { .findings = findings,
+				       .findings_count = request->chunks_count };
+
+	for (unsigned int i = 0; i < request->chunks_count; i++) {
+		findings[i].chunk = request->chunks[i].chunk;
+		findings[i].digest = request->chunks[i].digest;
+	}
+	driver_reply(peer, order, &reply);
+}
+
+void driver_obey(struct ns_peer *peer, const struct message *order)
+{
+	struct delete_reply deleted = { .free = (uint64_t)1 << 40 };
+	struct connect_reply connected = { 0 };
+
+	switch (order->info->code) {
+	case MSG_delete: driver_reply(peer, order, &deleted); break;
+	case MSG_connect: driver_reply(peer, order, &connected); break;
+	case MSG_fetch: fetch_obey(peer, order); break;
+	case MSG_inspect: inspect_obey(peer, order); break;
+	default: break;
+	}
+}
+
+static bool is_work(const struct message *order)
+{
+	return order->info->code == MSG_fetch || order->info->code == MSG_inspect;
 }
 
 /* Those that came since the last time stand at the end. */
@@ -465,14 +517,16 @@ static void answer_orders(struct ns_driver *d)
 		for (; peer->answered < peer->count; peer->answered++) {
 			const struct message order = peer->received[peer->answered].message;
 
-			if (!order.reply)
-				answer_order(peer, &order);
+			if (!order.reply && !(is_work(&order) && (peer->idle || d->idle)))
+				driver_obey(peer, &order);
 		}
 	}
 }
 
-const void *driver_order(struct ns_peer *peer, unsigned int code)
+const struct message *driver_next(struct ns_peer *peer, unsigned int code)
 {
+	struct message *copy = arena_alloc(&peer->driver->arena, sizeof(*copy));
+
 	for (size_t i = 0; i < peer->count; i++) {
 		struct ns_received *received = &peer->received[i];
 
@@ -480,9 +534,17 @@ const void *driver_order(struct ns_peer *peer, unsigned int code)
 		    received->message.info->code != code)
 			continue;
 		received->taken = true;
-		return received->message.body;
+		*copy = received->message;
+		return copy;
 	}
 	return NULL;
+}
+
+const void *driver_order(struct ns_peer *peer, unsigned int code)
+{
+	const struct message *order = driver_next(peer, code);
+
+	return order ? order->body : NULL;
 }
 
 unsigned int driver_orders(struct ns_peer *peer, unsigned int code)

@@ -39,6 +39,7 @@ struct ns_peer {
 	uint64_t registered_ms;
 	uint64_t generation;
 	bool wanted; /* its inventory was */
+	bool idle;   /* the test answers FETCH and INSPECT */
 };
 
 struct ns_driver {
@@ -56,13 +57,15 @@ struct ns_driver {
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
+	bool idle; /* as of each server */
 	bool failed;          /* NS_FAILED */
 	struct buffer events; /* "name key=value …\n" */
 };
 
 struct id id_of(unsigned int number); /* 1 -> 01000000… with a kind in the last byte */
 
-/* A new cluster "test"; `config` NULL or with what shall differ (zero fields are filled in). */
+/* A new cluster "test"; `config` NULL or with what shall differ (zero fields are filled in). Without
+ * trash_ms nothing is kept that was removed. */
 void driver_start(struct ns_driver *d, const struct nameserver_config *config);
 /* Another core on the same catalogue; all connections are gone. */
 void driver_restart(struct ns_driver *d);
@@ -114,8 +117,12 @@ uint32_t driver_post(struct ns_peer *peer, unsigned int code, const void *reques
 void driver_bytes(struct ns_peer *peer, const void *frame, size_t size); /* any whole frame */
 /* The answer to that request id: as driver_ask. */
 int driver_answer(struct ns_peer *peer, uint32_t id, void *ret, size_t ret_size);
-/* The next order with that code that the name server sent, NULL: none. CONNECT and DELETE are
- * answered by the harness. */
+/* The next order with that code that the name server sent, NULL: none. It has been
+ * obeyed already, but for FETCH and INSPECT of idle servers: every copy is sound, every FETCH succeeds. */
+const struct message *driver_next(struct ns_peer *peer, unsigned int code);
+void driver_obey(struct ns_peer *peer, const struct message *order);
+void driver_reply(struct ns_peer *peer, const struct message *order, const void *reply);
+void driver_refuse(struct ns_peer *peer, const struct message *order, int error);
 const void *driver_order(struct ns_peer *peer, unsigned int code);
 unsigned int driver_orders(struct ns_peer *peer, unsigned int code); /* takes them all; how many */
 

@@ -96,7 +96,7 @@ static int fake_write_new(void *context, const struct storage_meta *meta, struct
 	if (meta->length > f->free_bytes)
 		return -ERR_NO_SPACE;
 	assert_true(f->write_count < FAKE_CHUNKS_MAX);
-	f->writes[f->write_count] = (struct fake_write){ .meta = *meta };
+	f->writes[f->write_count] = (struct fake_write){ .meta = *meta, .wanted = meta->digest };
 	*ret = (void *)&f->writes[f->write_count++];
 	return 0;
 }
@@ -127,9 +127,12 @@ static void fake_write_abort(void *context, struct store_write *write)
 
 static int fake_write_commit(void *context, struct store_write *write, uint32_t transfer)
 {
+	static const struct digest any;
 	struct fake_write *fake = (void *)write;
 
 	(void)context;
+	if (!digest_equal(&fake->wanted, &any) && !digest_equal(&fake->wanted, &fake->meta.digest))
+		return -ERR_CORRUPT;
 	fake->transfer = transfer;
 	return 0;
 }

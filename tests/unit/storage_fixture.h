@@ -17,6 +17,7 @@ struct fake_chunk {
 
 struct fake_write {
 	struct storage_meta meta;
+	struct digest wanted; /* as announced; zeros: whatever comes */
 	uint32_t filled;
 	uint32_t transfer; /* committed as; 0: not yet */
 	bool aborted;

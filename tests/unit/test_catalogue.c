@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,7 +87,7 @@ static uint64_t inode_of(struct rig *rig, const char *path)
 
 static int remove_entry(struct rig *rig, const char *path, unsigned int flags, struct removed *ret)
 {
-	return catalogue_remove(rig->kv, slice_of(path), flags, 100, ret);
+	return catalogue_remove(rig->kv, slice_of(path), flags, (struct moment){ 100, 1 }, ret);
 }
 
 static bool is_held(void *context, uint64_t inode)
@@ -102,10 +103,14 @@ static void on_freed(void *context, uint64_t chunk)
 	rig->freed_sum += chunk;
 }
 
+/* The trash lets go of everything first. */
 static int collect(struct rig *rig, unsigned int most, uint64_t before_ms)
 {
+	const struct trash_limit all = { UINT64_MAX, UINT_MAX, UINT64_MAX };
+	struct removed removed;
 	struct garbage_how how = { before_ms, most, is_held, on_freed, rig };
 
+	assert_true(trash_collect(rig->kv, &all, (struct moment){ 100, 0 }, &removed) >= 0);
 	return catalogue_collect(rig->kv, &how);
 }
 
@@ -192,8 +197,7 @@ static void test_files_are_found(void **state)
 	struct chunk_row chunk;
 	struct slice name;
 	struct inode inode;
-	uint64_t owner;
-	uint32_t index;
+	uint64_t owner, end;
 
 	make_directory(rig, "/a", false);
 	assert_int_equal(put_file(rig, "/a/f", 3, false), 0);
@@ -203,14 +207,21 @@ static void test_files_are_found(void **state)
 	assert_int_equal(inode.version, 1);
 	assert_int_equal(inode.chunks, 3);
 	assert_int_equal(inode.created_ms, 7);
-	assert_int_equal(catalogue_chunk(rig->kv, inode.id, 2, &chunk), 0);
+	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, 20, &chunk), 0);
 	assert_int_equal(chunk.chunk, inode.id * 1000 + 2);
 	assert_int_equal(chunk.length, 10);
-	assert_int_equal(catalogue_chunk(rig->kv, inode.id, 3, &chunk), -ERR_NOT_FOUND);
-	assert_int_equal(chunk_owner(rig->kv, inode.id * 1000 + 1, &owner, &index), 0);
+	assert_int_equal(chunk.end, 30);
+	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, 19, &chunk), 0);
+	assert_int_equal(chunk.end, 20);
+	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, UINT64_MAX, &chunk),
+			 -ERR_NOT_FOUND);
+	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, 30, &chunk), -ERR_NOT_FOUND);
+	assert_int_equal(chunk_owner(rig->kv, inode.id * 1000 + 1, 0, &owner, &end), 0);
 	assert_int_equal(owner, inode.id);
-	assert_int_equal(index, 1);
-	assert_int_equal(chunk_owner(rig->kv, 5, &owner, &index), -ERR_NOT_FOUND);
+	assert_int_equal(end, 20);
+	assert_int_equal(chunk_owner(rig->kv, inode.id * 1000 + 1, owner, &owner, &end),
+			 -ERR_NOT_FOUND);
+	assert_int_equal(chunk_owner(rig->kv, 5, 0, &owner, &end), -ERR_NOT_FOUND);
 	assert_int_equal(find(rig, "/a/g", &inode), -ERR_NOT_FOUND);
 	assert_int_equal(find(rig, "/a/f/g", &inode), -ERR_NOT_DIR);
 	assert_int_equal(find(rig, "/x/f", &inode), -ERR_NOT_FOUND);
@@ -291,13 +302,13 @@ static void test_a_file_is_replaced_only_if_asked(void **state)
 	assert_int_equal(catalogue_check_file(rig->kv, slice_of("/f"), true, &copies), 0);
 	assert_int_equal(copies, COPIES_DEFAULT);
 	find(rig, "/f", &before);
-	assert_false(catalogue_has_garbage(rig->kv));
+	assert_int_equal(rows_of(rig, "t"), 0);
 	assert_int_equal(put_file(rig, "/f", 5, true), 0);
 	find(rig, "/f", &after);
 	assert_int_not_equal(before.id, after.id);
 	assert_int_equal(after.version, 2);
 	assert_int_equal(after.size, 50);
-	assert_true(catalogue_has_garbage(rig->kv));
+	assert_int_equal(rows_of(rig, "t"), 1);
 	assert_int_equal(inode_get(rig->kv, before.id, &before), 0);
 	assert_totals(rig, (struct totals){ 1, 1, 50, 5 });
 	assert_int_equal(collect(rig, 100, 101), 3);
@@ -425,8 +436,8 @@ static void test_a_tree_goes_in_one_step(void **state)
 	assert_int_equal(remove_entry(rig, "/t", REMOVE_TREE, &removed), 0);
 	assert_int_equal(removed.entries, TREE_FILES + TREE_DIRECTORIES);
 	assert_int_equal(removed.bytes, TREE_CHUNKS * 10);
-	assert_int_equal(rig->kv->batch_count - before, 3);
-	assert_int_equal(rows_of(rig, "g"), 1);
+	assert_int_equal(rig->kv->batch_count - before, 6);
+	assert_int_equal(rows_of(rig, "t"), 1);
 	assert_int_equal(find(rig, "/t/1/f1", &inode), -ERR_NOT_FOUND);
 	assert_totals(rig, (struct totals){ 1, 0, 30, 3 });
 }
@@ -436,6 +447,7 @@ static void assert_only_the_root_is_left(struct rig *rig)
 	assert_false(catalogue_has_garbage(rig->kv));
 	assert_int_equal(rows_of(rig, "i"), 1);
 	assert_int_equal(rows_of(rig, "d"), 0);
+	assert_int_equal(rows_of(rig, "n"), 0);
 	assert_int_equal(rows_of(rig, "c"), 0);
 	assert_int_equal(rows_of(rig, "k"), 0);
 }
@@ -445,10 +457,9 @@ static void test_garbage_is_collected_in_steps_of_any_size(void **state)
 	struct rig *rig = *state;
 
 	for (unsigned int most = 1; most < 300; most = most * 2 + 1) {
-		uint64_t inode, expected = 0;
+		uint64_t inode, end, expected = 0;
 		struct removed removed;
 		struct inode file;
-		uint32_t index;
 		char path[64];
 		int steps;
 
@@ -466,7 +477,7 @@ static void test_garbage_is_collected_in_steps_of_any_size(void **state)
 		rig->freed = rig->freed_sum = 0;
 		file.id = inode_of(rig, "/t/4/sub/f6");
 		remove_entry(rig, "/t", REMOVE_TREE, &removed);
-		assert_int_equal(chunk_owner(rig->kv, file.id * 1000, &inode, &index), 0);
+		assert_int_equal(chunk_owner(rig->kv, file.id * 1000, 0, &inode, &end), 0);
 		assert_int_equal(collect(rig, most, 100), 0);
 		while ((steps = collect(rig, most, 101)) == (int)most)
 			assert_true(rig->freed <= TREE_CHUNKS);

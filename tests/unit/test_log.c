@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cJSON.h>
@@ -180,6 +181,188 @@ static void test_threads_write_whole_lines(void **state)
 	assert_int_equal(lines, THREADS * LINES);
 }
 
+/* ---- lines that are held ---- */
+
+static unsigned int lines_of(const char *path)
+{
+	static char text[1024 * 1024];
+	unsigned int lines = 0;
+
+	content(path, text, sizeof(text));
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		lines++;
+	return lines;
+}
+
+static void test_held_lines_come_together(void **state)
+{
+	open_log(state, LOG_INFO, false);
+	log_hold();
+	log_event(LOG_INFO, "one", "a=1");
+	log_event(LOG_WARN, "two", "a=1");
+	assert_int_equal(lines_of(*state), 0);
+	log_release();
+	assert_int_equal(lines_of(*state), 2);
+	log_event(LOG_INFO, "three", "a=1");
+	assert_int_equal(lines_of(*state), 3);
+	log_hold();
+	log_event(LOG_INFO, "four", "a=1");
+	log_event(LOG_ERROR, "five", "a=1");
+	assert_int_equal(lines_of(*state), 5);
+	log_event(LOG_INFO, "six", "a=1");
+	assert_int_equal(lines_of(*state), 5);
+	log_release();
+	assert_int_equal(lines_of(*state), 6);
+}
+
+static void test_more_than_the_buffer_holds(void **state)
+{
+	enum { MANY = 3000 };
+	unsigned int early;
+
+	open_log(state, LOG_INFO, true);
+	log_hold();
+	for (int i = 0; i < MANY; i++)
+		log_event(LOG_INFO, "line", "number=%d text=\"%0100d\"", i, i);
+	early = lines_of(*state);
+	assert_true(early > MANY / 2 && early < MANY);
+	log_release();
+	assert_int_equal(lines_of(*state), MANY);
+}
+
+/* What is held belongs to the file that was open then. */
+static void test_held_lines_and_reopening(void **state)
+{
+	char moved[64];
+
+	open_log(state, LOG_INFO, false);
+	log_hold();
+	log_event(LOG_INFO, "before", "a=1");
+	snprintf(moved, sizeof(moved), "%s.1", (char *)*state);
+	assert_int_equal(rename(*state, moved), 0);
+	assert_int_equal(log_reopen(), 0);
+	log_event(LOG_INFO, "after", "a=1");
+	log_release();
+	assert_int_equal(lines_of(moved), 1);
+	assert_int_equal(lines_of(*state), 1);
+	unlink(moved);
+}
+
+enum end { END_EXIT, END_ABORT, END_COUNT };
+
+static void end_now(enum end how)
+{
+	if (how == END_EXIT)
+		exit(0);
+	abort();
+}
+
+static void test_nothing_held_is_lost_at_the_end(void **state)
+{
+	for (enum end how = END_EXIT; how < END_COUNT; how++) {
+		unsigned int before;
+		pid_t child;
+		int status;
+
+		open_log(state, LOG_INFO, false);
+		before = lines_of(*state);
+		child = fork();
+		if (child == 0) {
+			log_hold();
+			log_event(LOG_INFO, "last", "a=1");
+			end_now(how);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(how == END_EXIT ? WIFEXITED(status) : WIFSIGNALED(status));
+		assert_int_equal(lines_of(*state), before + 1);
+	}
+}
+
+/* ---- cutting ---- */
+
+static void fit(const char *text, size_t max, const char *expected)
+{
+	char space[256 + LOG_CUT_ROOM];
+	size_t size = strlen(text);
+
+	memcpy(space, text, size);
+	size = log_pairs_fit(space, size, max);
+	assert_true(size <= max);
+	space[size] = '\0';
+	assert_string_equal(space, expected);
+}
+
+static void test_pairs_are_cut_as_pairs(void **state)
+{
+	(void)state;
+	fit("a=1 b=2", 7, "a=1 b=2");
+	fit("a=1 b=2", 6, "a=1");
+	fit("a=1 b=2", 2, "");
+	fit("path=\"0123456789abcdef\" size=11", 25, "path=\"0123456…\" size=11");
+	/* The short one keeps what it has. */
+	fit("path=\"0123456789abcdef\" to=\"xyz\" ms=1", 36,
+	    "path=\"0123456789ab…\" to=\"xyz\" ms=1");
+	fit("a=\"0123456789abcdef\" b=\"0123456789ABCDEF\"", 37,
+	    "a=\"0123456789a…\" b=\"0123456789A…\"");
+	/* Not within an escape, nor within a character. */
+	fit("path=\"01234\\u0001\\u0001\" n=1", 24, "path=\"01234…\" n=1");
+	fit("path=\"01234567\\n\\n\\n\" n=1", 23, "path=\"01234567…\" n=1");
+	fit("path=\"0123456äöü\" n=1", 22, "path=\"0123456…\" n=1");
+	/* What looks like pairs within quotes is none. */
+	fit("path=\"a=\\\"b\\\" c=\\\"d\\\" e=f g=h\" n=1", 24, "path=\"a=\\\"b\\\" c=…\" n=1");
+	/* Cut already, within a value. */
+	fit("n=1 path=\"0123456789abcdef", 22, "n=1 path=\"01234567…\"");
+}
+
+static void test_long_values_of_a_line(void **state)
+{
+	static char text[65536], quoted[LOG_PAIRS_MAX * 2], name[1000];
+
+	memset(name, 1, sizeof(name));
+	for (int json = 0; json <= 1; json++) {
+		size_t before = content(*state, text, sizeof(text));
+		cJSON *line;
+
+		open_log(state, LOG_INFO, json);
+		log_event(LOG_INFO, "long", "path=%s to=%s size=%d",
+			  log_quote(name, sizeof(name), quoted, sizeof(quoted)), quoted, 7);
+		content(*state, text, sizeof(text));
+		assert_ptr_equal(strchr(text + before, '\n'), text + strlen(text) - 1);
+		if (!json) {
+			assert_non_null(strstr(text, "…\" size=7\n"));
+			continue;
+		}
+		line = cJSON_Parse(text + before);
+		assert_non_null(line);
+		assert_int_equal(cJSON_GetObjectItem(line, "size")->valueint, 7);
+		assert_true(strlen(cJSON_GetObjectItem(line, "to")->valuestring) > 100);
+		cJSON_Delete(line);
+	}
+}
+
+/* A value that nobody quoted. */
+static void test_raw_bytes_make_no_broken_json(void **state)
+{
+	static const char *const values[] = { "\"\\q\"", "\"\\u12\"",    "\xff\xfe", "\"a",
+					      "a\"b\\",  "\xe2\x80\xae", "\"\\",     "=" };
+	char text[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		cJSON *line;
+
+		unlink(*state);
+		open_log(state, LOG_INFO, true);
+		log_event(LOG_INFO, "raw", "a=1 value=%s", values[i]);
+		content(*state, text, sizeof(text));
+		line = cJSON_Parse(text);
+		assert_non_null(line);
+		assert_true(cJSON_IsString(cJSON_GetObjectItem(line, "value")));
+		for (const char *at = text; *at; at++)
+			assert_true((unsigned char)*at < 0x80);
+		cJSON_Delete(line);
+	}
+}
+
 static void test_what_cannot_be_opened(void **state)
 {
 	struct log_config config = { .component = "x", .file = "/nonexistent/log" };
@@ -222,6 +405,13 @@ int main(void)
 		TEST(test_quote_respects_its_room),
 		TEST(test_reopen_follows_the_name),
 		TEST(test_threads_write_whole_lines),
+		TEST(test_held_lines_come_together),
+		TEST(test_more_than_the_buffer_holds),
+		TEST(test_held_lines_and_reopening),
+		TEST(test_nothing_held_is_lost_at_the_end),
+		TEST(test_pairs_are_cut_as_pairs),
+		TEST(test_long_values_of_a_line),
+		TEST(test_raw_bytes_make_no_broken_json),
 		TEST(test_what_cannot_be_opened),
 		TEST(test_words_of_the_options),
 	};

@@ -159,25 +159,19 @@ static bool member_is_online(const struct nodes_reply *nodes, uint16_t number)
 
 static void recount(uint64_t *ret_under, uint64_t *ret_lost)
 {
-	uint64_t chunk = 0, inode_id;
+	uint64_t chunk = 0, inode_id, end;
 	struct nodes_reply nodes;
-	uint32_t index;
 
 	*ret_under = *ret_lost = 0;
 	assert_int_equal(ASK(client, nodes, &nodes, .after = { { 0 } }), 0);
 	for (;;) {
-		uint8_t start_key[9] = "k";
-		struct slice key, value;
 		struct holders holders;
 		struct inode inode;
 		unsigned int up = 0;
 
-		put_be64(start_key + 1, chunk + 1);
-		if (kv_seek(d.kv, (struct slice){ start_key, 9 }, &key, &value) < 0 ||
-		    key.size != 9 || key.data[0] != 'k')
+		if (chunk_next(d.kv, chunk, &chunk) < 0)
 			return;
-		chunk = get_be64(key.data + 1);
-		assert_int_equal(chunk_owner(d.kv, chunk, &inode_id, &index), 0);
+		assert_int_equal(chunk_owner(d.kv, chunk, 0, &inode_id, &end), 0);
 		assert_int_equal(inode_get(d.kv, inode_id, &inode), 0);
 		assert_int_equal(holders_get(d.kv, chunk, &holders), 0);
 		for (unsigned int i = 0; i < holders.count; i++)

@@ -67,7 +67,7 @@ static void test_register(void **state)
 	assert_int_equal(nodes.nodes[0].endpoints[0].flags, ENDPOINT_ADVERTISED);
 	assert_int_equal(nodes.nodes[0].endpoints[1].flags, ENDPOINT_SEEN);
 	assert_int_equal(nodes.nodes[0].endpoints[1].port, 3503);
-	assert_true(driver_logged(&d, "registered node="));
+	assert_true(driver_logged(&d, "node_joined node=host1 "));
 	driver_stop(&d);
 }
 

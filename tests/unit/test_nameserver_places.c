@@ -16,6 +16,7 @@ static struct ns_peer *client, *storages[10];
 static void start(unsigned int servers)
 {
 	driver_start(&d, NULL);
+	d.idle = true;
 	for (unsigned int i = 1; i <= servers; i++)
 		storages[i] = driver_storage(&d, i);
 	client = driver_client(&d, 1);

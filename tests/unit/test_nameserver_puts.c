@@ -65,13 +65,17 @@ static void test_small_put_and_open(void **state)
 	assert_int_equal(stated.holders_count, 3);
 	assert_int_equal(stated.holders[0].chunks, 1);
 	assert_int_equal(nameserver_info(d.ns).leases, 0);
-	/* Replaced: another content, the version counts. */
+	/* Replaced: another content, the version counts. Who has the old one open reads on. */
 	assert_int_equal(driver_put(client, "/a", 2000, &committed), 0);
 	assert_int_equal(committed.version, 2);
+	assert_int_equal(
+		ASK(client, open, &opened, .inode = opened.entry.inode, .path = slice_of("/a")), 0);
+	assert_int_equal(opened.entry.size, 1000);
+	POST(client, close, .inode = opened.entry.inode);
 	assert_int_equal(ASK(client, open, &opened, .inode = opened.entry.inode,
 			     .path = slice_of("/a")),
 			 -ERR_STALE);
-	assert_int_equal(ASK(client, open, &opened, .first = 2, .path = slice_of("/a")),
+	assert_int_equal(ASK(client, open, &opened, .offset = 2001, .path = slice_of("/a")),
 			 -ERR_RANGE);
 	assert_int_equal(ASK(client, open, &opened, .path = slice_of("/")), -ERR_IS_DIR);
 	assert_int_equal(ASK(client, open, &opened, .path = slice_of("/b")), -ERR_NOT_FOUND);
@@ -199,8 +203,9 @@ static void stream_is_whole(uint64_t inode, uint64_t first, uint64_t last)
 	assert_int_equal(ASK(client, open, &opened, .path = slice_of("/s")), 0);
 	assert_int_equal(opened.chunks_count, 64);
 	assert_int_equal(opened.chunks[0].chunk, first);
-	assert_int_equal(
-		ASK(client, open, &opened, .first = 64, .inode = inode, .path = slice_of("/s")), 0);
+	assert_int_equal(ASK(client, open, &opened, .offset = 64ull << 20, .inode = inode,
+			     .path = slice_of("/s")),
+			 0);
 	assert_int_equal(opened.chunks_count, 36);
 	assert_int_equal(opened.chunks[35].chunk, last);
 	assert_int_equal(opened.chunks[35].length, 5);

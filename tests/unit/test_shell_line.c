@@ -55,6 +55,72 @@ static void test_quotes(void **state)
 	WORDS("'a\nb'", "a\nb");
 }
 
+/* "" stands for a word that is no pattern. */
+static void check_patterns(const char *text, const char *const *want)
+{
+	struct line line;
+	unsigned int count = 0;
+
+	assert_int_equal(line_split(text, &line), 0);
+	for (; want[count]; count++) {
+		assert_true(count < line.count);
+		if (*want[count])
+			assert_string_equal(line.patterns[count], want[count]);
+		else
+			assert_null(line.patterns[count]);
+	}
+	assert_int_equal(line.count, count);
+	line_done(&line);
+}
+
+#define PATTERNS(text, ...) check_patterns(text, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void test_patterns(void **state)
+{
+	(void)state;
+	PATTERNS("ls a* b? [c] d", "", "a*", "b?", "[c]", "");
+	PATTERNS("'a*' \"b?\" \\[c] \\*", "", "", "", "");
+	PATTERNS("'a b'*", "\\a\\ \\b*");
+	PATTERNS("\"*\"*", "\\**");
+	PATTERNS("a\\**", "a\\**");
+	PATTERNS("'/x y/'*/z", "/\\x\\ \\y/*/z");
+	PATTERNS("\"a\\b\"*", "\\a\\\\\\b*");
+	PATTERNS("'\\'*", "\\\\*");
+	PATTERNS("*", "*");
+	PATTERNS("] !", "", "");
+}
+
+static void test_pattern_is(void **state)
+{
+	(void)state;
+	assert_true(pattern_is("a*"));
+	assert_true(pattern_is("\\\\*"));
+	assert_true(pattern_is("?"));
+	assert_true(pattern_is("x[ab]"));
+	assert_false(pattern_is(""));
+	assert_false(pattern_is("a\\*"));
+	assert_false(pattern_is("a]b"));
+	assert_false(pattern_is("\\"));
+}
+
+/* No line may write past what was taken for it. */
+static void test_long_patterns(void **state)
+{
+	struct line line;
+	char *text = test_malloc(3 * 10000 + 2);
+
+	(void)state;
+	text[0] = '"';
+	for (unsigned int i = 0; i < 10000; i++)
+		memcpy(text + 1 + 2 * i, "\\x", 2);
+	memcpy(text + 20001, "\"*", 3);
+	assert_int_equal(line_split(text, &line), 0);
+	assert_int_equal(strlen(line.words[0]), 20001);
+	assert_int_equal(strlen(line.patterns[0]), 40001);
+	line_done(&line);
+	test_free(text);
+}
+
 static void test_unclosed(void **state)
 {
 	struct line line;
@@ -178,10 +244,12 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_words),      cmocka_unit_test(test_quotes),
-		cmocka_unit_test(test_unclosed),   cmocka_unit_test(test_quote_and_split),
-		cmocka_unit_test(test_word_at),    cmocka_unit_test(test_resolve),
-		cmocka_unit_test(test_long_paths), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_words),           cmocka_unit_test(test_quotes),
+		cmocka_unit_test(test_patterns),        cmocka_unit_test(test_pattern_is),
+		cmocka_unit_test(test_long_patterns),   cmocka_unit_test(test_unclosed),
+		cmocka_unit_test(test_quote_and_split), cmocka_unit_test(test_word_at),
+		cmocka_unit_test(test_resolve),         cmocka_unit_test(test_long_paths),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
