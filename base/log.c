@@ -231,14 +231,26 @@ static void json_pairs(struct line *line, const char *pairs)
 	}
 }
 
+enum { PLAIN_BLOCK = 16 };
+
+/* Of a length that compilers make one comparison of. */
+static bool block_is_plain(const char *text)
+{
+	unsigned int odd = 0;
+
+	for (size_t i = 0; i < PLAIN_BLOCK; i++)
+		odd |= (unsigned char)(text[i] - ' ') > '~' - ' ';
+	return !odd;
+}
+
 /* Whatever stands in unquoted values shall not forge lines. */
 static void pairs_clean(char *pairs, size_t size)
 {
 	for (size_t i = 0; i < size;) {
 		size_t length;
 
-		if (pairs[i] >= ' ' && pairs[i] < 0x7f) { /* nearly all are */
-			i++;
+		if (size - i >= PLAIN_BLOCK && block_is_plain(pairs + i)) { /* nearly all are */
+			i += PLAIN_BLOCK;
 			continue;
 		}
 		length = text_printable(pairs + i, size - i);
@@ -383,7 +395,7 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
 	if (!log_enabled(level))
 		return;
 	va_start(args, format);
-	size = vsnprintf(pairs, 2 * LOG_PAIRS_MAX, format, args);
+	size = log_format(pairs, 2 * LOG_PAIRS_MAX, format, args);
 	va_end(args);
 	if (size < 0)
 		return;

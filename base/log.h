@@ -14,6 +14,7 @@
 #ifndef MUSTER_BASE_LOG_H
 #define MUSTER_BASE_LOG_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -46,6 +47,10 @@ void log_release(void);
 enum { LOG_QUOTE_MAX = 4096, LOG_PAIRS_MAX = 8192, LOG_CUT_ROOM = 4 };
 /* `text` in double quotes, escaped as in JSON, cut to fit; returns ret. */
 const char *log_quote(const char *text, size_t size, char *ret, size_t ret_size);
+/* As vsnprintf, but several times as fast where there are only %s, %u, %x and their l and ll: a name
+ * server that makes 150 000 files a second tells of each. */
+int log_format(char *ret, size_t size, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
 /* Shortens pairs to at most `max` bytes; returns how many are left. The longest quoted values are
  * cut, between two characters, and end in "…"; if that is not enough the last pairs go as a whole.
  * `text` may end within a quoted value, and has room for LOG_CUT_ROOM bytes more. */

@@ -1,4 +1,5 @@
 /* The key=value pairs of a log line, as text: no I/O, no state. */
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -237,4 +238,79 @@ size_t log_pairs_fit(char *text, size_t size, size_t max)
 	if (room > 2 * strlen(CUT))
 		size = cut_quoted(text, size, room);
 	return size <= max ? size : whole_pairs(text, size, max);
+}
+
+/* ---- formatting ---- */
+
+struct piece {
+	const char *text;
+	size_t size;
+	char digits[20]; /* of a number, at the end */
+};
+
+static void piece_number(struct piece *piece, uint64_t value, unsigned int base)
+{
+	char *at = piece->digits + sizeof(piece->digits);
+
+	do
+		*--at = "0123456789abcdef"[value % base];
+	while (value /= base);
+	piece->text = at;
+	piece->size = (size_t)(piece->digits + sizeof(piece->digits) - at);
+}
+
+/* The next stretch of text or the next directive; false: it is none of the simple ones. */
+static bool piece_next(const char **format, va_list *args, struct piece *ret)
+{
+	const char *at = *format;
+	unsigned int longs = 0;
+	uint64_t value;
+
+	if (*at != '%') {
+		ret->text = at;
+		ret->size = strcspn(at, "%");
+		*format += ret->size;
+		return true;
+	}
+	for (at++; *at == 'l'; at++)
+		longs++;
+	*format = at + 1;
+	if (*at == 's' && longs == 0) {
+		ret->text = va_arg(*args, const char *);
+		ret->size = ret->text ? strlen(ret->text) : 0;
+		return ret->text;
+	}
+	if ((*at != 'u' && *at != 'x') || longs > 2)
+		return false;
+	if (longs == 0)
+		value = va_arg(*args, unsigned int);
+	else if (longs == 1)
+		value = va_arg(*args, unsigned long);
+	else
+		value = va_arg(*args, unsigned long long);
+	piece_number(ret, value, *at == 'u' ? 10 : 16);
+	return true;
+}
+
+int log_format(char *ret, size_t size, const char *format, va_list args)
+{
+	const char *at = format;
+	struct piece piece;
+	bool fits = size > 0;
+	size_t used = 0;
+	va_list simple;
+
+	va_copy(simple, args);
+	while (fits && *at) {
+		fits = piece_next(&at, &simple, &piece) && piece.size < size - used;
+		if (fits) {
+			memcpy(ret + used, piece.text, piece.size);
+			used += piece.size;
+		}
+	}
+	va_end(simple);
+	if (!fits)
+		return vsnprintf(ret, size, format, args);
+	ret[used] = '\0';
+	return (int)used;
 }
