@@ -229,7 +229,7 @@ int copy_link(struct kv *kv, struct tree_copy *copy, struct moment when, struct 
 int copy_drop(struct kv *kv, struct tree_copy *copy, uint64_t uptime_ms);
 const struct totals *copy_totals(const struct tree_copy *copy);
 struct slice copy_source(const struct tree_copy *copy); /* its path */
-void copy_free(struct tree_copy *copy); /* NULL-safe */
+void copy_free(struct tree_copy *copy);                 /* NULL-safe */
 /* After a restart: what was being copied becomes garbage. Returns how many. */
 int copies_drop(struct kv *kv, uint64_t uptime_ms);
 
@@ -270,7 +270,7 @@ struct purge {
 	struct moment when;
 };
 int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret); /* NOT_FOUND */
-int catalogue_purge_all(struct kv *kv, struct removed *ret);                     /* O(1) */
+int catalogue_purge_all(struct kv *kv, struct removed *ret);                      /* O(1) */
 
 /* Makes garbage of the oldest entries: of those that were let go or are older than before_ms, at
  * most `most`, and no more once they have `bytes`. Returns how many; *ret: what they had. */

@@ -114,8 +114,8 @@ int name_row_get(struct kv *kv, uint64_t inode, uint64_t *ret_parent, struct sli
 	    value.size > 1 + NAME_ROW_FIXED + NAME_SIZE_MAX)
 		return -ERR_BAD_FORMAT;
 	*ret_parent = get_u64(value.data + 1);
-	*ret_name = (struct slice){ value.data + 1 + NAME_ROW_FIXED,
-				    value.size - 1 - NAME_ROW_FIXED };
+	*ret_name =
+		(struct slice){ value.data + 1 + NAME_ROW_FIXED, value.size - 1 - NAME_ROW_FIXED };
 	return 0;
 }
 

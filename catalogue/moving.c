@@ -151,8 +151,7 @@ int destination_clear(struct kv *kv, const struct destination *destination, stru
 	return rc < 0 ? rc : trash_put(kv, &row);
 }
 
-void moved_fill(const struct destination *destination, const struct inode *inode,
-		struct moved *ret)
+void moved_fill(const struct destination *destination, const struct inode *inode, struct moved *ret)
 {
 	ret->inode = *inode;
 	ret->replaced = destination->occupied && destination->old.id != inode->id;

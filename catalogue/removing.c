@@ -65,9 +65,9 @@ static int remove_check(struct kv *kv, const struct inode *inode, unsigned int f
 int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, struct moment when,
 		     struct removed *ret)
 {
-	struct trash_row row = {
-		.since_ms = when.uptime_ms, .removed_ms = when.wall_ms, .path = path
-	};
+	struct trash_row row = { .since_ms = when.uptime_ms,
+				 .removed_ms = when.wall_ms,
+				 .path = path };
 	struct inode parent, inode;
 	struct totals totals;
 	struct slice name;

@@ -202,8 +202,7 @@ int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret)
 	*ret = (struct removed){ 0 };
 	if (rc == 0)
 		rc = trash_of_path(kv, how->path, NULL, &row);
-	for (; rc == 0 && row.since_ms >= first_ms;
-	     rc = trash_of_path(kv, how->path, &row, &row)) {
+	for (; rc == 0 && row.since_ms >= first_ms; rc = trash_of_path(kv, how->path, &row, &row)) {
 		if (how->id && row.inode != how->id)
 			continue;
 		row.path = how->path;
@@ -267,8 +266,8 @@ static int inner_find(struct kv *kv, const struct trash_row *row, struct slice i
 }
 
 /* The newest entry that was at `outer` and has `inner`: into `ret`, if it is newer than that. */
-static int explain(struct kv *kv, const struct restore *how, struct slice outer,
-		   struct slice inner, struct found *ret)
+static int explain(struct kv *kv, const struct restore *how, struct slice outer, struct slice inner,
+		   struct found *ret)
 {
 	struct trash_row row, *after = NULL;
 	struct inode inode;
