@@ -16,14 +16,12 @@ int node_list_init(struct nameserver *ns, struct node_list *list, const struct c
 unsigned int member_endpoints(const struct session *peer, const struct member *member,
 			      struct endpoint ret[ENDPOINTS_MAX])
 {
-	bool together =
-		!id_is_none(&peer->machine) && id_equal(&peer->machine, &member->machine);
+	bool together = !id_is_none(&peer->machine) && id_equal(&peer->machine, &member->machine);
 	struct endpoint all[ENDPOINTS_MAX + 1];
 	unsigned int count = 0;
 
 	if (!together && member->session && member->endpoint_count &&
-	    endpoint_is_loopback(&member->session->peer) &&
-	    !endpoint_is_loopback(&peer->local)) {
+	    endpoint_is_loopback(&member->session->peer) && !endpoint_is_loopback(&peer->local)) {
 		all[count] = peer->local;
 		all[count].flags = ENDPOINT_SEEN;
 		all[count++].port = member->endpoints[0].port;
@@ -50,7 +48,8 @@ int node_list_add(struct nameserver *ns, struct node_list *list, const struct me
 	node->node = member->row.node;
 	node->machine = member->machine;
 	node->endpoints = endpoints;
-	node->endpoints_count = (uint16_t)member_endpoints(list->client->session, member, endpoints);
+	node->endpoints_count =
+		(uint16_t)member_endpoints(list->client->session, member, endpoints);
 	list->numbers[list->count] = member->row.number;
 	return (int)list->count++;
 }

@@ -6,10 +6,10 @@
 #include "repair.h"
 
 enum {
-	CHECK_STEP = 8192,        /* chunks an answer: some 10 ms */
-	CHECK_NODES = 150,        /* of the problems of an answer, about servers */
-	CHUNK_PROBLEMS_MAX = 16,  /* of one chunk */
-	NEARLY_FULL_PART = 20,    /* less than one part in so many is free */
+	CHECK_STEP = 8192,       /* chunks an answer: some 10 ms */
+	CHECK_NODES = 150,       /* of the problems of an answer, about servers */
+	CHUNK_PROBLEMS_MAX = 16, /* of one chunk */
+	NEARLY_FULL_PART = 20,   /* less than one part in so many is free */
 };
 
 struct checker {
@@ -17,7 +17,7 @@ struct checker {
 	struct problem *problems;
 	uint64_t inodes[PROBLEMS_MAX]; /* of the file that each names; 0: none */
 	unsigned int count;
-	uint64_t nameless; /* a file without a path: the last one met */
+	uint64_t nameless;     /* a file without a path: the last one met */
 	unsigned int machines; /* with servers that can take chunks */
 };
 
@@ -44,8 +44,7 @@ static struct problem *problem_add(struct checker *checker, uint8_t kind, const 
 
 static void node_problem(struct checker *checker, const struct member *member, const char *text)
 {
-	struct problem *problem =
-		problem_add(checker, PROBLEM_NODE, "%s %s", member->row.name, text);
+	struct problem *problem = problem_add(checker, PROBLEM_NODE, "%s", text);
 
 	if (problem)
 		problem->node = member->row.node;
@@ -53,13 +52,11 @@ static void node_problem(struct checker *checker, const struct member *member, c
 
 static void node_away(struct checker *checker, const struct member *member)
 {
-	struct nameserver *ns = checker->ns;
 	char text[DETAIL_TEXT_MAX];
-	unsigned long long since_s = (ns->now_ms - member->offline_ms) / 1000;
 
-	snprintf(text, sizeof(text), "is offline %s%llu s%s",
-		 member->key ? "since " : "and was not seen in the last ", since_s,
-		 member->key ? "" : ", since the name server started");
+	snprintf(text, sizeof(text), "%s %llu s",
+		 member->key ? "offline for" : "offline since the name server started,",
+		 (unsigned long long)((checker->ns->now_ms - member->offline_ms) / 1000));
 	node_problem(checker, member, text);
 }
 
@@ -68,10 +65,10 @@ static void node_leaving(struct checker *checker, const struct member *member)
 	char text[DETAIL_TEXT_MAX];
 
 	if (member->chunks)
-		snprintf(text, sizeof(text), "is being emptied: %llu chunks are left",
+		snprintf(text, sizeof(text), "being emptied: %llu chunks are left",
 			 (unsigned long long)member->chunks);
 	else
-		snprintf(text, sizeof(text), "is empty, as it was to be: it can be switched off");
+		snprintf(text, sizeof(text), "empty, as it was to be: it can be switched off");
 	node_problem(checker, member, text);
 }
 
@@ -79,7 +76,7 @@ static void node_full(struct checker *checker, const struct member *member)
 {
 	char text[DETAIL_TEXT_MAX];
 
-	snprintf(text, sizeof(text), "is nearly full: %llu of %llu MiB are free",
+	snprintf(text, sizeof(text), "nearly full: %llu of %llu MiB are free",
 		 (unsigned long long)(member->free >> 20),
 		 (unsigned long long)(member->capacity >> 20));
 	node_problem(checker, member, text);
@@ -92,9 +89,9 @@ static void node_check(struct checker *checker, const struct member *member)
 		return;
 	}
 	if (member->state == NODE_SUSPECT)
-		node_problem(checker, member, "does not answer; it may be about to go offline");
+		node_problem(checker, member, "does not answer; may be about to go offline");
 	if (member->disk_failed)
-		node_problem(checker, member, "has a failed disk: it can store nothing more");
+		node_problem(checker, member, "the disk has failed: nothing more can be stored");
 	if (member->row.draining)
 		node_leaving(checker, member);
 	else if (member->free < member->capacity / NEARLY_FULL_PART)
@@ -179,10 +176,9 @@ static void lack_check(struct checker *checker, const struct chunk_health *healt
 
 	if (health->copies.sound == 0) {
 		chunk_problem(checker, health, PROBLEM_LOST,
-			      health->copies.up ? "every copy that can be reached is bad"
-			      : health->holders.count
-				      ? "all servers that have a copy are offline"
-				      : "no server is known to have a copy");
+			      health->copies.up       ? "every copy that can be reached is bad"
+			      : health->holders.count ? "all servers that have a copy are offline"
+						      : "no server is known to have a copy");
 		return;
 	}
 	if (!health->targets)
@@ -197,7 +193,6 @@ static void lack_check(struct checker *checker, const struct chunk_health *healt
 static void bad_check(struct checker *checker, const struct chunk_health *health)
 {
 	const struct nameserver *ns = checker->ns;
-	char text[DETAIL_TEXT_MAX];
 
 	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
@@ -205,8 +200,7 @@ static void bad_check(struct checker *checker, const struct chunk_health *health
 
 		if (!copy_is_bad(member, health->chunk) || before >= PROBLEMS_MAX)
 			continue;
-		snprintf(text, sizeof(text), "the copy on %s is damaged", member->row.name);
-		chunk_problem(checker, health, PROBLEM_CORRUPT, text);
+		chunk_problem(checker, health, PROBLEM_CORRUPT, "a copy is damaged");
 		if (checker->count > before)
 			checker->problems[before].node = member->row.node;
 	}
@@ -236,8 +230,8 @@ static void machine_check(struct checker *checker, const struct chunk_health *he
 {
 	struct id machines[HOLDERS_MAX];
 	unsigned int count = machines_of(checker->ns, health, machines);
-	unsigned int most = health->copies.sound < checker->machines ? health->copies.sound
-								     : checker->machines;
+	unsigned int most =
+		health->copies.sound < checker->machines ? health->copies.sound : checker->machines;
 	char text[DETAIL_TEXT_MAX];
 
 	if (count >= most)

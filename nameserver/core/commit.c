@@ -133,7 +133,8 @@ static int commit_prepare(struct nameserver *ns, const struct client *client, st
 		rc = base_check(ns, request, &commit->base);
 	if (rc < 0)
 		return rc;
-	if (request->put)
+	/* What is appended to may be another file than when the put began. */
+	if (request->put && !(request->flags & PUT_APPEND))
 		commit->copies = commit->put->copies;
 	if (request->copies)
 		commit->copies = request->copies;
@@ -224,7 +225,8 @@ static void commit_tell(struct nameserver *ns, const struct commit *commit,
 	if (request->flags & PUT_APPEND)
 		ns_event(ns, LOG_INFO, "appended",
 			 "path=%s size=%llu added=%llu copies=%u/%u ms=%llu", path,
-			 (unsigned long long)inode->size, (unsigned long long)request->size,
+			 (unsigned long long)inode->size,
+			 (unsigned long long)(inode->size - commit->base.size),
 			 commit->durable, commit->copies, (unsigned long long)ms);
 	else
 		ns_event(ns, LOG_INFO, "put_committed",

@@ -3,7 +3,8 @@
 #include "repair.h"
 
 enum {
-	DOUBTED_MAX = 4096, /* per server; what finds no room is asked about when it is reported again */
+	DOUBTED_MAX =
+		4096, /* per server; what finds no room is asked about when it is reported again */
 	LOOK_MS = 30 * 1000,
 	LOOK_SILENCE_MS = 6000,
 	LOOK_AGAIN_MS = 1000,
@@ -15,8 +16,7 @@ void copy_doubt(struct nameserver *ns, struct member *member, uint64_t chunk)
 
 	if (!member->session || member->doubted.count >= DOUBTED_MAX)
 		return;
-	if (holders_get(ns->kv, chunk, &holders) < 0 ||
-	    !holders_have(&holders, member->row.number))
+	if (holders_get(ns->kv, chunk, &holders) < 0 || !holders_have(&holders, member->row.number))
 		return;
 	if (chunk_set_add(&member->doubted, chunk) > 0 && member->look_ms < ns->now_ms)
 		member->look_ms = ns->now_ms;
@@ -37,7 +37,20 @@ static int finding_enter(struct nameserver *ns, struct member *member,
 		rc = place_bad(ns, member, finding->chunk, true);
 	if (finding->status && rc > 0)
 		corrupt_tell(ns, member, finding->chunk, "inspection");
+	if (rc >= 0)
+		repair_look(ns, finding->chunk);
 	return rc;
+}
+
+/* What was said of them stands. */
+static void doubts_end(struct nameserver *ns, struct member *member)
+{
+	struct chunk_set doubted = member->doubted;
+
+	member->doubted = (struct chunk_set){ 0 };
+	for (size_t i = 0; i < doubted.count; i++)
+		repair_look(ns, doubted.ids[i]);
+	chunk_set_done(&doubted);
 }
 
 static void look_done(struct nameserver *ns, const struct order_result *result)
@@ -48,7 +61,7 @@ static void look_done(struct nameserver *ns, const struct order_result *result)
 	member->looking = false;
 	member->look_ms = ns->now_ms + LOOK_AGAIN_MS;
 	if (result->error < 0) {
-		chunk_set_done(&member->doubted);
+		doubts_end(ns, member);
 		return;
 	}
 	for (unsigned int i = 0; i < reply->findings_count; i++) {
@@ -95,8 +108,8 @@ void doubts_tick(struct nameserver *ns)
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
-		if (!member->session)
-			chunk_set_done(&member->doubted);
+		if (!member->session && member->doubted.count)
+			doubts_end(ns, member);
 		if (is_due(member) && member->look_ms <= ns->now_ms)
 			look(ns, member);
 	}

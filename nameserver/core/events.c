@@ -90,10 +90,9 @@ static void event_happened(struct nameserver *ns, struct ring_event *event)
 	event_log(ns, event);
 }
 
-__attribute__((format(printf, 3, 0))) static void event_format_long(struct nameserver *ns,
-								    struct ring_event *event,
-								    const char *format,
-								    va_list arguments)
+/* Apart, since so large a frame costs something. */
+__attribute__((noinline, format(printf, 3, 0))) static void event_format_long(
+	struct nameserver *ns, struct ring_event *event, const char *format, va_list arguments)
 {
 	char text[FORMAT_MAX + LOG_CUT_ROOM];
 	int size = vsnprintf(text, FORMAT_MAX, format, arguments);
@@ -118,7 +117,7 @@ __attribute__((format(printf, 3, 0))) static void event_format(struct nameserver
 	if (event->level == LOG_DEBUG && !ns->config.debug)
 		return;
 	va_copy(again, arguments);
-	size = vsnprintf(text, USUAL_MAX, format, arguments);
+	size = log_format(text, USUAL_MAX, format, arguments);
 	event->text = (struct slice){ (const uint8_t *)text, (size_t)size };
 	if (size >= USUAL_MAX)
 		event_format_long(ns, event, format, again);

@@ -3,7 +3,7 @@
 #include "repair.h"
 
 enum {
-	COLLECT_STEP = 512,        /* chunks, files and directories a step */
+	COLLECT_STEP = 1024,       /* chunks, files and directories a step */
 	DOOMED_MAX = 1024 * 1024,  /* per server; the rest comes with its next inventory */
 	DOOMED_PAUSE = 256 * 1024, /* a server that far behind makes the collector wait */
 	DELETE_MS = 5 * 60 * 1000, /* for an answer to DELETE */
@@ -36,6 +36,7 @@ static bool may_delete(struct nameserver *ns, struct member *member, uint64_t ch
 		return false;
 	if (rc == 0 && health.firm < health.wanted) {
 		rc = place_keep(ns, member, chunk);
+		repair_wait(ns);
 		ns->failed = ns->failed || rc < 0;
 		return false;
 	}

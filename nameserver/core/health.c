@@ -128,11 +128,13 @@ static void holder_count(const struct nameserver *ns, struct chunk_health *healt
 	health->copies.up++;
 	health->copies.sound += !bad && !member->disk_failed;
 	health->planned += !bad && stays(member);
+	health->doubted = health->doubted ||
+			  (member->doubted.count && chunk_set_has(&member->doubted, health->chunk));
 	health->firm += copy_is_firm(ns, member, health->chunk);
 	health->sources += !bad && member->session && member->key;
 	health->targets -= !bad && member_may_take(member, 0) && health->targets;
-	health->surplus = health->surplus || ((bad || member->row.draining) &&
-					      can_trim(ns, member, health->chunk));
+	health->surplus = health->surplus ||
+			  ((bad || member->row.draining) && can_trim(ns, member, health->chunk));
 }
 
 void health_fill(const struct nameserver *ns, struct chunk_health *health)
@@ -140,7 +142,7 @@ void health_fill(const struct nameserver *ns, struct chunk_health *health)
 	health->copies = (struct copies){ 0 };
 	health->planned = health->firm = health->sources = 0;
 	health->targets = ns->takers;
-	health->surplus = false;
+	health->surplus = health->doubted = false;
 	for (unsigned int i = 0; i < health->holders.count; i++) {
 		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
 
@@ -148,8 +150,7 @@ void health_fill(const struct nameserver *ns, struct chunk_health *health)
 			holder_count(ns, health, member);
 	}
 	health->surplus = health->surplus || health->firm > health->wanted;
-	health->missed_ms =
-		health->planned < health->wanted ? missed_ms(ns, health) : UINT64_MAX;
+	health->missed_ms = health->planned < health->wanted ? missed_ms(ns, health) : UINT64_MAX;
 }
 
 int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret)
@@ -168,14 +169,17 @@ int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret)
 
 enum need health_need(const struct nameserver *ns, const struct chunk_health *health)
 {
+	if (health->doubted)
+		return NEED_NOTHING;
 	if (health->planned < health->wanted) {
 		if (!health->sources || !health->targets)
-			return NEED_NOTHING;
+			return NEED_SERVERS;
 		return health->missed_ms > ns->now_ms ? NEED_COPY_LATER : NEED_COPY;
 	}
-	if (health->firm < health->wanted || ns->deletes_blocked)
+	if (!health->surplus && health->planned == health->wanted &&
+	    !has_bad_copy(ns, health->chunk))
 		return NEED_NOTHING;
-	return health->surplus || has_bad_copy(ns, health->chunk) ? NEED_TRIM : NEED_NOTHING;
+	return health->firm < health->wanted || ns->deletes_blocked ? NEED_SERVERS : NEED_TRIM;
 }
 
 /* ---- which copy goes first ---- */

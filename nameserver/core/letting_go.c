@@ -35,7 +35,7 @@ int freeing_count(struct nameserver *ns, uint64_t *ret)
 /* Whether something is on its way out. What somebody is reading is not, however long it takes. */
 static bool is_freeing(const struct nameserver *ns)
 {
-	if (ns->garbage)
+	if (ns->garbage && catalogue_has_garbage(ns->kv))
 		return true;
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
@@ -51,17 +51,49 @@ static bool may_free(const struct nameserver *ns)
 	return !ns->full && !ns->deletes_blocked;
 }
 
+/* Of the servers that are up, divided by the copies that a file can have on them. */
+struct room {
+	uint64_t capacity, free;
+};
+
+static struct room room_of(const struct nameserver *ns)
+{
+	struct room room = { 0 };
+	unsigned int copies = 0;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+
+		if (!member_is_up(member) || member->disk_failed)
+			continue;
+		room.capacity += member->capacity;
+		room.free += member_room(member);
+		copies += copies < ns->config.copies;
+	}
+	if (copies) {
+		room.capacity /= copies;
+		room.free /= copies;
+	}
+	return room;
+}
+
 int room_wait(struct nameserver *ns, uint64_t bytes)
 {
+	uint64_t size = bytes == SIZE_UNKNOWN ? ns->config.chunk_size : bytes;
+	struct room room = room_of(ns);
+	uint64_t wanted = size > room.free ? size - room.free : ns->config.chunk_size;
 	struct trash_state state;
 	int rc = trash_state_get(ns->kv, &state);
 
 	if (rc < 0)
 		return rc;
-	if (!may_free(ns) ||
-	    (state.totals.files == 0 && !is_freeing(ns) && ns->now_ms >= ns->trash.settled_ms))
+	/* Nothing is given up for what would not fit even then. */
+	if (!may_free(ns) || size > room.capacity)
 		return -ERR_NO_SPACE;
-	ns->trash.wanted = bytes > ns->trash.wanted ? bytes : ns->trash.wanted;
+	if (!is_freeing(ns) && ns->now_ms >= ns->trash.settled_ms &&
+	    (state.totals.files == 0 || size > room.free + state.totals.bytes))
+		return -ERR_NO_SPACE;
+	ns->trash.wanted = wanted > ns->trash.wanted ? wanted : ns->trash.wanted;
 	if (ns->trash.room_ms == UINT64_MAX)
 		ns->trash.room_ms = ns->now_ms + ROOM_STEP_MS;
 	return park(ns, PARK_ROOM, IN_PROGRESS_AFTER_MS);
@@ -70,18 +102,11 @@ int room_wait(struct nameserver *ns, uint64_t bytes)
 /* Bytes, copies not counted, that must go before there is no shortage any more. */
 static uint64_t shortage(const struct nameserver *ns)
 {
-	uint64_t capacity = 0, room = 0, enough;
+	struct room room = room_of(ns);
+	uint64_t part = room.capacity / ROOM_LOW_PART;
+	uint64_t enough = part < ROOM_LOW_MAX ? part : ROOM_LOW_MAX;
 
-	for (unsigned int i = 0; i < ns->member_count; i++) {
-		const struct member *member = ns->sorted[i];
-
-		if (!member_is_up(member) || member->disk_failed)
-			continue;
-		capacity += member->capacity;
-		room += member_room(member);
-	}
-	enough = capacity / ROOM_LOW_PART < ROOM_LOW_MAX ? capacity / ROOM_LOW_PART : ROOM_LOW_MAX;
-	return room < enough ? (enough - room) / ns->config.copies + 1 : 0;
+	return room.free < enough ? enough - room.free : 0;
 }
 
 /* No more is let go before all that was has been deleted and servers have said what room that gave:
@@ -107,8 +132,8 @@ static void room_make(struct nameserver *ns)
 		return;
 	ns->trash.settled_ms = ns->now_ms + ns->config.heartbeat_ms + ROOM_STEP_MS;
 	garbage_soon(ns);
-	ns_event(ns, LOG_INFO, "let_go", "entries=%llu bytes=%llu", (unsigned long long)gone.entries,
-		 (unsigned long long)gone.bytes);
+	ns_event(ns, LOG_INFO, "let_go", "entries=%llu bytes=%llu",
+		 (unsigned long long)gone.entries, (unsigned long long)gone.bytes);
 }
 
 /* Puts that wait say anew, when they are woken, what they want. */

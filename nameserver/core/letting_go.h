@@ -10,8 +10,9 @@
 uint64_t trash_from_ms(const struct nameserver *ns);
 void trash_tick(struct nameserver *ns);
 uint64_t trash_deadline(const struct nameserver *ns);
-/* For a put that was refused with NO_SPACE and wants `bytes`: waits while there may come room, the
- * oldest of the trash being let go if need be; else NO_SPACE. As park(). */
+/* For a put that was refused with NO_SPACE and wants `bytes` (SIZE_UNKNOWN: a chunk): waits while
+ * there may come room, the oldest of the trash being let go if need be; else NO_SPACE. As park()
+ * does. */
 int room_wait(struct nameserver *ns, uint64_t bytes);
 /* Chunks that are yet to be deleted. */
 int freeing_count(struct nameserver *ns, uint64_t *ret);

@@ -199,6 +199,8 @@ static void member_set_state(struct nameserver *ns, struct member *member, uint8
 	member_event(ns, state == NODE_ONLINE ? LOG_INFO : LOG_WARN, events[state], member);
 	if (was_up != member_is_up(member))
 		sweep_request(ns, was_up);
+	if (state == NODE_ONLINE)
+		repair_server_came(ns);
 }
 
 void member_heard(struct nameserver *ns, struct member *member)
@@ -440,6 +442,16 @@ uint64_t believable(uint64_t bytes)
 	return bytes < most ? bytes : most;
 }
 
+static void disk_set(struct nameserver *ns, struct member *member, bool failed)
+{
+	if (failed == member->disk_failed)
+		return;
+	member->disk_failed = failed;
+	if (failed)
+		member_event(ns, LOG_ERROR, "disk_failed", member);
+	sweep_request(ns, failed);
+}
+
 static void member_up(struct nameserver *ns, struct member *member, struct session *from,
 		      const struct register_request *request)
 {
@@ -451,7 +463,7 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	member->used = believable(request->used);
 	member->chunks = request->chunks;
 	member->load = 0;
-	member->disk_failed = false;
+	disk_set(ns, member, false);
 	member->deleting = false;
 	member->registered_ms = ns->now_ms;
 	endpoints_update(member, from, request);
@@ -538,15 +550,11 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 
 	if (!member)
 		return -ERR_STALE;
-	if (request->flags & HEARTBEAT_DISK_FAILED && !member->disk_failed) {
-		member_event(ns, LOG_ERROR, "disk_failed", member);
-		sweep_request(ns, true);
-	}
 	member->used = believable(request->used);
 	member->free = believable(request->free);
 	member->chunks = request->chunks;
 	member->load = request->load;
-	member->disk_failed = request->flags & HEARTBEAT_DISK_FAILED;
+	disk_set(ns, member, request->flags & HEARTBEAT_DISK_FAILED);
 	drain_look(ns, member);
 	space_tell(ns, member);
 	reply->epoch = ns->epoch;

@@ -5,8 +5,8 @@
 
 enum {
 	COPY_JOBS_MAX = 64, /* else BUSY */
-	COPY_STEP = 1024,   /* files, directories and chunks: some milliseconds */
-	COPY_AHEAD = 4,     /* batches that may not be durable yet */
+	COPY_STEP = 512,    /* files, directories and chunks: some milliseconds */
+	COPY_AHEAD = 2,     /* batches that may not be durable yet: everybody else waits for them */
 };
 
 struct copy_job {

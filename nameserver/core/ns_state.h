@@ -154,8 +154,8 @@ struct member {
 	bool digest_known;
 	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
 
-	struct chunk_set doomed; /* to be ordered away */
-	bool deleting;           /* a DELETE is on its way */
+	struct chunk_set doomed;  /* to be ordered away */
+	bool deleting;            /* a DELETE is on its way */
 	struct chunk_set ordered; /* of these */
 
 	uint64_t offline_ms;                 /* since when it is offline */
@@ -284,20 +284,20 @@ struct nameserver {
 	uint64_t probes_ms[PROBE_ANSWERS_PER_S]; /* when the last ones were */
 	struct sweep sweep;
 	uint64_t under_copied, lost;
-	uint64_t bad_copies;                     /* of all members */
-	struct order *orders;                    /* see orders.h */
-	struct order_list order_list;            /* by the time at which they are given up */
-	struct repair *repair;                   /* see repair.h */
-	unsigned int takers;                     /* servers that can take chunks */
-	uint64_t new_from, new_next;             /* chunks from these on are new, will be */
-	uint64_t new_until_ms;                   /* then new_from = new_next */
-	struct verify *verifies;                 /* see verify.c */
+	uint64_t bad_copies;          /* of all members */
+	struct order *orders;         /* see orders.h */
+	struct order_list order_list; /* by the time at which they are given up */
+	struct repair *repair;        /* see repair.h */
+	unsigned int takers;          /* servers that can take chunks */
+	uint64_t new_from, new_next;  /* chunks from these on are new, will be */
+	uint64_t new_until_ms;        /* then new_from = new_next */
+	struct verify *verifies;      /* see verify.c */
 	uint64_t verify_count;
-	bool worse;           /* something happened that only a walk yet to end will count */
-	bool garbage;         /* perhaps something to collect */
+	bool worse;              /* something happened that only a walk yet to end will count */
+	bool garbage;            /* perhaps something to collect */
 	struct copy_list copies; /* see moves.c */
 	unsigned int copy_count;
-	struct letting_go { /* see letting_go.c */
+	struct letting_go {          /* see letting_go.c */
 		uint64_t next_ms;    /* when to look for what is too old */
 		uint64_t room_ms;    /* for what may have to go earlier */
 		uint64_t settled_ms; /* then the room is known that deleting gave */
@@ -405,7 +405,7 @@ void member_lost(struct nameserver *ns, struct member *member); /* its connectio
 void member_drop(struct nameserver *ns, struct member *member);
 /* Whether a server that is to be emptied is empty: then that is told. */
 void drain_look(struct nameserver *ns, struct member *member); /* membership.c */
-bool member_is_up(const struct member *member);                 /* online or suspect */
+bool member_is_up(const struct member *member);                /* online or suspect */
 unsigned int members_online(const struct nameserver *ns);
 bool members_are_coming(const struct nameserver *ns);
 uint64_t believable(uint64_t bytes);               /* of what a server says about its size */
@@ -525,7 +525,7 @@ int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_r
 int entry_find(struct nameserver *ns, struct slice path, struct inode *inode, struct entry *ret);
 /* The copies of those chunks are counted. */
 int entry_describe(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
-	       struct entry *ret);
+		   struct entry *ret);
 
 /* ---- handlers, one per message that a name server serves ---- */
 

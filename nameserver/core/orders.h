@@ -9,7 +9,7 @@
 struct order_result {
 	struct member *member;
 	uint64_t subject;
-	int error;         /* 0, or why there is no reply; -ERR_TIMEOUT, -ERR_UNAVAILABLE: our own */
+	int error; /* 0, or why there is no reply; -ERR_TIMEOUT, -ERR_UNAVAILABLE: our own */
 	const void *reply; /* struct …_reply; borrows from the step's arena */
 };
 typedef void order_done_fn(struct nameserver *ns, const struct order_result *result);

@@ -364,14 +364,15 @@ int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt
 		return -ERR_NOT_FOUND;
 	for (unsigned int i = 0; i < request->chunks_count; i++) {
 		uint64_t chunk = request->chunks[i].chunk;
-		int rc = place_bad(ns, member, chunk, own);
+		int rc;
 
+		if (!own)
+			copy_doubt(ns, member, chunk);
+		rc = place_bad(ns, member, chunk, own);
 		if (rc < 0)
 			return rc;
 		if (rc > 0 && told++ < CORRUPT_TOLD_MAX)
 			corrupt_tell(ns, member, chunk, own ? "itself" : "client");
-		if (!own)
-			copy_doubt(ns, member, chunk);
 	}
 	return 0;
 }

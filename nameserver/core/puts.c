@@ -1,5 +1,5 @@
 /* PUT_BEGIN to PUT_ABORT, but for the commit. */
-#include "ns_state.h"
+#include "letting_go.h"
 #include "path.h"
 
 static uint64_t chunks_of(uint64_t size, uint32_t chunk_size)
@@ -169,8 +169,8 @@ static int put_begin_check(struct nameserver *ns, const struct client *client,
 	return request->size ? space_check(ns, request->size, *ret_copies) : 0;
 }
 
-int on_put_begin(struct nameserver *ns, struct session *from,
-		 const struct put_begin_request *request, struct put_begin_reply *reply)
+static int put_begin(struct nameserver *ns, const struct session *from,
+		     const struct put_begin_request *request, struct put_begin_reply *reply)
 {
 	struct lease_how how = { .places = request->places };
 	struct place_list list;
@@ -203,6 +203,14 @@ int on_put_begin(struct nameserver *ns, struct session *from,
 		.places_count = (uint16_t)list.count,
 	};
 	return 0;
+}
+
+int on_put_begin(struct nameserver *ns, struct session *from,
+		 const struct put_begin_request *request, struct put_begin_reply *reply)
+{
+	int rc = put_begin(ns, from, request, reply);
+
+	return rc == -ERR_NO_SPACE ? room_wait(ns, request->size) : rc;
 }
 
 /* ---- PUT_CHUNKS ---- */
@@ -247,7 +255,7 @@ int on_put_chunks(struct nameserver *ns, struct session *from,
 	put_renew(ns, put);
 	rc = lease_places(ns, put, &how, &list);
 	if (rc < 0)
-		return rc;
+		return rc == -ERR_NO_SPACE ? room_wait(ns, SIZE_UNKNOWN) : rc;
 	reply->nodes = list.nodes.nodes;
 	reply->nodes_count = (uint16_t)list.nodes.count;
 	reply->places = list.places;

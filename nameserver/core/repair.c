@@ -1,6 +1,6 @@
 /* Which chunks are looked at, in which order, and the FETCH orders that result. */
-#include "orders.h"
 #include "repair.h"
+#include "orders.h"
 
 enum {
 	JOBS_MAX = 64 * 1024,
@@ -10,10 +10,10 @@ enum {
 	LOOKS = 64,            /* chunks a step: some 1 ms of 20 */
 	PAUSE_MS = 500,        /* when all servers that matter are busy */
 	RETRY_MS = 5000,
-	ATTEMPTS_MAX = 8,           /* then the chunk waits for the next walk */
+	ATTEMPTS_MAX = 8,              /* then the chunk waits for the next walk */
 	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
-	FETCH_MS = 30 * 1000,       /* and 1 s for each MiB */
-	TRIM_QUEUE = 64 * 1024,     /* a server with so many chunks to delete gets no more */
+	FETCH_MS = 30 * 1000,          /* and 1 s for each MiB */
+	TRIM_QUEUE = 64 * 1024,        /* a server with so many chunks to delete gets no more */
 };
 
 /* In the order in which they are worked on; from QUEUE_RETRY on they wait. */
@@ -21,9 +21,10 @@ enum queue { QUEUE_LAST, QUEUE_COPY, QUEUE_TRIM, QUEUE_RETRY, QUEUE_NEW, QUEUE_F
 
 struct job {
 	uint64_t chunk;
-	uint64_t due_ms;         /* QUEUE_RETRY, QUEUE_NEW; QUEUE_FETCHING: when it began */
-	uint32_t length;         /* QUEUE_FETCHING */
-	uint16_t source, target; /* numbers of the members that it is, or was, tried with; 0: none */
+	uint64_t due_ms; /* QUEUE_RETRY, QUEUE_NEW; QUEUE_FETCHING: when it began */
+	uint32_t length; /* QUEUE_FETCHING */
+	uint16_t source,
+		target; /* numbers of the members that it is, or was, tried with; 0: none */
 	uint8_t queue;
 	uint8_t attempts;
 	TAILQ_ENTRY(job) order;
@@ -37,6 +38,7 @@ struct repair {
 	unsigned int counts[QUEUES];
 	uint64_t next_ms; /* the next step */
 	uint64_t walk_ms; /* when there will be more to find */
+	bool waits;       /* there will be when a server comes */
 };
 
 /* ---- the queues ---- */
@@ -126,6 +128,18 @@ uint64_t repair_count(const struct nameserver *ns)
 
 /* ---- what comes in ---- */
 
+void repair_wait(struct nameserver *ns)
+{
+	ns->repair->waits = true;
+}
+
+void repair_server_came(struct nameserver *ns)
+{
+	if (ns->repair->waits)
+		walk_at(ns->repair, ns->now_ms + STEP_MS);
+	ns->repair->waits = false;
+}
+
 static enum queue queue_of(const struct chunk_health *health)
 {
 	return health->copies.sound == 1 && health->wanted > 1 ? QUEUE_LAST : QUEUE_COPY;
@@ -142,6 +156,7 @@ void repair_found(struct nameserver *ns, const struct chunk_health *health)
 		else
 			walk_at(ns->repair, health->missed_ms);
 		break;
+	case NEED_SERVERS: repair_wait(ns); break;
 	case NEED_NOTHING: break;
 	}
 }
@@ -179,8 +194,7 @@ static const struct member *source_choose(const struct nameserver *ns,
 		unsigned int cost;
 
 		if (!member || !member->session || !member->key ||
-		    member->fetched_from >= FETCHES_OF_SERVER ||
-		    copy_is_bad(member, health->chunk))
+		    member->fetched_from >= FETCHES_OF_SERVER || copy_is_bad(member, health->chunk))
 			continue;
 		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +
 		       (member->disk_failed ? 200u : 0) +
@@ -411,6 +425,7 @@ static enum outcome job_trim(struct nameserver *ns, struct job *job,
 	}
 	member = surplus_choose(ns, health);
 	if (!member) {
+		repair_wait(ns);
 		job_drop(ns->repair, job);
 		return DONE;
 	}

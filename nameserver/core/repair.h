@@ -34,6 +34,7 @@ struct chunk_health {
 	unsigned int sources; /* servers that a sound copy can be had from now */
 	unsigned int targets; /* servers that could take one */
 	bool surplus;         /* a holder could do without its copy: bad, to be emptied, too many */
+	bool doubted;         /* a copy is being looked at: what it finds is waited for */
 	uint64_t missed_ms;   /* when what lacks is missed; UINT64_MAX: nothing lacks */
 };
 
@@ -42,7 +43,8 @@ void health_fill(const struct nameserver *ns, struct chunk_health *health);
 /* -ERR_NOT_FOUND: no file has the chunk. */
 int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret);
 
-enum need { NEED_NOTHING, NEED_TRIM, NEED_COPY, NEED_COPY_LATER };
+/* NEED_SERVERS: something should be done, and will be when other servers are there. */
+enum need { NEED_NOTHING, NEED_TRIM, NEED_COPY, NEED_COPY_LATER, NEED_SERVERS };
 enum need health_need(const struct nameserver *ns, const struct chunk_health *health);
 
 bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint64_t chunk);
@@ -81,6 +83,9 @@ void takers_count(struct nameserver *ns);
 void repair_look(struct nameserver *ns, uint64_t chunk);
 /* What a walk has found. */
 void repair_found(struct nameserver *ns, const struct chunk_health *health);
+/* There is something to be done for which servers are missing; one has come. */
+void repair_wait(struct nameserver *ns);
+void repair_server_came(struct nameserver *ns);
 /* A FETCH that had been given up was answered after all. */
 void fetch_answered_late(struct nameserver *ns, struct member *member,
 			 const struct fetch_reply *reply);

@@ -15,7 +15,7 @@ static void node_fill(const struct nameserver *ns, const struct member *member,
 		.endpoints = member->endpoints,
 		.endpoints_count = (uint16_t)member->endpoint_count,
 		.state = row->draining && member->state == NODE_ONLINE ? NODE_DRAINING
-								      : member->state,
+								       : member->state,
 		.capacity = member->capacity,
 		.used = member->used,
 		.free = member_room(member),

@@ -26,7 +26,8 @@ static bool is_at_or_below(struct slice path, struct slice above)
 	       (path.size == above.size || path.data[above.size] == '/');
 }
 
-static int trash_entry_fill(struct nameserver *ns, const struct trash_row *row, struct trash_entry *ret)
+static int trash_entry_fill(struct nameserver *ns, const struct trash_row *row,
+			    struct trash_entry *ret)
 {
 	uint8_t *path = arena_alloc(&ns->arena, row->path.size);
 	uint64_t due_ms = row->since_ms + ns->config.trash_ms;
@@ -124,9 +125,7 @@ int on_trash_restore(struct nameserver *ns, struct session *from,
 int on_trash_purge(struct nameserver *ns, struct session *from,
 		   const struct trash_purge_request *request, struct trash_purge_reply *reply)
 {
-	struct purge how = {
-		.path = request->path, .id = request->id, .when = moment_now(ns)
-	};
+	struct purge how = { .path = request->path, .id = request->id, .when = moment_now(ns) };
 	bool all = request->path.size == 0 && request->id == 0;
 	struct removed gone;
 	int rc = all ? 0 : path_check(request->path);

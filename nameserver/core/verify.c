@@ -287,8 +287,7 @@ static int part_begin(struct nameserver *ns, const struct part_key *key, const s
 	return 0;
 }
 
-static int reply_fill(struct nameserver *ns, const struct verify *part,
-		      struct verify_reply *reply)
+static int reply_fill(struct nameserver *ns, const struct verify *part, struct verify_reply *reply)
 {
 	struct copy_finding *findings =
 		arena_alloc(&ns->arena, (part->copy_count + 1) * sizeof(*findings));
@@ -325,7 +324,8 @@ static int verify_check(struct nameserver *ns, const struct verify_request *requ
 		return -ERR_STALE;
 	if (request->offset > inode->size)
 		return -ERR_RANGE;
-	return entry_describe(ns, inode, (struct chunk_range){ request->offset, CHUNKS_MAX }, entry);
+	return entry_describe(ns, inode, (struct chunk_range){ request->offset, CHUNKS_MAX },
+			      entry);
 }
 
 int on_verify(struct nameserver *ns, struct session *from, const struct verify_request *request,

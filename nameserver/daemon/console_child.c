@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include "disk.h"
 #include "error.h"
 
 enum { PATIENCE_MS = 3000, PROGRAM_SIZE = 4096, WORDS_MAX = 16, PORT_TEXT_MAX = 8 };
@@ -24,21 +23,8 @@ __attribute__((format(printf, 3, 4))) static int complain(char message[MESSAGE_S
 	return rc;
 }
 
-/* The data directory may be new, and the log comes first. */
-static int directory_make(const char *path)
-{
-	struct disk *disk;
-	int rc = disk_posix_new(path, &disk);
-
-	if (rc == 0)
-		disk_free(disk);
-	return rc;
-}
-
 int console_prepare(struct settings *settings, char message[MESSAGE_SIZE_MAX])
 {
-	int rc;
-
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return complain(
 			message, -ERR_USAGE,
@@ -46,9 +32,6 @@ int console_prepare(struct settings *settings, char message[MESSAGE_SIZE_MAX])
 			"leave --console out");
 	if (settings->log.file)
 		return 0;
-	rc = directory_make(settings->data);
-	if (rc < 0)
-		return complain(message, rc, "%s: %s", settings->data, error_text(rc));
 	if (snprintf(settings->console_log, sizeof(settings->console_log), "%s/nameserver.log",
 		     settings->data) >= (int)sizeof(settings->console_log))
 		return complain(message, -ERR_NAME_TOO_LONG, "--data: %s",

@@ -19,8 +19,9 @@ struct console_child {
 	void *context;
 };
 
-/* Before anything is logged: makes sure of the terminal and of a file for the log, in the data
- * directory unless --log-file names one. 0; or negative, with a line in `message`. */
+/* Makes sure of the terminal and of a file for the log: one in the data directory unless --log-file
+ * names one. It is to be opened once that directory is there. 0; or negative, with a line in
+ * `message`. */
 int console_prepare(struct settings *settings, char message[MESSAGE_SIZE_MAX]);
 
 struct console_how {

@@ -35,40 +35,48 @@ static void raise_descriptors(void)
 	}
 }
 
+static int fail(const char *message)
+{
+	fprintf(stderr, "muster-nameserver: %s\n", message);
+	return EXIT_FAILURE;
+}
+
+/* The log may be in the data directory. */
+static int log_start(const struct settings *settings, char message[DATABASE_MESSAGE_MAX])
+{
+	int rc = log_open(&settings->log);
+
+	if (rc < 0)
+		snprintf(message, DATABASE_MESSAGE_MAX, "--log-file %s: %s", settings->log.file,
+			 error_text(rc));
+	return rc;
+}
+
 static int serve(const struct settings *settings)
 {
 	char message[DATABASE_MESSAGE_MAX];
 	struct database database;
 	int rc = database_open(settings->data, &database, message);
 
-	if (rc == 0) {
-		rc = server_run(settings, &database, message);
-		database_close(&database);
-	}
 	if (rc < 0)
-		fprintf(stderr, "muster-nameserver: %s\n", message);
-	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		return fail(message);
+	rc = log_start(settings, message);
+	if (rc == 0)
+		rc = server_run(settings, &database, message);
+	database_close(&database);
+	return rc < 0 ? fail(message) : EXIT_SUCCESS;
 }
 
 int main(int argc, char *argv[])
 {
 	char message[MESSAGE_SIZE_MAX];
 	struct settings settings;
-	int rc;
 
 	(void)argc;
 	if (settings_parse(&settings, argv, message) < 0)
 		return usage(message);
-	if (settings.console && console_prepare(&settings, message) < 0) {
-		fprintf(stderr, "muster-nameserver: %s\n", message);
-		return EXIT_FAILURE;
-	}
-	rc = log_open(&settings.log);
-	if (rc < 0) {
-		fprintf(stderr, "muster-nameserver: --log-file %s: %s\n", settings.log.file,
-			error_text(rc));
-		return EXIT_FAILURE;
-	}
+	if (settings.console && console_prepare(&settings, message) < 0)
+		return fail(message);
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
 	return serve(&settings);

@@ -224,7 +224,8 @@ static void loop_start(struct server *server)
 	for (int i = 0; i < SIGNALS; i++)
 		uv_signal_start(&server->signals[i], on_signal, numbers[i]);
 	if (server->database->rebuilt)
-		server_event(server, LOG_WARN, "view_rebuilt", "sequence=%" PRIu64, server->durable);
+		server_event(server, LOG_WARN, "view_rebuilt", "sequence=%" PRIu64,
+			     server->durable);
 	uv_timer_start(&server->look, on_look, LOOK_MS, LOOK_MS);
 	server->now_ms = clock_monotonic_ms();
 	server->wall_ms = clock_wall_ms();

@@ -63,8 +63,8 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--trash-days wants a number of days such as 7 or 0.5");
 	if (settings->repair_delay_ms == 0 || settings->repair_delay_ms > UINT32_MAX)
 		return complain(message, "--repair-delay wants more than 0, at most 49 days");
-	settings->log = (struct log_config){ .component = "nameserver",
-					     .file = settings->log_file };
+	settings->log =
+		(struct log_config){ .component = "nameserver", .file = settings->log_file };
 	return log_config_parse(settings->log_level, settings->log_format, &settings->log, message);
 }
 
