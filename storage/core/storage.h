@@ -131,8 +131,9 @@ enum storage_action_kind {
 	ACT_RESOLVE,  /* name → STORAGE_RESOLVED */
 	ACT_PROBE,    /* broadcast the datagram at [at, at + size) */
 	ACT_REMEMBER, /* endpoints[0]: the name server's address, for the next start */
-	/* transfer, connection, id, write, length → STORAGE_RECEIVED. timeout_ms: how long the other
-	 * side may be silent, 0: as long as usual; with it a status instead of DATA may come. */
+	/* transfer, connection, id, write, length → STORAGE_RECEIVED. timeout_ms: how long the
+	 * other side may be silent, 0: as long as usual; with it a status instead of DATA may
+	 * come. */
 	ACT_RECEIVE,
 	/* transfer, connection (the hop), id, chunk, length; [at, at + size): the WRITE frame to
 	 * send first. Source: what the transfer's ACT_RECEIVE brings, else the stored chunk. */

@@ -46,8 +46,7 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--beacon-port wants a port from 1 to 65535");
 	if (settings->advertise.count > ENDPOINTS_MAX)
 		return complain(message, "--advertise can be given at most 8 times");
-	settings->log = (struct log_config){ .component = "storage",
-					     .file = settings->log_file };
+	settings->log = (struct log_config){ .component = "storage", .file = settings->log_file };
 	return log_config_parse(settings->log_level, settings->log_format, &settings->log, message);
 }
 
