@@ -309,9 +309,9 @@ struct client_op *client_get(struct client *client, const struct client_start *s
 		op->get.content = get->file ? &get->file->content : &op->get.own;
 	}
 	return transfer_start(client, op,
-			      get->file ? (struct slice){ get->file->path.data,
-							  get->file->path.size }
-					: get->path,
+			      get->file
+				      ? (struct slice){ get->file->path.data, get->file->path.size }
+				      : get->path,
 			      ret_error);
 }
 

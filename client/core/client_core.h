@@ -25,9 +25,9 @@ struct client;
 struct client_op;
 
 enum client_limits {
-	CLIENT_OPS_MAX = 256,     /* puts and gets running at once; more wait in line */
-	CLIENT_PIECES_MAX = 4,    /* chunks of one put on their way */
-	CLIENT_BUFFERS_MAX = 3,   /* the same for a source that cannot be read twice */
+	CLIENT_OPS_MAX = 256,   /* puts and gets running at once; more wait in line */
+	CLIENT_PIECES_MAX = 4,  /* chunks of one put on their way */
+	CLIENT_BUFFERS_MAX = 3, /* the same for a source that cannot be read twice */
 	/* The longest wait in which nothing moves: for a name server, for an answer, for the next
 	 * byte. All shorter waits follow from it. */
 	CLIENT_PATIENCE_MS = 4500,

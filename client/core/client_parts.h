@@ -36,7 +36,7 @@ enum parts_limits {
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
 	RESTARTS_MAX = 3,
-	REBASES_MAX = 256, /* of one append: each time somebody else's has come first */
+	REBASES_MAX = 256,    /* of one append: each time somebody else's has come first */
 	QUESTIONS_MAX = 1024, /* of the session's user, to the name server, at once */
 	LARGE_PUTS_MAX = 48,  /* at once: the name server lets a client have 64 open */
 	BULK_PLACES_MAX = 256,
@@ -339,9 +339,9 @@ struct get_state {
 	uint64_t from; /* next byte to ask for */
 	uint64_t at;   /* next byte to be delivered */
 	uint64_t to;
-	uint64_t asked;     /* the byte from which on OPEN was asked for chunks */
-	uint64_t reopen_ms; /* ask again then; 0: no */
-	uint64_t heir_of;   /* content to be closed with this get; 0: none */
+	uint64_t asked;          /* the byte from which on OPEN was asked for chunks */
+	uint64_t reopen_ms;      /* ask again then; 0: no */
+	uint64_t heir_of;        /* content to be closed with this get; 0: none */
 	struct content *content; /* `own`, or that of the file it reads through */
 	struct content own;
 	unsigned int current; /* of parts: the one that is delivered now */

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { PATIENT_ANSWER_MS = IN_PROGRESS_AFTER_MS + 500 };
+
 static struct request *request_new(struct client *client)
 {
 	struct request *request = TAILQ_FIRST(&client->spare);
@@ -35,6 +37,27 @@ static void request_done(struct client *client, struct request *request)
 	TAILQ_INSERT_HEAD(&client->spare, request, entry);
 }
 
+/* With these the name server may be busy for longer; it says so every IN_PROGRESS_AFTER_MS. */
+static bool may_take_long(unsigned int code)
+{
+	switch (code) {
+	case MSG_copy:
+	case MSG_put_begin:
+	case MSG_put_chunks:
+	case MSG_verify: return true;
+	default: return false;
+	}
+}
+
+static uint64_t answer_ms(const struct client *client, const struct request *request)
+{
+	uint64_t limit_ms = request_ms(client);
+
+	if (may_take_long(request->code) && limit_ms < PATIENT_ANSWER_MS)
+		limit_ms = PATIENT_ANSWER_MS;
+	return limit_ms;
+}
+
 static void request_send(struct client *client, struct request *request)
 {
 	struct buffer *out = send_begin(client);
@@ -43,7 +66,7 @@ static void request_send(struct client *client, struct request *request)
 		return;
 	send_end(client, client->control);
 	request->sent = true;
-	request->deadline_ms = client->now_ms + request_ms(client);
+	request->deadline_ms = client->now_ms + answer_ms(client, request);
 }
 
 /* Messages that change something begin with these two numbers, whatever follows. */

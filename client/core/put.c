@@ -390,7 +390,7 @@ int put_reason(const struct client_op *op, int error)
  * place has changed. */
 static void base_answered(struct client *client, void *owner, int error, const void *body)
 {
-	const struct entry *entry = &((const struct stat_reply *)body)->entry;
+	const struct stat_reply *reply = body;
 	struct client_op *op = owner;
 	struct put_state *put = &op->put;
 
@@ -398,9 +398,9 @@ static void base_answered(struct client *client, void *owner, int error, const v
 		op_finish(client, op, error, NULL);
 		return;
 	}
-	put->how.base_inode = entry->inode;
-	put->how.base_version = entry->version;
-	put->how.base_size = entry->size;
+	put->how.base_inode = reply->entry.inode;
+	put->how.base_version = reply->entry.version;
+	put->how.base_size = reply->entry.size;
 	put_commit(client, op);
 }
 

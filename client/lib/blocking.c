@@ -1,4 +1,4 @@
-/* Puts and gets that are waited for: each starts an operation and turns the engine until it is over. */
+/* Puts and gets that are waited for: each starts an operation; the engine turns until it ends. */
 #include "engine.h"
 
 #include "error.h"
@@ -27,19 +27,16 @@ static struct muster_then then_of(struct outcome *outcome)
 	return (struct muster_then){ outcome_done, outcome };
 }
 
-bool op_wait(struct muster_op *op, const bool *done)
+/* An interrupt that comes when the operation is over is for the next call. */
+void op_wait(struct muster_op *op, const bool *done)
 {
 	struct muster *session = op->session;
-	bool interrupted = false;
 
 	while (!*done) {
-		if (muster_wait(session, -1) != -ERR_CANCELLED)
-			continue;
-		interrupted = true;
-		if (!*done)
+		if (!op->over && atomic_exchange(&session->interrupted, false))
 			muster_cancel(op);
+		engine_turn(session, -1);
 	}
-	return interrupted;
 }
 
 static int outcome_wait(struct muster_op *op, struct outcome *outcome)

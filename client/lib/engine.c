@@ -282,16 +282,23 @@ static void flush_all(struct muster *session)
 	}
 }
 
-static void settle(struct muster *session)
+/* Returns whether callers were told something: they may be waiting for just that. */
+static bool settle(struct muster *session)
 {
+	bool told = false;
+	int count;
+
 	do {
 		ops_cancel_due(session);
 		channels_go_on(session);
 		flush_all(session);
-	} while (ops_deliver(session) > 0);
+		count = ops_deliver(session);
+		told |= count > 0;
+	} while (count > 0);
 	flush_all(session);
 	closed_free(session);
 	timer_arm(session);
+	return told;
 }
 
 int engine_turn(struct muster *session, int wait_ms)
@@ -301,7 +308,8 @@ int engine_turn(struct muster *session, int wait_ms)
 	int count;
 
 	session->inside = true;
-	settle(session);
+	if (settle(session))
+		wait_ms = 0;
 	count = epoll_wait(session->epoll, events, EVENTS_MAX, wait_ms);
 	for (int i = 0; i < count; i++)
 		dispatch(session, &events[i], &fired);

@@ -161,6 +161,7 @@ struct muster_op {
 	struct client_op *core; /* NULL: over */
 	struct muster_then then;
 	int result;
+	bool over;         /* only `done` is still to be called */
 	int cancelled;     /* the error with which it is to end; 0: it is not cancelled */
 	unsigned int code; /* of a question */
 	void *answer;      /* to it */
@@ -326,13 +327,13 @@ struct put_base {
 	size_t head_size;
 };
 int put_start_at(struct muster *session, const struct muster_put_args *args,
-	      const struct put_base *base, struct muster_then then, struct muster_op **ret);
+		 const struct put_base *base, struct muster_then then, struct muster_op **ret);
 
 /* file.c */
 int file_open(struct muster *session, const char *path, bool tail, struct muster_then then,
 	      struct muster_op **ret);
 void file_opened(struct muster_op *op);
-void file_unuse(struct muster_op *op);                    /* the op goes */
+void file_unuse(struct muster_op *op);              /* the op goes */
 uint64_t file_tail(const struct muster_file *file); /* as client_file_tail() */
 
 /* append.c */
@@ -340,9 +341,8 @@ void append_stop(struct muster_op *op); /* its parts go on for nobody */
 void append_free(struct append *append);
 
 /* blocking.c */
-/* Turns the engine until *done, which the end of `op` sets. An interrupt cancels the op; returns
- * whether there was one, also where it came too late for that. */
-bool op_wait(struct muster_op *op, const bool *done);
+/* Turns the engine until *done, which the end of `op` sets. An interrupt cancels the op. */
+void op_wait(struct muster_op *op, const bool *done);
 
 /* public.c */
 void entry_convert(const struct entry *entry, struct muster_entry *ret);

@@ -32,7 +32,9 @@
  * Time. A call waits as long as something moves: a large file may take hours. When nothing at all
  * moves for `timeout_ms` of the session's options, 4.5 s by default, it ends: -MUSTER_E_TIMEOUT,
  * -MUSTER_E_UNREACHABLE or -MUSTER_E_NO_NAMESERVER. muster_interrupt() ends it at once. (The one
- * thing that is not in our hands is the system's resolver: options with numbers need none.)
+ * thing that is not in our hands is the system's resolver: options with numbers need none.) With a
+ * shorter `timeout_ms` calls that may take the name server a while, such as a copy, still wait for
+ * 2.5 s: it tells that it is alive every 2 s.
  *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
  * (-MUSTER_E_BAD_NAME): at most 4096 bytes, 255 per component.
@@ -425,10 +427,10 @@ struct muster_get_result {
 MUSTER_API int muster_get(struct muster *session, const struct muster_get_args *args,
 			  struct muster_get_result *ret);
 
-/* Adds to the end of a file that exists (-MUSTER_E_NOT_FOUND). In one step, as a put, and once: what
- * others append at the same time comes before or after it, never in between. The content keeps its
- * inode; its version counts up. `copies` must be 0, `flags` mean nothing. ret->size: of the whole file; the
- * digest is zeros where it is not known, which is where the file had chunks before.
+/* Adds to the end of a file that exists (-MUSTER_E_NOT_FOUND). In one step, as a put, and once:
+ * what others append at the same time comes before or after it, never in between. The content keeps
+ * its inode; its version counts up. `copies` must be 0, `flags` mean nothing. ret->size: of the
+ * whole file; the digest is zeros where it is not known, which is where the file had chunks before.
  *
  * A last chunk below 1 MiB is read and sent again in front of the new bytes, so that a file made of
  * many small pieces does not consist of many small chunks. Where others append at the same time
@@ -546,8 +548,8 @@ MUSTER_API int muster_format(struct muster *session, const char *cluster,
  *     while (rc >= 0)
  *             rc = muster_events(session, &wanted, on_event, NULL, &wanted.after, NULL);
  *
- * The functions that are told of findings, problems and events run between two questions to the name
- * server: unlike those of puts and gets they may make blocking calls on the session. */
+ * The functions that are told of findings, problems and events run between two questions to the
+ * name server: unlike those of puts and gets they may make blocking calls on the session. */
 
 enum muster_copy_state {
 	MUSTER_COPY_OK = 1,

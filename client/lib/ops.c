@@ -53,6 +53,7 @@ void op_complete(struct muster *session, struct muster_op *op, int result)
 	engine_forget(session, op);
 	source_close(session, op);
 	op->core = NULL;
+	op->over = true;
 	op->result = result;
 	TAILQ_REMOVE(&session->ops, op, link);
 	TAILQ_INSERT_TAIL(&session->done, op, link);

@@ -44,7 +44,7 @@ struct muster_then then_wait(struct waited *waited)
 
 int wait_for(struct muster_op *op, struct waited *waited)
 {
-	waited->interrupted = op_wait(op, &waited->done);
+	op_wait(op, &waited->done);
 	return waited->result;
 }
 
@@ -79,11 +79,7 @@ int question_page(struct muster *session, const struct question *question, void 
 	int rc = wait_question(session, question, &waited);
 
 	*ret = waited.answer;
-	if (rc < 0 || !waited.interrupted)
-		return rc;
-	free(waited.answer);
-	*ret = NULL;
-	return -ERR_CANCELLED;
+	return rc;
 }
 
 const void *question_answer(const struct muster_op *op, unsigned int code)

@@ -43,7 +43,6 @@ struct stat_answer {
 /* Where a call that waits finds what came out. */
 struct waited {
 	bool done;
-	bool interrupted;
 	int result;
 	void *answer; /* NULL: none */
 };
@@ -53,15 +52,14 @@ struct waited {
 struct muster_then then_wait(struct waited *waited);
 /* Returns the result. What the answer is belongs to the caller then. */
 int wait_for(struct muster_op *op, struct waited *waited);
-/* Puts `size` bytes of the answer into `ret`, which may be NULL, and frees it. Returns the result. */
+/* Puts `size` bytes of the answer into `ret`, which may be NULL; frees it. Returns the result. */
 int answer_take(struct waited *waited, void *ret, size_t size);
 
 int question_start(struct muster *session, const struct question *question, struct muster_then then,
 		   struct muster_op **ret);
 /* Waits. `size` bytes of the answer go to `ret`, which may be NULL. Returns the result. */
 int question_ask(struct muster *session, const struct question *question, void *ret, size_t size);
-/* Waits. *ret: the whole answer, which the caller frees; NULL after a failure. For calls that ask
- * page after page: an interrupt that comes together with the answer is not lost. */
+/* Waits. *ret: the whole answer, which the caller frees; NULL after a failure. */
 int question_page(struct muster *session, const struct question *question, void **ret);
 /* What the operation's answer is if it asked that; else NULL. */
 const void *question_answer(const struct muster_op *op, unsigned int code);

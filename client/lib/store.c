@@ -57,7 +57,19 @@ int muster_format(struct muster *session, const char *cluster, struct muster_rem
 
 /* ---- events ---- */
 
-static struct question events_question(const struct muster_events_args *args)
+/* Not so long that the answer would seem to be overdue. */
+static uint64_t events_wait_ms(const struct muster *session, unsigned int wanted_ms)
+{
+	uint64_t most_ms =
+		session->config.timeout_ms ? session->config.timeout_ms / 2 : EVENTS_WAIT_MS;
+
+	if (most_ms > EVENTS_WAIT_MS)
+		most_ms = EVENTS_WAIT_MS;
+	return wanted_ms < most_ms ? wanted_ms : most_ms;
+}
+
+static struct question events_question(const struct muster *session,
+				       const struct muster_events_args *args)
 {
 	struct question question = { .code = MSG_events };
 
@@ -66,7 +78,7 @@ static struct question events_question(const struct muster_events_args *args)
 	else if (args->node)
 		question.events.node = slice_of(args->node);
 	question.events.after = args->after;
-	question.events.wait_ms = args->wait_ms < EVENTS_WAIT_MS ? args->wait_ms : EVENTS_WAIT_MS;
+	question.events.wait_ms = events_wait_ms(session, args->wait_ms);
 	question.events.level = (uint8_t)args->level;
 	return question;
 }
@@ -74,7 +86,7 @@ static struct question events_question(const struct muster_events_args *args)
 int muster_start_events(struct muster *session, const struct muster_events_args *args,
 			struct muster_then then, struct muster_op **ret)
 {
-	struct question question = events_question(args);
+	struct question question = events_question(session, args);
 
 	return question_start(session, &question, then, ret);
 }
@@ -96,7 +108,7 @@ static int each_event(const struct muster_event_page *page, muster_event_fn *eac
 int muster_events(struct muster *session, const struct muster_events_args *args,
 		  muster_event_fn *each, void *context, uint64_t *ret_after, uint64_t *ret_missed)
 {
-	struct question question = events_question(args);
+	struct question question = events_question(session, args);
 	const struct muster_event_page *page;
 	void *answer;
 	int rc = question_page(session, &question, &answer);
