@@ -216,6 +216,49 @@ void candidates_remote(struct candidates *candidates)
 	shell_relax(shell);
 }
 
+static bool is_known(const struct candidates *candidates, const char *name)
+{
+	for (unsigned int i = 0; i < candidates->found->count; i++) {
+		if (strcmp(candidates->found->matches[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The next component of a path that was removed, if it lies below `directory`. */
+static void trashed_add(struct candidates *candidates, const char *directory,
+			const struct muster_trashed *gone)
+{
+	size_t size = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
+	char name[NAME_MAX_SIZE + 1];
+	size_t length;
+
+	if (strncmp(gone->path, directory, size) != 0 || gone->path[size] != '/')
+		return;
+	length = strcspn(gone->path + size + 1, "/");
+	snprintf(name, sizeof(name), "%.*s", (int)length, gone->path + size + 1);
+	if (!is_known(candidates, name))
+		candidate(candidates, name, gone->path[size + 1 + length] == '/');
+}
+
+void candidates_trash(struct candidates *candidates)
+{
+	struct shell *shell = candidates->shell;
+	char path[REMOTE_PATH_MAX];
+	struct muster_trashed gone;
+	struct muster_trash *trash = NULL;
+
+	if (remote_resolve(shell->directory, candidates->directory, path) < 0)
+		return;
+	shell_hurry(ASK_MS);
+	if (shell_connect(shell) == 0 && muster_trash_open(shell->session, NULL, &trash) == 0) {
+		while (!candidates->found->more && muster_trash_next(trash, &gone) == 1)
+			trashed_add(candidates, path, &gone);
+	}
+	muster_trash_close(trash);
+	shell_relax(shell);
+}
+
 void candidates_nodes(struct candidates *candidates)
 {
 	struct shell *shell = candidates->shell;

@@ -21,6 +21,7 @@ void candidates_options(struct candidates *candidates, const struct command *com
 void candidates_words(struct candidates *candidates, const char *const *words);
 /* These ask the name server, about as long as a hand waits. */
 void candidates_remote(struct candidates *candidates);
+void candidates_trash(struct candidates *candidates); /* what was removed */
 void candidates_nodes(struct candidates *candidates);
 void candidates_local(struct candidates *candidates);
 

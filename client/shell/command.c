@@ -218,9 +218,8 @@ static int command_call(struct shell *shell, const char *name, const struct word
 	return STATUS_DONE;
 }
 
-int command_run(struct shell *shell, char **words, unsigned int count)
+int command_run(struct shell *shell, char **words)
 {
-	(void)count;
 	return command_call(shell, words[0], &(struct words){ .texts = words + 1 });
 }
 

@@ -80,8 +80,9 @@ struct command {
 
 const struct command *command_find(const char *name); /* also by an alias */
 const struct command *command_at(unsigned int position);
-/* Finds the command, checks what it was given, runs it. `words` is rearranged. */
-int command_run(struct shell *shell, char **words, unsigned int count);
+/* Finds the command, checks what it was given, runs it. `words` is NULL-terminated, and
+ * rearranged. */
+int command_run(struct shell *shell, char **words);
 /* The same for a line, in which quotes tell what is a pattern. */
 int command_run_line(struct shell *shell, const struct line *line);
 void commands_help(FILE *out); /* one line each */

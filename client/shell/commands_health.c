@@ -7,7 +7,7 @@
 #include "holdings.h"
 #include "names.h"
 #include "progress.h"
-#include "walk.h"
+#include "remote_walk.h"
 
 /* A list that is printed while it comes: {"problems":[…],"ok":true}. */
 struct stream {
@@ -147,24 +147,24 @@ static bool file_verify(struct verification *all, const char *path,
 	return rc != -ERR_CANCELLED && rc != -ERR_NO_NAMESERVER && rc != -ERR_TIMEOUT;
 }
 
-static int tree_sum(struct verification *all, struct walk *walk, const char *path)
+static int tree_sum(struct verification *all, struct remote_walk *walk, const char *path)
 {
 	struct muster_entry entry;
-	int rc = walk_start(walk, all->call->session, path);
+	int rc = remote_walk_start(walk, all->call->session, path);
 
 	while (rc == 0 && !call_interrupted(all->call)) {
-		rc = walk_next(walk, &entry);
+		rc = remote_walk_next(walk, &entry);
 		if (rc != 1)
 			break;
 		rc = 0;
 		all->progress.files_total += entry.type == MUSTER_FILE;
 		all->progress.bytes_total += entry.size;
 	}
-	walk_done(walk);
+	remote_walk_done(walk);
 	return rc;
 }
 
-static int tree_verify(struct verification *all, struct walk *walk, const char *path)
+static int tree_verify(struct verification *all, struct remote_walk *walk, const char *path)
 {
 	struct muster_entry entry;
 	bool more = true;
@@ -174,23 +174,23 @@ static int tree_verify(struct verification *all, struct walk *walk, const char *
 	if (all->progress.wanted)
 		rc = tree_sum(all, walk, path);
 	if (rc == 0)
-		rc = walk_start(walk, all->call->session, path);
+		rc = remote_walk_start(walk, all->call->session, path);
 	while (rc == 0 && more && !call_interrupted(all->call) && !call_unheard(all->call)) {
-		rc = walk_next(walk, &entry);
+		rc = remote_walk_next(walk, &entry);
 		if (rc != 1)
 			break;
 		rc = 0;
 		if (entry.type == MUSTER_FILE)
 			more = file_verify(all, walk->path, &entry);
 	}
-	walk_done(walk);
+	remote_walk_done(walk);
 	return rc;
 }
 
 static void path_verify(struct verification *all, const char *path)
 {
 	struct muster_entry entry;
-	struct walk *walk;
+	struct remote_walk *walk;
 	int rc = muster_stat(all->call->session, path, &entry);
 
 	if (rc == 0 && entry.type == MUSTER_FILE) {
@@ -240,7 +240,7 @@ static int verify_print(const struct verification *all)
 		printf(", %" PRIu64 " bad, to be replaced", all->bad);
 	if (all->silent)
 		printf(", %" PRIu64 " on servers that do not answer", all->silent);
-	if (!all->bad && !all->silent)
+	if (!all->bad && !all->silent && all->status == STATUS_DONE)
 		fputs(", all good", stdout);
 	putchar('\n');
 	return STATUS_DONE;
@@ -261,7 +261,8 @@ static int verify_run(struct verification *all)
 	status = call_each_path(call, 0, verify_one);
 	progress_hide(&all->progress);
 	if (call_interrupted(call) && status == STATUS_DONE)
-		all->status = status = call_fail(call, NULL, -ERR_CANCELLED, NULL);
+		status = call_fail(call, NULL, -ERR_CANCELLED, NULL);
+	all->status = status;
 	status = status_worse(status,
 			      call->shell->preferences.json ? verify_json(all) : verify_print(all));
 	servers_done(&all->servers);
@@ -282,6 +283,7 @@ int command_verify(struct call *call)
 struct checking {
 	struct call *call;
 	struct stream stream;
+	struct progress progress;
 	struct servers servers;
 	uint64_t problems;
 };
@@ -325,6 +327,7 @@ static void problem_print(struct checking *checking, const struct muster_problem
 	const struct shell *shell = checking->call->shell;
 	const char *word = problem_word(problem->kind);
 
+	progress_hide(&checking->progress);
 	if (checking->problems == 0)
 		printf("%-12s  %-6s  %s\n", "PROBLEM", "COPIES", "PATH");
 	tone_print(stdout, shell->colour ? problem_tone(problem->kind) : TONE_PLAIN, word);
@@ -361,6 +364,17 @@ static int problem_take(void *context, const struct muster_problem *problem)
 										: 0;
 }
 
+/* A muster_progress_fn: of chunks. */
+static int check_step(void *context, uint64_t done, uint64_t total)
+{
+	struct checking *checking = context;
+
+	checking->progress.files = done;
+	checking->progress.files_total = total == MUSTER_UNKNOWN ? 0 : total;
+	progress_draw(&checking->progress);
+	return call_interrupted(checking->call) ? -ERR_CANCELLED : 0;
+}
+
 static int check_report(struct checking *checking, int rc)
 {
 	struct call *call = checking->call;
@@ -395,7 +409,10 @@ int command_check(struct call *call)
 	if (rc < 0)
 		return call_fail_last(call, NULL, rc);
 	stream_start(&checking.stream, call, "problems");
-	rc = muster_check(call->session, problem_take, NULL, &checking);
+	progress_init(&checking.progress, "check", call_confirms(call));
+	checking.progress.unit = "chunks";
+	rc = muster_check(call->session, problem_take, check_step, &checking);
+	progress_hide(&checking.progress);
 	servers_done(&checking.servers);
 	return check_report(&checking, rc);
 }

@@ -6,7 +6,7 @@
 #include "holdings.h"
 #include "name_columns.h"
 #include "names.h"
-#include "walk.h"
+#include "remote_walk.h"
 
 struct listing {
 	struct call *call;
@@ -160,16 +160,16 @@ static void heading_print(const struct call *call, const char *path, bool first)
 }
 
 /* All directories below, each listed by itself. One that has no directory is gone through once. */
-static int deeper_show(struct listing *listing, struct walk *walk)
+static int deeper_show(struct listing *listing, struct remote_walk *walk)
 {
 	struct call *call = listing->call;
 	struct muster_entry entry;
 	int status = STATUS_DONE;
-	int rc = walk_start(walk, call->session, listing->path);
+	int rc = remote_walk_start(walk, call->session, listing->path);
 
 	listing->path = walk->path;
 	while (rc == 0 && !call_interrupted(call) && !call_unheard(call)) {
-		rc = walk_next(walk, &entry);
+		rc = remote_walk_next(walk, &entry);
 		if (rc != 1)
 			break;
 		rc = 0;
@@ -178,18 +178,18 @@ static int deeper_show(struct listing *listing, struct walk *walk)
 		heading_print(call, walk->path, false);
 		status = status_worse(status, directory_show(listing));
 		if (!listing->directories)
-			walk_skip(walk);
+			remote_walk_skip(walk);
 	}
 	if (rc < 0)
 		status = status_worse(status, call_fail_last(call, walk->path, rc));
-	walk_done(walk);
+	remote_walk_done(walk);
 	return status;
 }
 
 static int directory_ls(struct listing *listing, bool first)
 {
 	struct call *call = listing->call;
-	struct walk *walk;
+	struct remote_walk *walk;
 	int status;
 
 	if (call->count > 1 || call->options[CALL_DEEP])

@@ -6,8 +6,8 @@
 #include "error.h"
 #include "name_columns.h"
 #include "names.h"
+#include "remote_walk.h"
 #include "servers.h"
-#include "walk.h"
 
 /* A path has no more components than half its bytes. */
 enum { HOLDERS_MAX = 64, DEPTH_MAX = REMOTE_PATH_MAX / 2 };
@@ -16,7 +16,7 @@ enum { HOLDERS_MAX = 64, DEPTH_MAX = REMOTE_PATH_MAX / 2 };
 
 struct branches {
 	struct call *call;
-	struct walk walk;
+	struct remote_walk walk;
 	bool utf8;
 	bool last[DEPTH_MAX + 1]; /* per level: nothing comes after this one */
 	uint64_t files;
@@ -42,7 +42,7 @@ static void branch_print(const struct branches *branches, const struct muster_en
 
 static int branch_show(struct branches *branches, const struct muster_entry *entry)
 {
-	struct walk *walk = &branches->walk;
+	struct remote_walk *walk = &branches->walk;
 
 	branches->last[walk->depth] = walk->last;
 	branches->files += entry->type == MUSTER_FILE;
@@ -58,10 +58,10 @@ static int branches_show(struct branches *branches, const char *path)
 	struct call *call = branches->call;
 	struct muster_entry entry;
 	int status = STATUS_DONE;
-	int rc = walk_start(&branches->walk, call->session, path);
+	int rc = remote_walk_start(&branches->walk, call->session, path);
 
 	while (rc == 0 && status == STATUS_DONE && !call_interrupted(call) && !call_unheard(call)) {
-		rc = walk_next(&branches->walk, &entry);
+		rc = remote_walk_next(&branches->walk, &entry);
 		if (rc != 1)
 			break;
 		rc = 0;
@@ -69,7 +69,7 @@ static int branches_show(struct branches *branches, const char *path)
 	}
 	if (rc < 0)
 		status = call_fail_last(call, branches->walk.path, rc);
-	walk_done(&branches->walk);
+	remote_walk_done(&branches->walk);
 	return status;
 }
 
@@ -244,12 +244,12 @@ struct usage {
 	uint64_t directories;
 };
 
-static int usage_sum(struct call *call, struct walk *walk, struct usage *usage)
+static int usage_sum(struct call *call, struct remote_walk *walk, struct usage *usage)
 {
 	struct muster_entry entry;
 	int rc;
 
-	while ((rc = walk_next(walk, &entry)) == 1) {
+	while ((rc = remote_walk_next(walk, &entry)) == 1) {
 		usage->files += entry.type == MUSTER_FILE;
 		usage->directories += entry.type == MUSTER_DIRECTORY;
 		usage->bytes += entry.size;
@@ -261,15 +261,15 @@ static int usage_sum(struct call *call, struct walk *walk, struct usage *usage)
 
 static int usage_add(struct call *call, const char *path, struct usage *usage)
 {
-	struct walk *walk = malloc(sizeof(*walk));
+	struct remote_walk *walk = malloc(sizeof(*walk));
 	int rc;
 
 	if (!walk)
 		return -ERR_NO_MEMORY;
-	rc = walk_start(walk, call->session, path);
+	rc = remote_walk_start(walk, call->session, path);
 	if (rc == 0)
 		rc = usage_sum(call, walk, usage);
-	walk_done(walk);
+	remote_walk_done(walk);
 	free(walk);
 	return rc;
 }

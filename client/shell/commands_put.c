@@ -154,7 +154,7 @@ int command_put(struct call *call)
 	if (status == STATUS_DONE)
 		status = call_session(call);
 	if (status == STATUS_DONE)
-		status = destination_find(call, &to);
+		status = transfer_destination(call, &to);
 	if (status != STATUS_DONE)
 		return status;
 	for (unsigned int i = 0; i + 1 < call->count && status != STATUS_NO_NAMESERVER; i++) {

@@ -1,15 +1,15 @@
 /* Commands about the store as a whole: status, df, format. */
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "error.h"
+#include "progress.h"
 #include "servers.h"
 #include "store_output.h"
 
-/* How long `format` waits while nothing is freed, and how often it looks. */
-enum { STILL_MS = 20000, LOOK_MS = 200 };
+/* How long `format` waits while nothing is freed, some heartbeats, and how often it looks. */
+enum { STILL_MS = 10000, LOOK_MS = 200 };
 
 static int status_json(struct call *call, const struct muster_status *status)
 {
@@ -262,37 +262,53 @@ static int format_agreed(struct call *call, const struct muster_status *status)
 									   : STATUS_FAILED;
 }
 
-static void freeing_show(uint64_t left)
+/* Chunks that are still to be deleted, or on servers that are up as far as they have told. */
+static int chunks_left(struct call *call, uint64_t *ret_freeing, uint64_t *ret)
 {
-	if (left)
-		fprintf(stderr, "\rformat  %" PRIu64 " chunk%s still to be deleted\033[K", left,
-			plural(left));
-	else
-		fputs("\r\033[K", stderr);
-	fflush(stderr);
+	struct muster_status status;
+	struct servers servers = { 0 };
+	int rc = muster_status(call->session, &status);
+
+	if (rc == 0)
+		rc = servers_load(call, &servers);
+	if (rc < 0)
+		return rc;
+	*ret = *ret_freeing = status.freeing;
+	for (unsigned int i = 0; i < servers.count; i++) {
+		if (servers.items[i].state != MUSTER_NODE_OFFLINE)
+			*ret += servers.items[i].chunks;
+	}
+	servers_done(&servers);
+	return 0;
 }
 
-/* Until the servers have deleted what they held, as long as that goes on. Returns what is left. */
+/* Until the servers have deleted what they held and said so, as long as that goes on. Returns what
+ * is still to be deleted. */
 static uint64_t freeing_wait(struct call *call)
 {
-	bool shows = call_confirms(call) && isatty(STDERR_FILENO);
-	struct muster_status status = { 0 };
 	uint64_t moved_ms = clock_monotonic_ms();
-	uint64_t before = UINT64_MAX;
+	uint64_t least = UINT64_MAX;
+	uint64_t freeing = 0;
+	uint64_t left;
+	struct progress progress;
 
-	while (muster_status(call->session, &status) == 0 && status.freeing > 0) {
-		if (status.freeing < before)
+	progress_init(&progress, "format", call_confirms(call));
+	progress.unit = "chunks";
+	while (chunks_left(call, &freeing, &left) == 0 && left > 0) {
+		if (left < least) {
 			moved_ms = clock_monotonic_ms();
-		before = status.freeing;
-		if (shows)
-			freeing_show(status.freeing);
+			least = left;
+		}
+		if (progress.files_total < left)
+			progress.files_total = left;
+		progress.files = progress.files_total - left;
+		progress_draw(&progress);
 		if (call_interrupted(call) || clock_monotonic_ms() - moved_ms >= STILL_MS)
 			break;
 		muster_wait(call->session, LOOK_MS);
 	}
-	if (shows && before != UINT64_MAX)
-		freeing_show(0);
-	return status.freeing;
+	progress_hide(&progress);
+	return freeing;
 }
 
 static int format_report(struct call *call, const struct muster_removed *removed,

@@ -40,8 +40,12 @@ static void before_read(struct before *before, const char *text, size_t size)
 
 static void value_search(struct candidates *candidates, const char *value)
 {
+	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
 	if (strcmp(value, "NODE") == 0)
 		candidates_nodes(candidates);
+	else if (strcmp(value, "LEVEL") == 0)
+		candidates_words(candidates, levels);
 	else if (strcmp(value, "DIR") == 0)
 		candidates_local(candidates);
 }
@@ -52,6 +56,8 @@ static void trash_search(struct candidates *candidates, unsigned int argument)
 
 	if (argument == 0)
 		candidates_words(candidates, verbs);
+	else if (argument == 1)
+		candidates_trash(candidates);
 	else
 		candidates_remote(candidates);
 }

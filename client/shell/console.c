@@ -1,5 +1,8 @@
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "console.h"
@@ -192,4 +195,18 @@ void console_help(FILE *out)
 			 commands[i].fields ? "," : "", commands[i].synopsis);
 		fprintf(out, "  %-26s %s\n", shown, commands[i].help);
 	}
+}
+
+pid_t console_begin(void)
+{
+	pid_t parent = getppid();
+
+	signal(SIGTSTP, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, SIGHUP);
+	return parent;
+}
+
+bool console_is_orphan(pid_t parent)
+{
+	return getppid() != parent;
 }

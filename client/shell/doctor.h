@@ -11,6 +11,7 @@ enum {
 	DOCTOR_WHAT_MAX = 512,
 	DOCTOR_WAIT_MS = 5500, /* a beacon's interval, and some */
 	DOCTOR_MORE_MS = 1500, /* for others, once one is heard */
+	DOCTOR_TRY_MS = 2000,
 	RTT_TRIES = 3,
 };
 

@@ -115,10 +115,11 @@ static void judge_nameserver(struct doctor *doctor)
 {
 	const struct preferences *preferences = &doctor->call->shell->preferences;
 
-	if (doctor->connected == 0)
-		return;
-	if (doctor->connected == -ERR_TWO_CLUSTERS) {
+	if (doctor->connected == -ERR_TWO_CLUSTERS ||
+	    (doctor->cluster_count > 1 && !preferences->cluster && !preferences->nameserver)) {
 		judge_two(doctor);
+	} else if (doctor->connected == 0) {
+		return;
 	} else if (preferences->nameserver) {
 		mend(problem(doctor, "the name server %s does not answer: %s",
 			     preferences->nameserver, error_text(doctor->connected)),

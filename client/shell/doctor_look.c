@@ -185,7 +185,13 @@ void doctor_connect(struct doctor *doctor)
 {
 	struct shell *shell = doctor->call->shell;
 
+	/* Nobody was heard for so long: only one that is named or remembered is left to try. */
+	if (doctor->cluster_count == 0)
+		shell_hurry(DOCTOR_TRY_MS);
 	doctor->connected = shell_connect(shell);
+	shell_relax(shell);
+	if (doctor->connected == -ERR_CANCELLED && !call_interrupted(doctor->call))
+		doctor->connected = -ERR_NO_NAMESERVER;
 	doctor->call->session = shell->session;
 	if (shell->session) {
 		muster_info(shell->session, &doctor->info);

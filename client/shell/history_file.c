@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "buffer.h"
 #include "error.h"
 #include "history_file.h"
 
@@ -34,23 +35,44 @@ static void rewrite(struct history_file *file)
 		unlink(beside);
 }
 
-static FILE *append_open(const struct history_file *file)
+/* As the library reads its files: a first line that says what they are, then escaped ones. */
+static void line_escape(struct buffer *text, const char *line)
 {
-	int fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	FILE *stream = fd < 0 ? NULL : fdopen(fd, "a");
+	for (; *line; line++) {
+		if (*line > ' ' && *line < 0x7f && *line != '\\')
+			buffer_append(text, line, 1);
+		else
+			buffer_printf(text, "\\%03o", (unsigned char)*line);
+	}
+	buffer_append(text, "\n", 1);
+}
 
-	if (!stream && fd >= 0)
-		close(fd);
-	/* The library writes a first line into a file that is empty. */
-	if (stream)
-		fseek(stream, 0, SEEK_END);
-	return stream;
+/* In one piece, so that shells do not mix their lines. NULL: only makes sure that it could. */
+static int append(const struct history_file *file, const char *line)
+{
+	struct buffer text = { 0 };
+	int fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	ssize_t put;
+	int rc;
+
+	if (fd < 0)
+		return error_from_errno(errno);
+	if (lseek(fd, 0, SEEK_END) == 0)
+		buffer_printf(&text, "_HiStOrY_V2_\n");
+	if (line)
+		line_escape(&text, line);
+	rc = text.error;
+	put = rc == 0 && text.size ? write(fd, text.data, text.size) : 0;
+	if (put < 0)
+		rc = error_from_errno(errno);
+	close(fd);
+	buffer_done(&text);
+	return rc;
 }
 
 void history_file_open(struct history_file *file)
 {
 	HistEvent event;
-	FILE *stream;
 	int rc;
 
 	memset(file, 0, sizeof(*file));
@@ -71,29 +93,23 @@ void history_file_open(struct history_file *file)
 	}
 	if (history(file->history, &event, H_LOAD, file->path) > REWRITE_FROM)
 		rewrite(file);
-	stream = append_open(file);
-	if (stream)
-		fclose(stream);
-	else
-		give_up(file, error_from_errno(errno));
+	rc = append(file, NULL);
+	if (rc < 0)
+		give_up(file, rc);
 }
 
 void history_file_add(struct history_file *file, const char *line)
 {
 	HistEvent event;
-	FILE *stream;
 	int entered;
+	int rc;
 
 	if (!file->history)
 		return;
 	entered = history(file->history, &event, H_ENTER, line);
-	if (entered <= 0 || !file->kept)
-		return;
-	stream = append_open(file);
-	if (!stream || history(file->history, &event, H_NSAVE_FP, (size_t)1, stream) < 0)
-		give_up(file, error_from_errno(errno));
-	if (stream && fclose(stream) != 0 && file->kept)
-		give_up(file, error_from_errno(errno));
+	rc = entered > 0 && file->kept ? append(file, line) : 0;
+	if (rc < 0)
+		give_up(file, rc);
 }
 
 void history_file_close(struct history_file *file)

@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "completion.h"
+#include "console.h"
 #include "error.h"
 #include "history_file.h"
 #include "keys.h"
@@ -150,8 +151,8 @@ static int editor_start(struct interactive *interactive)
 	return 0;
 }
 
-/* Output may have ended within a line. As many spaces as fit into one take the cursor to the next line
- * then, and leave it on this one otherwise. */
+/* Output may have ended within a line. As many spaces as fit into one take the cursor to the next
+ * line then, and leave it on this one otherwise. */
 static void line_begin(const struct shell *shell)
 {
 	const char *terminal = getenv("TERM");
@@ -227,6 +228,7 @@ int shell_interactive(struct shell *shell)
 {
 	struct interactive interactive = { .shell = shell };
 	struct call call = { .shell = shell };
+	pid_t parent = shell->preferences.console ? console_begin() : 0;
 	int status;
 	int rc = editor_start(&interactive);
 
@@ -236,5 +238,7 @@ int shell_interactive(struct shell *shell)
 	status = lines_run(&interactive);
 	history_file_close(&interactive.history);
 	el_end(interactive.editor);
+	if (shell->preferences.console && console_is_orphan(parent))
+		fputs("muster: the name server has ended; its log may say why\n", stderr);
 	return status;
 }

@@ -120,14 +120,11 @@ static int preferences_fail(struct call *call, int rc, const char *message)
 
 static int words_run(struct shell *shell, char **words)
 {
-	unsigned int count = 0;
 	int status;
 
-	while (words[count])
-		count++;
 	shell->keeps_directory = true;
 	shell->running = 1;
-	status = command_run(shell, words, count);
+	status = command_run(shell, words);
 	shell->running = 0;
 	return status;
 }

@@ -1,4 +1,16 @@
-/* The line that tells how far a transfer is: on a terminal's standard error only. */
+/* The line that tells how far something long is: on a terminal's standard error only.
+ *
+ *     struct progress progress;
+ *
+ *     progress_init(&progress, "verify", call_confirms(call));
+ *     progress.bytes_total = total;
+ *     while (…) {
+ *             progress.bytes += done;
+ *             progress_draw(&progress);
+ *     }
+ *     progress_hide(&progress);
+ *
+ * Where bytes count they give percent, rate and time left; where none do, files do. */
 #ifndef MUSTER_SHELL_PROGRESS_H
 #define MUSTER_SHELL_PROGRESS_H
 
@@ -16,6 +28,7 @@ struct progress {
 	uint64_t bytes_total; /* UINT64_MAX: unknown */
 	uint64_t files;
 	uint64_t files_total; /* 0: a single file */
+	const char *unit;     /* what is counted beside bytes; NULL: "files" */
 };
 
 /* `wanted` counts only if standard error is a terminal. */

@@ -151,8 +151,10 @@ int shell_words(struct shell *shell, const struct line *line)
 
 	if (line->count == 0)
 		return STATUS_DONE;
-	shell->interrupted = 0;
 	shell->running = 1;
+	/* One that came just before is for this command. */
+	if (shell->interrupted && shell->session)
+		muster_interrupt(shell->session);
 	status = command_run_line(shell, line);
 	shell->running = 0;
 	/* An interrupt that came too late for this command must not hit the next one. */

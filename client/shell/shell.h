@@ -38,7 +38,7 @@ void shell_done(struct shell *shell);
 void shell_interrupt(struct shell *shell);
 /* Stops this process as Ctrl-Z does by default; returns when it goes on. For signal handlers. */
 void shell_stop(void);
-/* What is asked from here on ends with -MUSTER_E_CANCELLED after `limit_ms`, until shell_relax(). */
+/* Up to shell_relax(), what takes longer than `limit_ms` in all ends with -MUSTER_E_CANCELLED. */
 void shell_hurry(unsigned int limit_ms);
 void shell_relax(struct shell *shell);
 /* The cluster may be another one now: closes the session. */

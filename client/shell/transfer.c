@@ -41,7 +41,7 @@ void transfer_rate_print(uint64_t bytes, const struct progress *progress)
 	putchar('\n');
 }
 
-int destination_find(struct call *call, struct destination *ret)
+int transfer_destination(struct call *call, struct destination *ret)
 {
 	const char *text = call->arguments[call->count - 1];
 	bool slash = *text && text[strlen(text) - 1] == '/';

@@ -23,7 +23,7 @@ struct destination {
 };
 /* Several things, or a name that ends in '/', need a directory; a tree may be what makes it.
  * Returns a status. */
-int destination_find(struct call *call, struct destination *ret);
+int transfer_destination(struct call *call, struct destination *ret);
 
 /* A whole tree, many files in flight. They report what failed and a summary. `remote` need not
  * exist; `local` of a get neither. */

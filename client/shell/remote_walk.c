@@ -1,9 +1,9 @@
 #include <string.h>
 
 #include "error.h"
-#include "walk.h"
+#include "remote_walk.h"
 
-static struct walk_level *level_at(struct walk *walk, unsigned int level)
+static struct remote_walk_level *level_at(struct remote_walk *walk, unsigned int level)
 {
 	return &walk->levels[level < WALK_OPEN_MAX ? level : WALK_OPEN_MAX];
 }
@@ -13,7 +13,7 @@ static bool is_gone(int rc)
 	return rc == -ERR_NOT_FOUND || rc == -ERR_NOT_DIR;
 }
 
-static int level_ahead(struct walk_level *level)
+static int level_ahead(struct remote_walk_level *level)
 {
 	int rc = muster_list_next(level->list, &level->ahead);
 
@@ -21,7 +21,7 @@ static int level_ahead(struct walk_level *level)
 	return rc < 0 && !is_gone(rc) ? rc : 0;
 }
 
-static void level_close(struct walk_level *level)
+static void level_close(struct remote_walk_level *level)
 {
 	muster_list_close(level->list);
 	level->list = NULL;
@@ -29,9 +29,9 @@ static void level_close(struct walk_level *level)
 }
 
 /* Lists walk->path, behind the name `after`. */
-static int level_open(struct walk *walk, const char *after)
+static int level_open(struct remote_walk *walk, const char *after)
 {
-	struct walk_level *level = level_at(walk, walk->level);
+	struct remote_walk_level *level = level_at(walk, walk->level);
 	int rc;
 
 	level_close(level);
@@ -40,7 +40,7 @@ static int level_open(struct walk *walk, const char *after)
 	return rc < 0 ? rc : level_ahead(level);
 }
 
-int walk_start(struct walk *walk, struct muster *session, const char *path)
+int remote_walk_start(struct remote_walk *walk, struct muster *session, const char *path)
 {
 	memset(walk, 0, sizeof(*walk));
 	walk->session = session;
@@ -50,7 +50,7 @@ int walk_start(struct walk *walk, struct muster *session, const char *path)
 }
 
 /* Cuts the last component off walk->path and copies it out. */
-static void path_up(struct walk *walk, char ret_name[256])
+static void path_up(struct remote_walk *walk, char ret_name[256])
 {
 	char *slash = strrchr(walk->path, '/');
 
@@ -59,7 +59,7 @@ static void path_up(struct walk *walk, char ret_name[256])
 }
 
 /* Ends the directory walk->path, whose name is then the last that was seen of its parent. */
-static int level_up(struct walk *walk)
+static int level_up(struct remote_walk *walk)
 {
 	char name[256];
 	int rc = 0;
@@ -74,7 +74,7 @@ static int level_up(struct walk *walk)
 	return is_gone(rc) ? 0 : rc;
 }
 
-static int level_down(struct walk *walk)
+static int level_down(struct remote_walk *walk)
 {
 	int rc;
 
@@ -84,7 +84,7 @@ static int level_down(struct walk *walk)
 }
 
 /* Afterwards walk->path is the directory that is listed. */
-static int position(struct walk *walk)
+static int position(struct remote_walk *walk)
 {
 	char name[256];
 
@@ -97,9 +97,9 @@ static int position(struct walk *walk)
 	return 0;
 }
 
-int walk_next(struct walk *walk, struct muster_entry *ret)
+int remote_walk_next(struct remote_walk *walk, struct muster_entry *ret)
 {
-	struct walk_level *level;
+	struct remote_walk_level *level;
 	int rc = position(walk);
 
 	while (rc == 0 && walk->level > 0 && !level_at(walk, walk->level)->has_ahead)
@@ -117,12 +117,12 @@ int walk_next(struct walk *walk, struct muster_entry *ret)
 	return rc < 0 ? rc : 1;
 }
 
-void walk_skip(struct walk *walk)
+void remote_walk_skip(struct remote_walk *walk)
 {
 	walk->descends = false;
 }
 
-void walk_done(struct walk *walk)
+void remote_walk_done(struct remote_walk *walk)
 {
 	for (unsigned int i = 0; i <= WALK_OPEN_MAX; i++)
 		level_close(&walk->levels[i]);
