@@ -1,5 +1,7 @@
 # The name server. Build from the top of the source tree:
 #   docker build -f Dockerfiles/nameserver.Dockerfile -t muster-nameserver .
+# With a shell of the store on its terminal:
+#   docker run -it --network host muster-nameserver --console
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc make libc6-dev pkg-config \
 	libuv1-dev liblmdb-dev libisal-dev libxxhash-dev libssl-dev libcjson-dev libedit-dev uthash-dev \

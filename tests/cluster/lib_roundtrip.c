@@ -227,7 +227,7 @@ static int stream(struct muster *session, uint64_t size)
 
 int main(int argc, char **argv)
 {
-	struct muster_options options = { .timeout_ms = 8000 };
+	struct muster_options options = { 0 };
 	struct muster *session = NULL;
 	double start = seconds();
 	const char *transfer = getenv("TRANSFER");

@@ -75,7 +75,8 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def line(self, text):
-        """Types a line and waits for its echo."""
+        """Types a line at a prompt, and waits for its echo."""
+        self.wait_raw()
         self.type(text + "\n")
         self.until(text[-20:])
 

@@ -297,7 +297,8 @@ def test_verify(cluster):
     assert bad[0]["path"] == home + "/d/f" and bad[0]["state"] == "mismatch", bad
     repaired(cluster, home + "/d/f")
     result = cluster.run("verify", "/nothing", home)
-    assert result.status == FAILED and "no such file" in result.error and "all good" in result.text, result
+    assert result.status == FAILED and "no such file" in result.error, result
+    assert result.text == "verified 2 files, 4.9 KiB: 6 copies\n", result
 
 
 def test_check(cluster):
@@ -467,7 +468,7 @@ def test_format():
                 assert terminal.end() == FAILED, terminal.shown
             assert names(place, "/") == ["a/", "big"]
             record = place.ok("--json", "format", "--yes").json()
-            assert record["freeing"] == 0 and len(record["nodes"]) == 2, record
+            assert record["freeing"] == record["used"] == 0 and len(record["nodes"]) == 2, record
             assert names(place, "/") == []
             place.ok("write", "/after", "x")
             text = place.ok("format", "--yes").text.splitlines()
@@ -519,26 +520,29 @@ def test_names_are_escaped(cluster):
 
 def test_wide_directories(cluster):
     """Some thousand names, in pages; nothing is told twice or left out."""
-    home = cluster.directory()
+    home = cluster.directory() + "/wide"
     count = 3000
-    script_text = "".join("create %s/n%05d\n" % (home, i) for i in range(count)) + "mkdir %s/z\n" % home
-    assert script(cluster, script_text).status == DONE
+    for i in range(count):
+        cluster.file("wide/n%05d" % i, b"x")
+    os.mkdir(cluster.local + "/wide/z")
+    cluster.ok("put", "-r", "-c", "1", "wide", home)
     wanted = ["n%05d" % i for i in range(count)]
     assert names(cluster, home) == wanted + ["z/"]
     assert names(cluster, home + "/n*") == [home + "/" + name for name in wanted]
     assert len(names(cluster, "-R", home)) == count + 1 + 2
     assert cluster.ok("tree", home).text.count("── n") == count
-    assert cluster.ok("-q", "rm", home + "/n00*").text == ""
-    assert names(cluster, home) == wanted[1000:] + ["z/"]
-    assert cluster.ok("--json", "rm", "-r", home).json()["removed"] == count - 1000 + 2
+    assert cluster.ok("-q", "rm", home + "/n000*").text == ""
+    assert names(cluster, home) == wanted[100:] + ["z/"]
+    assert cluster.ok("--json", "rm", "-r", home).json()["removed"] == count - 100 + 2
 
 
 # ---- hard times ----
 
 def test_broken_pipes(cluster):
     home = cluster.directory()
-    text = "".join("mkdir %s/d%04d\n" % (home, i) for i in range(1500))
-    assert script(cluster, text).status == DONE
+    for i in range(1500):
+        os.makedirs(cluster.local + "/tree/d%04d" % i)
+    cluster.ok("put", "-r", "tree", home)
     for words in (["ls", "-R", home], ["tree", home], ["--json", "ls", "-R", home], ["--json", "events"],
                   ["events"], ["ls", home]):
         process = subprocess.Popen("%s %s | head -1" % (MUSTER, " ".join(words)), shell=True,

@@ -33,6 +33,7 @@ class Library(unittest.TestCase):
         cls.directory = tempfile.mkdtemp(prefix="muster-library-")
         cls.program = compile_program(cls.directory, "lib_roundtrip")
         cls.calls = compile_program(cls.directory, "lib_calls")
+        cls.stuck = compile_program(cls.directory, "lib_stuck")
         cls.nameserver = NameServer(cls.directory).started()
         cls.servers = [None] * 3
         for index in range(3):
@@ -42,7 +43,7 @@ class Library(unittest.TestCase):
 
     def setUp(self):
         """The test before may have left servers that are on their way back."""
-        self.finish(self.start("await", program=self.calls))
+        self.finish(self.start("await", program=self.stuck))
 
     @classmethod
     def start_server(cls, index):
@@ -181,8 +182,8 @@ class Library(unittest.TestCase):
                 daemon.process.send_signal(signal.SIGCONT)
 
     def large(self):
-        """The file that lib_calls gets, copies and verifies."""
-        self.finish(self.start("prepare", program=self.calls))
+        """The file that lib_stuck gets, copies and verifies."""
+        self.finish(self.start("prepare", program=self.stuck))
 
     def await_ready(self, process):
         for line in process.stdout:
@@ -192,17 +193,21 @@ class Library(unittest.TestCase):
 
     def silenced(self, daemons, timeout_ms, *calls):
         """Per call its error and how long it took while these daemons were silent."""
-        process = self.start("silence", timeout_ms, *calls, program=self.calls)
+        process = self.start("silence", timeout_ms, *calls, program=self.stuck)
         self.await_ready(process)
         with self.frozen(*daemons):
             lines = process.communicate("go\n", timeout=60)[0].splitlines()
         lines = [json.loads(line) for line in lines]
+        for line in lines:
+            line.update(lines[lines.index(line) - 1] if line.get("call") == "verify" else {})
         return {line["call"]: line for line in lines if "call" in line}
 
     def test_silent_name_server(self):
-        calls = ["stat", "list", "put", "get", "copy", "verify", "check", "events", "reach"]
-        for timeout_ms, most_ms in ((900, 1400), (0, 5000)):
-            ended = self.silenced([self.nameserver], timeout_ms, *calls[:9 if timeout_ms else 2])
+        for timeout_ms, most_ms, calls in (
+                (900, 1400, ["stat", "list", "get", "check", "events", "reach"]),
+                (900, 3000, ["put", "copy", "verify"]), (0, 5000, ["stat", "put"])):
+            ended = self.silenced([self.nameserver], timeout_ms, *calls)
+            self.assertEqual(set(ended), set(calls))
             for call, line in ended.items():
                 self.assertIn(line["error"], ("TIMEOUT", "NO_NAMESERVER"), line)
                 self.assertLess(line["ms"], most_ms, line)
@@ -215,9 +220,17 @@ class Library(unittest.TestCase):
                 self.assertIn(line["error"], ("TIMEOUT", "UNREACHABLE", "NO_NODES"), line)
                 self.assertLess(line["ms"], most_ms, line)
 
+    def test_verify_with_a_silent_storage_server(self):
+        """What takes the name server longer than we wait for an answer is still waited for."""
+        self.large()
+        line = self.silenced(self.servers[:1], 900, "verify")["verify"]
+        self.assertEqual(line["error"], "OK", line)
+        self.assertGreater(line["silent"], 0, line)
+        self.assertGreater(line["right"], 0, line)
+
     def interrupted(self, call, daemons):
         """The call goes on, or begins, when these daemons are frozen already."""
-        process = self.start("interrupt", call, program=self.calls)
+        process = self.start("interrupt", call, program=self.stuck)
         self.await_ready(process)
         with self.frozen(*daemons):
             process.stdin.write("go\n")

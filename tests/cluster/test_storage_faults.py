@@ -31,6 +31,10 @@ def heartbeat_flags(cluster):
     return said[-1].body[12] if said else 0
 
 
+def heartbeat_load(request):
+    return struct.unpack_from("<I", request.body, 8)[0]
+
+
 def test_failed_disk_still_reads():
     with Cluster(1) as cluster:
         client, server = cluster.client(), cluster.servers[0]
@@ -172,7 +176,10 @@ def test_newer_sender_wins():
             data = os.urandom(size)
             stopped, other = cluster.client(), cluster.client()
             _, out = stopped.write_frames(chunk, data)
+            before = len(cluster.nameserver.said(HEARTBEAT))
             stopped.send(b"".join(out)[:-1000])
+            wait_until(lambda: any(heartbeat_load(request) for request in
+                                   cluster.nameserver.said(HEARTBEAT)[before:]))
             wait_until(lambda: other.write(chunk, data).status == OK, 3)
             expect(other.read(chunk, size), (OK, data), chunk)
             assert stopped.receive() is None, "the older connection is closed"

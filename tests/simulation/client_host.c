@@ -41,6 +41,7 @@ static void get_see(struct op_seen *seen, const struct client_op *op, const stru
 	entry_see(seen, client_op_entry(op));
 	seen->digest_known = true;
 	seen->size = sink->size;
+	seen->bytes = (struct slice){ sink->data, sink->size };
 	seen->digest = digest_of(sink->data ? (const void *)sink->data : "", sink->size);
 }
 
@@ -59,7 +60,7 @@ static void done(struct host *host, const struct client_action *action)
 	struct sim_op *op = action->user;
 	struct op_seen seen = { .error = action->error };
 
-	if (seen.error == 0 && op->plan.kind == SIM_PUT)
+	if (seen.error == 0 && (op->plan.kind == SIM_PUT || op->plan.kind == SIM_APPEND))
 		put_see(&seen, action->op);
 	else if (seen.error == 0 && op->plan.kind == SIM_GET)
 		get_see(&seen, action->op, &op->sink);
@@ -237,7 +238,9 @@ static struct client_op *put_begin(struct client_host *client, const struct clie
 									     : plan->size,
 				  .rewindable = !plan->stream,
 				  .copies = plan->copies,
-				  .replace = plan->replace };
+				  .replace = plan->replace,
+				  .append = plan->kind == SIM_APPEND,
+				  .rebase = plan->kind == SIM_APPEND };
 
 	op->source = malloc(plan->size + 1);
 	if (!op->source)
@@ -253,6 +256,7 @@ static struct client_op *core_begin(struct client_host *client, const struct cli
 	struct client *core = client->core;
 
 	switch (op->plan.kind) {
+	case SIM_APPEND:
 	case SIM_PUT: return put_begin(client, start, op, ret_error);
 	case SIM_GET:
 		return client_get(core, start,

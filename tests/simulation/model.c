@@ -136,14 +136,20 @@ static void states_free(struct states *states)
 	free(states->index);
 }
 
-static bool write_applies(const struct model_op *op, struct state *state)
+static bool write_applies(const struct model *model, const struct model_op *op, struct state *state)
 {
 	uint64_t version = state->kind == STATE_FILE ? state->version + 1 : 1;
+	uint64_t content = op->content;
 
 	switch (op->kind) {
 	case MODEL_PUT:
 		if (state->kind == STATE_DIRECTORY)
 			return false;
+		break;
+	case MODEL_APPEND:
+		if (state->kind != STATE_FILE)
+			return false;
+		content = model->join(model->context, state->content, op->content);
 		break;
 	case MODEL_REMOVE:
 		if (state->kind == STATE_ABSENT)
@@ -162,13 +168,13 @@ static bool write_applies(const struct model_op *op, struct state *state)
 	if (op->version != MODEL_ANY && op->version != version)
 		return false;
 	state->kind = STATE_FILE;
-	state->content = op->content;
+	state->content = content;
 	state->version = version;
 	return true;
 }
 
 /* Whether this answer is right in this state, which changes with it. */
-static bool applies(const struct model_op *op, struct state *state)
+static bool applies(const struct model *model, const struct model_op *op, struct state *state)
 {
 	switch (op->outcome) {
 	case MODEL_ABSENT: return state->kind == STATE_ABSENT;
@@ -179,7 +185,7 @@ static bool applies(const struct model_op *op, struct state *state)
 	case MODEL_DOUBT: break;
 	}
 	if (op->kind != MODEL_READ)
-		return write_applies(op, state);
+		return write_applies(model, op, state);
 	return state->kind == STATE_FILE && (!op->content_known || op->content == state->content) &&
 	       (op->version == MODEL_ANY || op->version == state->version);
 }
@@ -195,7 +201,8 @@ static void look(const struct check *check, struct state *state)
 	for (unsigned int i = 0; i < SLOTS_MAX; i++) {
 		const struct model_op *op = check->slots[i];
 
-		if (op && !(state->done >> i & 1) && only_looks(op) && applies(op, state))
+		if (op && !(state->done >> i & 1) && only_looks(op) &&
+		    applies(check->model, op, state))
 			state->done |= UINT64_C(1) << i;
 	}
 }
@@ -208,7 +215,8 @@ static void close_over(const struct check *check, struct states *states)
 			struct state state = states->list[at];
 			const struct model_op *op = check->slots[i];
 
-			if (!op || state.done >> i & 1 || only_looks(op) || !applies(op, &state))
+			if (!op || state.done >> i & 1 || only_looks(op) ||
+			    !applies(check->model, op, &state))
 				continue;
 			state.done |= UINT64_C(1) << i;
 			look(check, &state);
@@ -319,7 +327,9 @@ static size_t moments_of(const struct model *model, unsigned int path, struct mo
 
 /* ---- what is shown of a broken history ---- */
 
-static const char *const kinds[] = { "put", "put-new", "create", "mkdir", "remove", "read" };
+static const char *const kinds[] = {
+	"put", "put-new", "create", "mkdir", "remove", "append", "read"
+};
 static const char *const outcomes[] = { "ok",     "directory", "absent",
 					"exists", "refused",   "no answer" };
 

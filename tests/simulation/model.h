@@ -19,6 +19,7 @@ enum model_kind {
 	MODEL_CREATE,
 	MODEL_MKDIR,
 	MODEL_REMOVE,
+	MODEL_APPEND, /* to a file */
 	MODEL_READ,
 };
 
@@ -50,6 +51,9 @@ struct model {
 	struct model_op *ops;
 	size_t count, capacity;
 	unsigned int blurred; /* paths with too many doubtful operations to decide */
+	/* The number of the content that is one with another appended. */
+	uint64_t (*join)(void *context, uint64_t before, uint64_t piece);
+	void *context;
 };
 
 unsigned int model_path(struct model *model, const char *path);

@@ -158,6 +158,14 @@ static void commit(struct host *host, const struct ns_action *action, struct sli
 
 /* ---- steps ---- */
 
+static bool is_fetch(struct slice frame)
+{
+	struct frame_header header;
+
+	return frame_header_decode(frame.data, &header) == 0 && header.type == MSG_fetch &&
+	       !header.reply;
+}
+
 static void act(struct host *host, const struct ns_action *action)
 {
 	struct slice bytes = ns_action_bytes(&of(host)->outbox, action);
@@ -165,6 +173,8 @@ static void act(struct host *host, const struct ns_action *action)
 	switch (action->kind) {
 	case NS_SEND:
 		sent_check(host, bytes);
+		if (host->world->config.sabotage == SABOTAGE_NO_REPAIR && is_fetch(bytes))
+			break;
 		net_send(host, action->conn, bytes.data, bytes.size);
 		fault_answered(host->world, net_socket(host, action->conn));
 		break;
@@ -296,6 +306,9 @@ static int core_start(struct host *host, struct ns_host *ns)
 		.version = "simulated",
 		.chunk_size = w->chunk_size,
 		.unknown_grace_ms = 20 * 1000,
+		.trash_ms = w->config.seed % 3 * 2000,
+		.no_trash = w->config.seed % 3 == 0,
+		.repair_delay_ms = 1000 + w->config.seed % 4 * 3000,
 	};
 
 	if (w->config.sabotage == SABOTAGE_OLD_START && start)

@@ -5,7 +5,7 @@
 #include "store.h"
 #include "world.h"
 
-enum { CHECKS_MAX = 30, CHECK_PERCENT = 30, LEAK_PATIENCE_S = 240 };
+enum { CHECKS_MAX = 30, CHECK_PERCENT = 30, LEAK_PATIENCE_S = 240, COPIES_PATIENCE_S = 120 };
 
 bool number_set_add(struct number_set *set, uint64_t number)
 {
@@ -156,6 +156,84 @@ static bool anything_left(struct world *w)
 	uint64_t chunk;
 
 	return leaking(w, &chunk) || transfers(w) || ns_host_figures(world_nameserver(w)).leases;
+}
+
+/* ---- copies ---- */
+
+/* The most that a file which has the chunk wants. */
+static unsigned int copies_wanted(struct kv *kv, uint64_t chunk)
+{
+	uint64_t inode = 0, end;
+	unsigned int wanted = 0;
+
+	while (chunk_owner(kv, chunk, inode, &inode, &end) == 0) {
+		struct inode file;
+
+		if (inode_get(kv, inode, &file) == 0 && file.copies > wanted)
+			wanted = file.copies;
+	}
+	return wanted;
+}
+
+struct miscount {
+	uint64_t chunk;
+	unsigned int held, wanted;
+};
+
+/* The first chunk with too few sound copies, or (`exactly`) with too many. */
+static bool miscounted(struct world *w, bool exactly, struct miscount *ret)
+{
+	struct kv *kv = ns_host_kv(world_nameserver(w));
+
+	*ret = (struct miscount){ 0 };
+	while (kv && chunk_next(kv, ret->chunk, &ret->chunk) == 0) {
+		struct chunk_row row;
+
+		if (chunk_find(kv, ret->chunk, &row) < 0)
+			return true;
+		ret->wanted = copies_wanted(kv, ret->chunk);
+		if (ret->wanted > w->storage_count)
+			ret->wanted = w->storage_count;
+		ret->held = 0;
+		for (unsigned int i = 0; i < w->storage_count; i++)
+			ret->held += storage_host_has(world_storage(w, i), &row);
+		if (ret->held < ret->wanted || (exactly && ret->held > ret->wanted))
+			return true;
+	}
+	return !kv;
+}
+
+/* Who has it, and how many the name server believes in. */
+static void copies_trace(struct world *w, uint64_t chunk)
+{
+	struct kv *kv = ns_host_kv(world_nameserver(w));
+	struct holders holders = { 0 };
+	struct chunk_row row = { 0 };
+
+	if (!kv || chunk_find(kv, chunk, &row) < 0)
+		return;
+	holders_get(kv, chunk, &holders);
+	for (unsigned int i = 0; i < holders.count; i++)
+		world_trace(w, "chunk %llx: on the books of number %u", (unsigned long long)chunk,
+			    holders.numbers[i]);
+	for (unsigned int i = 0; i < w->storage_count; i++)
+		world_trace(w, "chunk %llx: %s %s", (unsigned long long)chunk,
+			    world_storage(w, i)->name,
+			    storage_host_has(world_storage(w, i), &row) ? "has it" : "has it not");
+}
+
+void oracle_copies(struct world *w, bool exactly)
+{
+	uint64_t end_us = w->now_us + COPIES_PATIENCE_S * (uint64_t)SECOND;
+	struct miscount found;
+
+	while (miscounted(w, exactly, &found) && w->now_us < end_us && !w->result.failed)
+		world_run_until(w, w->now_us + SECOND);
+	if (!miscounted(w, exactly, &found))
+		return;
+	copies_trace(w, found.chunk);
+	world_fail(w, "chunk %llx has %u sound copies %d s after the faults, not %u",
+		   (unsigned long long)found.chunk, found.held, COPIES_PATIENCE_S, found.wanted);
 }
 
 void oracle_no_leaks(struct world *w)

@@ -40,12 +40,25 @@ static void commit_submit(struct host *host);
 
 /* ---- what the core asks of the store ---- */
 
+/* Sabotage: what one server is told to delete goes everywhere. */
+static void remove_greedily(struct world *w, const struct host *host, uint64_t chunk)
+{
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		struct host *other = world_storage(w, i);
+
+		if (other != host && other->process)
+			store_chunks_calls.remove(&of(other)->chunks, chunk);
+	}
+}
+
 static int chunks_remove(void *context, uint64_t chunk)
 {
 	struct store_chunks *chunks = context;
 	const struct host *host = ((struct storage_host *)chunks->owner)->host;
 
 	world_trace(host->world, "%s: removes chunk %llx", host->name, (unsigned long long)chunk);
+	if (host->world->config.sabotage == SABOTAGE_GREEDY)
+		remove_greedily(host->world, host, chunk);
 	return store_chunks_calls.remove(chunks, chunk);
 }
 
@@ -268,37 +281,28 @@ static void send_chunk(struct host *host, const struct storage_action *action)
 static void inspect_done(struct world *w, const struct due *due)
 {
 	struct storage_host *storage = of(due->host);
-	struct chunk_meta meta;
-	struct storage_event event = { .kind = STORAGE_INSPECTED, .chunk = due->a };
+	struct chunk_meta meta = { 0 };
+	int rc = -(int)due->b;
 
-	event.error = store_reader_inspect(storage->inspected, &meta);
-	event.length = meta.length;
-	event.digest = &meta.digest;
-	store_reader_close(storage->store, storage->inspected);
+	if (rc == 0) {
+		rc = store_reader_inspect(storage->inspected, &meta);
+		store_reader_close(storage->store, storage->inspected);
+	}
 	storage->inspected = NULL;
 	world_trace(w, "%s: inspected chunk %llx: %d", due->host->name, (unsigned long long)due->a,
-		    event.error);
-	step(due->host, &event);
-}
-
-static void inspect_failed(struct world *w, const struct due *due)
-{
-	static const struct digest none;
-
-	(void)w;
+		    rc);
 	step(due->host, &(struct storage_event){ .kind = STORAGE_INSPECTED,
 						 .chunk = due->a,
-						 .error = -(int)due->b,
-						 .digest = &none });
+						 .error = rc,
+						 .length = meta.length,
+						 .digest = &meta.digest });
 }
 
 static void inspect(struct host *host, const struct storage_action *action)
 {
 	struct storage_host *storage = of(host);
+	struct due due = { .run = inspect_done, .host = host, .a = action->chunk };
 	int rc = store_reader_open(storage->store, action->chunk, &storage->inspected);
-	struct due due = { .run = rc < 0 ? inspect_failed : inspect_done,
-			   .host = host,
-			   .a = action->chunk };
 
 	if (rc < 0)
 		due.b = rc == -ERR_CORRUPT ? ERR_NOT_FOUND : (uint64_t)-rc;
@@ -599,4 +603,17 @@ size_t storage_host_list(const struct host *host, uint64_t after, uint64_t *ret,
 	for (size_t i = 0; i < count; i++)
 		ret[i] = listed[i].chunk;
 	return count;
+}
+
+bool storage_host_has(const struct host *host, const struct chunk_row *row)
+{
+	struct store_reader *reader;
+	struct chunk_meta meta;
+	int rc;
+
+	if (!host->process || store_reader_open(of(host)->store, row->chunk, &reader) < 0)
+		return false;
+	rc = store_reader_check(reader, &meta);
+	store_reader_close(of(host)->store, reader);
+	return rc == 0 && meta.length == row->length && digest_equal(&meta.digest, &row->digest);
 }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "error.h"
-#include "hash.h"
 #include "world.h"
 
 enum { TREE_UNMADE, TREE_ASKED, TREE_MADE };
@@ -32,55 +31,6 @@ struct workload {
 	bool quiet;
 };
 
-/* ---- contents ---- */
-
-void content_fill(uint64_t number, uint8_t *ret, size_t size)
-{
-	struct prng prng = { number * 0x9e3779b97f4a7c15u };
-
-	for (size_t at = 0; at < size; at += 8) {
-		uint8_t word[8];
-		size_t part = size - at < 8 ? size - at : 8;
-
-		put_u64(word, at == 0 ? number : prng_next(&prng));
-		memcpy(ret + at, word, part);
-	}
-}
-
-uint64_t content_new(struct world *w, uint64_t size)
-{
-	uint64_t number = w->content_count;
-	uint8_t *bytes = malloc(size + 1);
-
-	if (!bytes)
-		abort();
-	if (size == 0 && number > 0) {
-		free(bytes);
-		return 0;
-	}
-	if (number == w->content_capacity) {
-		w->content_capacity = number ? 2 * number : 256;
-		w->contents = realloc(w->contents, w->content_capacity * sizeof(*w->contents));
-		if (!w->contents)
-			abort();
-	}
-	content_fill(number, bytes, size);
-	w->contents[w->content_count++] = (struct content){ size, digest_of(bytes, size) };
-	free(bytes);
-	return number;
-}
-
-bool content_find(const struct world *w, uint64_t size, const struct digest *digest, uint64_t *ret)
-{
-	for (uint64_t i = 0; i < w->content_count; i++) {
-		if (w->contents[i].size == size && digest_equal(&w->contents[i].digest, digest)) {
-			*ret = i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* ---- what is asked ---- */
 
 static enum model_kind model_kind_of(const struct op_plan *plan)
@@ -90,6 +40,7 @@ static enum model_kind model_kind_of(const struct op_plan *plan)
 	case SIM_MKDIR: return MODEL_MKDIR;
 	case SIM_REMOVE: return MODEL_REMOVE;
 	case SIM_CREATE: return MODEL_CREATE;
+	case SIM_APPEND: return MODEL_APPEND;
 	default: return MODEL_READ;
 	}
 }
@@ -152,14 +103,24 @@ static void draw_put(struct world *w, struct op_plan *plan)
 	plan->copies = (uint8_t)(world_chance(w, 20) ? 1 + world_below(w, 4) : 0);
 }
 
+static void draw_append(struct world *w, struct op_plan *plan)
+{
+	plan->kind = SIM_APPEND;
+	plan->size = 8 + world_below(w, world_chance(w, 30) ? 2 * w->chunk_size : 4096);
+	plan->content = content_new(w, plan->size);
+	plan->stream = world_chance(w, 15);
+}
+
 static void draw(struct world *w, struct op_plan *plan)
 {
 	unsigned int most = w->workload->tree == TREE_MADE ? PATHS : 6;
 	unsigned int kind = (unsigned int)world_below(w, 100);
 
 	snprintf(plan->path, sizeof(plan->path), "%s", paths[world_below(w, most)]);
-	if (kind < 40) {
+	if (kind < 30) {
 		draw_put(w, plan);
+	} else if (kind < 40) {
+		draw_append(w, plan);
 	} else if (kind < 65) {
 		plan->kind = SIM_GET;
 	} else if (kind < 75) {
@@ -189,8 +150,8 @@ static unsigned int running(const struct world *w, const struct host *host)
 
 static const char *kind_name(enum op_kind_sim kind)
 {
-	static const char *const names[] = { "put",   "get",    "stat",  "list",
-					     "mkdir", "remove", "create" };
+	static const char *const names[] = { "put",   "get",    "stat",   "list",
+					     "mkdir", "remove", "create", "append" };
 
 	return names[kind];
 }
@@ -273,7 +234,8 @@ static void see_file(struct world *w, const struct workload_op *op, const struct
 	told->content_known = seen->digest_known;
 	if (!seen->digest_known)
 		return;
-	if (!content_find(w, seen->size, &seen->digest, &told->content))
+	if (!content_find(w, seen->size, &seen->digest, &told->content) &&
+	    !content_parse(w, seen->bytes, &told->content))
 		world_fail(w, "%s: %s %s gave %llu bytes that nobody ever put", op->host->name,
 			   kind_name(op->plan.kind), op->plan.path, (unsigned long long)seen->size);
 }
@@ -281,7 +243,7 @@ static void see_file(struct world *w, const struct workload_op *op, const struct
 static enum model_outcome outcome_of(const struct workload_op *op, int error)
 {
 	bool looks = op->plan.kind == SIM_GET || op->plan.kind == SIM_STAT ||
-		     op->plan.kind == SIM_REMOVE;
+		     op->plan.kind == SIM_REMOVE || op->plan.kind == SIM_APPEND;
 
 	switch (-error) {
 	case 0: return MODEL_OK;
@@ -403,6 +365,11 @@ void workload_client_stopped(struct host *host)
 
 /* ---- the whole ---- */
 
+static uint64_t join(void *context, uint64_t before, uint64_t piece)
+{
+	return content_join(context, before, piece);
+}
+
 void workload_new(struct world *w)
 {
 	w->workload = calloc(1, sizeof(*w->workload));
@@ -412,6 +379,8 @@ void workload_new(struct world *w)
 	if (world_chance(w, 10))
 		w->workload->at_once *= 4;
 	w->workload->gap_us = 50 * MS + world_below(w, 400 * MS);
+	w->model.join = join;
+	w->model.context = w;
 	w->workload->size_class = world_chance(w, 40) && w->chunk_size < 1024 * 1024;
 	content_new(w, 0);
 }

@@ -17,6 +17,8 @@ static const char *const sabotages[] = {
 	[SABOTAGE_FORGOTTEN] = "forgotten-answers",
 	[SABOTAGE_UNSYNCED_JOURNAL] = "unsynced-journal",
 	[SABOTAGE_OLD_START] = "old-start",
+	[SABOTAGE_NO_REPAIR] = "no-repair",
+	[SABOTAGE_GREEDY] = "greedy-trim",
 };
 
 const char *sabotage_name(unsigned int sabotage)
@@ -241,6 +243,7 @@ static void live(struct world *w)
 	workload_quiesce(w);
 	wait_idle(w, "operations");
 	oracle_registered(w);
+	oracle_copies(w, false);
 	if (w->result.failed)
 		return;
 	workload_read_all(w);
@@ -250,6 +253,8 @@ static void live(struct world *w)
 	oracle_registered(w);
 	if (!w->result.failed)
 		oracle_no_leaks(w);
+	if (!w->result.failed)
+		oracle_copies(w, true);
 }
 
 static void check_history(struct world *w)

@@ -14,6 +14,7 @@
 #define MUSTER_TESTS_WORLD_H
 
 #include "buffer.h"
+#include "catalogue.h"
 #include "disk_sim.h"
 #include "endpoint.h"
 #include "frame.h"
@@ -162,6 +163,8 @@ enum sabotage {
 	SABOTAGE_FORGOTTEN,        /* recorded answers are dropped */
 	SABOTAGE_UNSYNCED_JOURNAL, /* the name server's disk lies about syncs */
 	SABOTAGE_OLD_START,        /* the name server forgets its last start number */
+	SABOTAGE_NO_REPAIR,        /* FETCH orders are lost */
+	SABOTAGE_GREEDY,           /* a copy too many takes others with it */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
@@ -212,7 +215,10 @@ bool number_set_add(struct number_set *set, uint64_t number); /* false: it was t
 /* What a put carries. */
 struct content {
 	uint64_t size;
-	struct digest digest;
+	struct digest digest; /* not of joined ones */
+	uint64_t piece;       /* it ends with that one: it is joined; 0: it is not */
+	uint64_t joined;      /* the first that is this one and another behind it; 0: none */
+	uint64_t next;        /* of these */
 };
 
 struct world {
@@ -279,6 +285,10 @@ void content_fill(uint64_t number, uint8_t *ret, size_t size);
 uint64_t content_new(struct world *w, uint64_t size);
 /* The number of the content that these bytes are; false: of none. */
 bool content_find(const struct world *w, uint64_t size, const struct digest *digest, uint64_t *ret);
+/* The content of one with another appended. */
+uint64_t content_join(struct world *w, uint64_t before, uint64_t piece);
+/* The same of bytes that are several contents one behind the other. */
+bool content_parse(struct world *w, struct slice bytes, uint64_t *ret);
 
 /* ---- parts ---- */
 
@@ -303,6 +313,7 @@ struct ns_figures ns_host_figures(const struct host *host);
 uint64_t storage_host_epoch(const struct host *host); /* 0: not registered */
 /* Chunks in the running server's index, ascending, after `after`; returns how many. */
 size_t storage_host_list(const struct host *host, uint64_t after, uint64_t *ret, size_t most);
+bool storage_host_has(const struct host *host, const struct chunk_row *row); /* a sound copy */
 unsigned int storage_host_transfers(const struct host *host);
 
 /* oracle.c */
@@ -310,6 +321,8 @@ unsigned int storage_host_transfers(const struct host *host);
 void oracle_put_acknowledged(struct world *w, uint64_t inode, unsigned int copies);
 void oracle_registered(struct world *w);
 void oracle_no_leaks(struct world *w);
+/* Does every chunk have its copies before long? `exactly`: and none too many? */
+void oracle_copies(struct world *w, bool exactly);
 
 /* workload.c */
 struct workload_op;
@@ -322,11 +335,11 @@ bool workload_is_idle(const struct world *w);
 void workload_read_all(struct world *w); /* by the first client; must succeed */
 
 /* client_host.c: one operation of a client; one workload_done() follows unless the client stops. */
-enum op_kind_sim { SIM_PUT, SIM_GET, SIM_STAT, SIM_LIST, SIM_MKDIR, SIM_REMOVE, SIM_CREATE };
+enum op_kind_sim { SIM_PUT, SIM_GET, SIM_STAT, SIM_LIST, SIM_MKDIR, SIM_REMOVE, SIM_CREATE, SIM_APPEND };
 struct op_plan {
 	enum op_kind_sim kind;
 	char path[64];
-	uint64_t content, size; /* puts */
+	uint64_t content, size; /* puts, appends */
 	bool replace;
 	bool stream, unknown_size;
 	uint8_t copies;
@@ -338,6 +351,7 @@ struct op_seen {
 	unsigned int copies;
 	bool digest_known;
 	struct digest digest;
+	struct slice bytes; /* that were read */
 	const struct list_reply *list;
 };
 bool client_host_begin(struct host *host, const struct op_plan *plan, struct workload_op *op);

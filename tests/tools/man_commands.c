@@ -168,7 +168,7 @@ static void command_print(const struct command *command)
 	printf("\n%c%s.\n", toupper((unsigned char)command->summary[0]), command->summary + 1);
 	text_lines(command->text);
 	if (*command->aliases)
-		printf("Also\n.Ic %s .\n", command->aliases);
+		printf("Also\n.Ic \\&%s .\n", command->aliases);
 	if (command->options)
 		options_print(command);
 }

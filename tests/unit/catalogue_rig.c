@@ -56,8 +56,9 @@ int rig_put(struct rig *rig, const char *path, uint32_t chunks, bool replace)
 	int rc;
 
 	for (uint32_t i = 0; i < chunks; i++)
-		rows[i] = (struct chunk_row){ .chunk = ++rig->next_chunk, .length = 10 };
+		rows[i] = (struct chunk_row){ .chunk = rig->next_chunk + 1 + i, .length = 10 };
 	rc = catalogue_put_file(rig->kv, slice_of(path), &file, rig->uptime_ms, &inode);
+	rig->next_chunk += rc == 0 ? chunks : 0;
 	free(rows);
 	return rc;
 }

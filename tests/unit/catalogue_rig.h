@@ -1,4 +1,4 @@
-/* A catalogue in memory, and short words for what the tests of moving and of the trash do with it. */
+/* A catalogue in memory, and short words for what the tests of moving and the trash do with it. */
 #ifndef MUSTER_TESTS_CATALOGUE_RIG_H
 #define MUSTER_TESTS_CATALOGUE_RIG_H
 
@@ -43,10 +43,9 @@ struct totals rig_trash(struct rig *rig);
 /* What rows say of each other, counts included. */
 void rig_check(struct rig *rig);
 
-#define COPY(rig, from, to_, flags_)                                                            \
-	rig_copy(rig,                                                                           \
-		 &(struct move){                                                                \
-			 .path = slice_of(from), .to = slice_of(to_), .flags = (flags_) },      \
+#define COPY(rig, from, to_, flags_)                                                               \
+	rig_copy(rig,                                                                              \
+		 &(struct move){ .path = slice_of(from), .to = slice_of(to_), .flags = (flags_) }, \
 		 1000, NULL)
 
 #endif

@@ -383,7 +383,8 @@ void driver_beat(struct ns_driver *d, uint64_t ms)
 			struct heartbeat_reply reply;
 
 			if (!d->peers[i]->closed && d->peers[i]->epoch)
-				ASK(d->peers[i], heartbeat, &reply, .free = (uint64_t)1 << 40);
+				ASK(d->peers[i], heartbeat, &reply,
+				    .free = d->free ? d->free : (uint64_t)1 << 40);
 		}
 	}
 }
@@ -491,7 +492,8 @@ static void inspect_obey(struct ns_peer *peer, const struct message *order)
 
 void driver_obey(struct ns_peer *peer, const struct message *order)
 {
-	struct delete_reply deleted = { .free = (uint64_t)1 << 40 };
+	struct ns_driver *d = peer->driver;
+	struct delete_reply deleted = { .free = d->free ? d->free : (uint64_t)1 << 40 };
 	struct connect_reply connected = { 0 };
 
 	switch (order->info->code) {

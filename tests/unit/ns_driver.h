@@ -57,15 +57,16 @@ struct ns_driver {
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
-	bool idle; /* as of each server */
+	uint64_t free;        /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
+	bool idle;            /* as of each server */
 	bool failed;          /* NS_FAILED */
 	struct buffer events; /* "name key=value …\n" */
 };
 
 struct id id_of(unsigned int number); /* 1 -> 01000000… with a kind in the last byte */
 
-/* A new cluster "test"; `config` NULL or with what shall differ (zero fields are filled in). Without
- * trash_ms nothing is kept that was removed. */
+/* A new cluster "test"; `config` NULL or with what shall differ (zero fields are filled in).
+ * Without trash_ms nothing is kept that was removed. */
 void driver_start(struct ns_driver *d, const struct nameserver_config *config);
 /* Another core on the same catalogue; all connections are gone. */
 void driver_restart(struct ns_driver *d);

@@ -2,7 +2,6 @@
  * read. One thread per connection plays the name server and two storage servers: the first one
  * lies, the second one does not. */
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,13 +20,11 @@
 #include "endpoint.h"
 #include "error.h"
 #include "hash.h"
-#include "muster.h"
-#include "network.h"
+#include "library_world.h"
 
 enum {
 	SIZE = 5 * DATA_PAYLOAD_MAX / 2,
 	CHUNK = 7,
-	THREADS_MAX = 64,
 };
 
 enum lie {
@@ -47,68 +44,24 @@ enum lie {
 };
 
 struct server {
-	int listener;
+	struct world world;
 	enum lie lie;
-	uint16_t port;
-	pthread_t acceptor;
-	unsigned int threads;
-	pthread_t thread[THREADS_MAX];
-	int sockets[THREADS_MAX];
 	uint8_t *content;
 };
 
-struct peer {
-	struct server *server;
-	int socket;
-	struct id self; /* what the other side took us for */
-	struct buffer out;
-};
-
-static struct id id_make(uint8_t kind, uint8_t number)
+static const struct server *server_of(const struct world_peer *peer)
 {
-	return (struct id){ { kind, number } };
+	return peer->world->context;
 }
 
 /* ---- the servers ---- */
 
-static void send_all(struct peer *peer)
+static void on_open(struct world_peer *peer, const struct message *message)
 {
-	size_t sent = 0;
-
-	while (sent < peer->out.size) {
-		ssize_t now = send(peer->socket, peer->out.data + sent, peer->out.size - sent,
-				   MSG_NOSIGNAL);
-
-		if (now <= 0)
-			break;
-		sent += (size_t)now;
-	}
-	buffer_clear(&peer->out);
-}
-
-static void on_hello(struct peer *peer, const struct message *message)
-{
-	const struct hello_request *hello = message->body;
-	bool control = id_is_none(&hello->expected);
-
-	peer->self = control ? id_make('n', 1) : hello->expected;
-	reply_encode(&peer->out, MSG_hello, message->id,
-		     &(struct hello_reply){
-			     .version = PROTOCOL_VERSION,
-			     .epoch = 1,
-			     .role = control ? ROLE_NAMESERVER : ROLE_STORAGE,
-			     .cluster = id_make('C', 1),
-			     .cluster_name = slice_of("test"),
-			     .self = peer->self,
-		     });
-}
-
-static void on_open(struct peer *peer, const struct message *message)
-{
-	struct endpoint endpoint = endpoint_ipv4(0x7f000001, peer->server->port);
+	struct endpoint endpoint = endpoint_ipv4(0x7f000001, peer->world->port);
 	struct node_address nodes[2] = {
-		{ .node = id_make('s', 0), .endpoints = &endpoint, .endpoints_count = 1 },
-		{ .node = id_make('s', 1), .endpoints = &endpoint, .endpoints_count = 1 },
+		{ .node = world_id('s', 0), .endpoints = &endpoint, .endpoints_count = 1 },
+		{ .node = world_id('s', 1), .endpoints = &endpoint, .endpoints_count = 1 },
 	};
 	struct holder holders[2] = { { .node = 0 }, { .node = 1 } };
 	struct located_chunk chunk = {
@@ -121,7 +74,7 @@ static void on_open(struct peer *peer, const struct message *message)
 			   .chunks = 1,
 			   .chunk_size = CHUNK_SIZE_DEFAULT,
 			   .digest_known = 1,
-			   .digest = digest_of(peer->server->content, SIZE) },
+			   .digest = digest_of(server_of(peer)->content, SIZE) },
 		.nodes = nodes,
 		.nodes_count = 2,
 		.chunks = &chunk,
@@ -131,7 +84,7 @@ static void on_open(struct peer *peer, const struct message *message)
 	reply_encode(&peer->out, MSG_open, message->id, &reply);
 }
 
-static void on_list(struct peer *peer, const struct message *message)
+static void on_list(struct world_peer *peer, const struct message *message)
 {
 	struct entry entries[2] = {
 		{ .name = slice_of("a"), .inode = 2, .type = ENTRY_FILE },
@@ -142,7 +95,7 @@ static void on_list(struct peer *peer, const struct message *message)
 		     &(struct list_reply){ .more = 1, .entries = entries, .entries_count = 2 });
 }
 
-static void frame_add(struct peer *peer, const struct data_head *head, const uint8_t *data,
+static void frame_add(struct world_peer *peer, const struct data_head *head, const uint8_t *data,
 		      bool damaged)
 {
 	uint8_t bytes[FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX];
@@ -154,9 +107,10 @@ static void frame_add(struct peer *peer, const struct data_head *head, const uin
 	buffer_append(&peer->out, data, head->length);
 }
 
-static void data_add(struct peer *peer, uint32_t id, const struct read_request *read, enum lie lie)
+static void data_add(struct world_peer *peer, uint32_t id, const struct read_request *read,
+		     enum lie lie)
 {
-	const uint8_t *content = peer->server->content;
+	const uint8_t *content = server_of(peer)->content;
 	uint64_t length = read->length;
 	uint64_t shift = lie == LIE_OFFSET ? BLOCK_SIZE : 0;
 
@@ -178,10 +132,10 @@ static void data_add(struct peer *peer, uint32_t id, const struct read_request *
 	}
 }
 
-static void on_read(struct peer *peer, const struct message *message)
+static void on_read(struct world_peer *peer, const struct message *message)
 {
-	struct id liar = id_make('s', 0);
-	enum lie lie = id_equal(&peer->self, &liar) ? peer->server->lie : LIE_NONE;
+	struct id liar = world_id('s', 0);
+	enum lie lie = id_equal(&peer->self, &liar) ? server_of(peer)->lie : LIE_NONE;
 	uint8_t head[FRAME_HEADER_SIZE + DATA_CRCS_SIZE_MAX];
 
 	switch (lie) {
@@ -201,10 +155,9 @@ static void on_read(struct peer *peer, const struct message *message)
 	}
 }
 
-static void serve(struct peer *peer, const struct message *message)
+static void serve(struct world_peer *peer, const struct message *message)
 {
 	switch (message->info->code) {
-	case MSG_hello: on_hello(peer, message); break;
 	case MSG_open: on_open(peer, message); break;
 	case MSG_read: on_read(peer, message); break;
 	case MSG_list: on_list(peer, message); break;
@@ -215,97 +168,23 @@ static void serve(struct peer *peer, const struct message *message)
 		break;
 	default: refusal_encode(&peer->out, message->info->code, message->id, -ERR_UNSUPPORTED);
 	}
-	send_all(peer);
 }
 
-static size_t take(struct peer *peer, const struct buffer *in, size_t at, struct arena *arena)
+static struct muster *server_open(struct server *server, enum lie lie)
 {
-	struct frame_header header;
-	struct message message;
-	size_t size;
-
-	if (frame_next(in->data + at, in->size - at, &header, &size) != 1)
-		return 0;
-	arena_reset(arena);
-	if (message_decode(&header, in->data + at + FRAME_HEADER_SIZE, arena, &message) == 0 &&
-	    !message.reply)
-		serve(peer, &message);
-	return size;
-}
-
-static void *peer_run(void *context)
-{
-	struct peer *peer = context;
-	struct arena arena = { 0 };
-	struct buffer in = { 0 };
-	uint8_t bytes[4096];
-	ssize_t got;
-
-	while ((got = recv(peer->socket, bytes, sizeof(bytes), 0)) > 0) {
-		size_t at = 0, size;
-
-		buffer_append(&in, bytes, (size_t)got);
-		while ((size = take(peer, &in, at, &arena)) > 0)
-			at += size;
-		memmove(in.data, in.data + at, in.size - at);
-		in.size -= at;
-	}
-	buffer_done(&in);
-	buffer_done(&peer->out);
-	arena_done(&arena);
-	free(peer);
-	return NULL;
-}
-
-static void *accept_run(void *context)
-{
-	struct server *server = context;
-	int socket;
-
-	while (server->threads < THREADS_MAX &&
-	       (socket = accept(server->listener, NULL, NULL)) >= 0) {
-		struct peer *peer = calloc(1, sizeof(*peer));
-
-		*peer = (struct peer){ .server = server, .socket = socket };
-		server->sockets[server->threads] = socket;
-		pthread_create(&server->thread[server->threads++], NULL, peer_run, peer);
-	}
-	return NULL;
-}
-
-static struct muster *world_open(struct server *server, enum lie lie)
-{
-	struct address any = { 0x7f000001, 0 };
-	struct muster_options options = { .timeout_ms = 3000 };
-	struct muster *session;
-	char name[64];
-
-	*server = (struct server){ .lie = lie, .content = malloc(SIZE + DATA_PAYLOAD_MAX) };
+	*server = (struct server){
+		.world = { .serve = serve, .context = server },
+		.lie = lie,
+		.content = malloc(SIZE + DATA_PAYLOAD_MAX),
+	};
 	for (size_t i = 0; i < SIZE + DATA_PAYLOAD_MAX; i++)
 		server->content[i] = (uint8_t)(i * 2654435761u >> 13);
-	server->listener = tcp_listen(&any);
-	assert_true(server->listener >= 0);
-	fcntl(server->listener, F_SETFL, 0);
-	assert_int_equal(socket_local(server->listener, &any), 0);
-	server->port = any.port;
-	pthread_create(&server->acceptor, NULL, accept_run, server);
-	snprintf(name, sizeof(name), "127.0.0.1:%u", server->port);
-	options.nameserver = name;
-	assert_int_equal(muster_open(&options, &session), 0);
-	return session;
+	return world_open(&server->world);
 }
 
-static void world_close(struct server *server, struct muster *session)
+static void server_close(struct server *server, struct muster *session)
 {
-	muster_close(session);
-	shutdown(server->listener, SHUT_RDWR);
-	pthread_join(server->acceptor, NULL);
-	for (unsigned int i = 0; i < server->threads; i++) {
-		shutdown(server->sockets[i], SHUT_RDWR);
-		pthread_join(server->thread[i], NULL);
-		close(server->sockets[i]);
-	}
-	close(server->listener);
+	world_close(&server->world, session);
 	free(server->content);
 }
 
@@ -321,7 +200,7 @@ static void test_lies(void **state)
 			.sink = { .data = data, .size = SIZE },
 		};
 		struct server server;
-		struct muster *session = world_open(&server, (enum lie)lie);
+		struct muster *session = server_open(&server, (enum lie)lie);
 		uint64_t start_ms = clock_monotonic_ms();
 		int rc = muster_get(session, &get, NULL);
 
@@ -329,7 +208,7 @@ static void test_lies(void **state)
 			fail_msg("lie %u: %s after %u ms", lie, muster_error_name(rc),
 				 (unsigned int)(clock_monotonic_ms() - start_ms));
 		assert_memory_equal(data, server.content, SIZE);
-		world_close(&server, session);
+		server_close(&server, session);
 		free(data);
 	}
 }
@@ -344,14 +223,14 @@ static void test_endless_listing(void **state)
 	int rc;
 
 	(void)state;
-	session = world_open(&server, LIE_NONE);
+	session = server_open(&server, LIE_NONE);
 	assert_int_equal(muster_list_open(session, "/", &list), 0);
 	while ((rc = muster_list_next(list, &entry)) == 1 && count < 100)
 		count++;
 	assert_int_equal(rc, -MUSTER_E_BAD_REQUEST);
 	assert_int_equal(count, 2);
 	muster_list_close(list);
-	world_close(&server, session);
+	server_close(&server, session);
 }
 
 /* ---- callers that do what they like ---- */
@@ -396,13 +275,13 @@ static void test_starts_inside_callbacks(void **state)
 	struct server server;
 
 	(void)state;
-	busy.session = world_open(&server, LIE_NONE);
+	busy.session = server_open(&server, LIE_NONE);
 	assert_int_equal(muster_get(busy.session, &get, NULL), 0);
 	while (muster_process(busy.session) > 0)
 		muster_wait(busy.session, 100);
 	assert_true(busy.started > 0);
 	assert_int_equal(busy.started, busy.ended);
-	world_close(&server, busy.session);
+	server_close(&server, busy.session);
 }
 
 static void start_again(void *context, struct muster_op *op, int result)
@@ -424,7 +303,7 @@ static void test_close_with_work(void **state)
 	struct server server;
 
 	(void)state;
-	busy.session = world_open(&server, LIE_NONE);
+	busy.session = server_open(&server, LIE_NONE);
 	for (unsigned int i = 0; i < 3000; i++) {
 		assert_int_equal(muster_start_stat(busy.session, "/f",
 						   (struct muster_then){ start_again, &busy },
@@ -432,7 +311,7 @@ static void test_close_with_work(void **state)
 				 0);
 		busy.started++;
 	}
-	world_close(&server, busy.session);
+	server_close(&server, busy.session);
 	assert_int_equal(busy.started, 3000);
 	assert_int_equal(busy.ended, 3000);
 	assert_int_equal(busy.result, -MUSTER_E_CANCELLED);
@@ -445,7 +324,7 @@ static void test_very_many_at_once(void **state)
 	struct server server;
 
 	(void)state;
-	busy.session = world_open(&server, LIE_NONE);
+	busy.session = server_open(&server, LIE_NONE);
 	while (busy.started < 10000) {
 		assert_int_equal(muster_start_stat(busy.session, "/f",
 						   (struct muster_then){ on_stat, &busy }, NULL),
@@ -455,7 +334,7 @@ static void test_very_many_at_once(void **state)
 	while (muster_wait(busy.session, 1000) > 0)
 		;
 	assert_int_equal(busy.ended, 10000);
-	world_close(&server, busy.session);
+	server_close(&server, busy.session);
 }
 
 static void on_cancelled(void *context, struct muster_op *op, int result)
@@ -478,7 +357,7 @@ static void test_cancel_any_time(void **state)
 					       .sink = { .data = data, .size = SIZE } };
 		struct server server;
 
-		busy.session = world_open(&server, LIE_NONE);
+		busy.session = server_open(&server, LIE_NONE);
 		assert_int_equal(muster_start_get(busy.session, &get,
 						  (struct muster_then){ on_cancelled, &busy },
 						  &busy.get),
@@ -495,7 +374,7 @@ static void test_cancel_any_time(void **state)
 		get.path = "/g";
 		assert_int_equal(muster_get(busy.session, &get, NULL), 0);
 		assert_memory_equal(data, server.content, SIZE);
-		world_close(&server, busy.session);
+		server_close(&server, busy.session);
 		free(data);
 	}
 }
@@ -519,7 +398,7 @@ static void expect_interruptible(int flags)
 	uint64_t start_ms;
 	int ends[2];
 
-	interrupted = world_open(&server, LIE_NONE);
+	interrupted = server_open(&server, LIE_NONE);
 	assert_int_equal(pipe2(ends, flags), 0);
 	get.sink.fd = ends[1];
 	sigaction(SIGALRM, &action, NULL);
@@ -530,7 +409,7 @@ static void expect_interruptible(int flags)
 	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 	close(ends[0]);
 	close(ends[1]);
-	world_close(&server, interrupted);
+	server_close(&server, interrupted);
 }
 
 static void test_stuck_pipe(void **state)

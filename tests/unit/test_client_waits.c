@@ -28,6 +28,15 @@ static struct client_op *copy_tree(struct fake *fake)
 	return client_request(fake->client, &start, MSG_copy, &copy, &error);
 }
 
+static void make_directory(struct fake *fake)
+{
+	struct client_start start = fake_start(fake);
+	struct mkdir_request mkdir = { .path = slice_of("/a") };
+	int error;
+
+	client_request(fake->client, &start, MSG_mkdir, &mkdir, &error);
+}
+
 static uint64_t wait_for_end(struct fake *fake, int error)
 {
 	const struct client_action *done = NULL;
@@ -120,7 +129,7 @@ static void test_waits_follow_from_the_timeout(void **state)
 		uint64_t whole_ms = timeouts_ms[i];
 
 		open_session(&fake, whole_ms);
-		copy_tree(&fake);
+		make_directory(&fake);
 		assert_in_range(wait_for_end(&fake, -ERR_TIMEOUT), whole_ms * 8 / 9,
 				whole_ms * 8 / 9 + 2 * CLIENT_TICK_MS);
 		fake_close(&fake);
@@ -132,6 +141,24 @@ static void test_waits_follow_from_the_timeout(void **state)
 	}
 }
 
+/* Or else a copy could not be waited for with a short timeout. */
+static void test_long_work_is_always_waited_for(void **state)
+{
+	struct message asked;
+	struct fake fake;
+	uint64_t control;
+
+	(void)state;
+	control = open_session(&fake, 450);
+	copy_tree(&fake);
+	asked = fake_sent(&fake, MSG_copy, NULL);
+	fake_wait(&fake, IN_PROGRESS_AFTER_MS + 200);
+	assert_null(fake_action(&fake, CLIENT_DONE));
+	fake_refuse(&fake, control, &asked, -ERR_IN_PROGRESS);
+	assert_in_range(wait_for_end(&fake, -ERR_TIMEOUT), 2500, 2600);
+	fake_close(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +166,7 @@ int main(void)
 		cmocka_unit_test(test_work_in_progress_is_progress),
 		cmocka_unit_test(test_work_that_nobody_wants_is_not_asked_for_again),
 		cmocka_unit_test(test_waits_follow_from_the_timeout),
+		cmocka_unit_test(test_long_work_is_always_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -278,6 +279,46 @@ static void test_nothing_held_is_lost_at_the_end(void **state)
 	}
 }
 
+/* ---- formatting ---- */
+
+__attribute__((format(printf, 1, 2))) static void same(const char *format, ...)
+{
+	char expected[64], text[64];
+
+	for (size_t size = 0; size <= sizeof(text); size++) {
+		va_list args;
+		int wanted, got;
+
+		memset(text, 'x', sizeof(text));
+		memset(expected, 'x', sizeof(expected));
+		va_start(args, format);
+		wanted = vsnprintf(expected, size, format, args);
+		va_end(args);
+		va_start(args, format);
+		got = log_format(text, size, format, args);
+		va_end(args);
+		assert_int_equal(got, wanted);
+		if (size)
+			assert_string_equal(text, expected);
+		else
+			assert_int_equal(text[0], 'x');
+	}
+}
+
+static void test_formats_as_printf_does(void **state)
+{
+	(void)state;
+	same("nothing");
+	same("a=%s b=%s%s", "x", "", "yz");
+	same("%u %u %u", 0U, 7U, UINT32_MAX);
+	same("%lu %llu %x %llx", ULONG_MAX, ULLONG_MAX, 0xbeefU, 0x123456789abcdefULL);
+	same("%d %s", -5, "after what is not simple");
+	same("%s %016llx", "before", 0x12ULL);
+	same("100%% %s", "percent");
+	same("%.*s|%5u|%-3s|%c", 2, "abcdef", 42U, "l", 'c');
+	same("%s=%d", "last", 3);
+}
+
 /* ---- cutting ---- */
 
 static void fit(const char *text, size_t max, const char *expected)
@@ -409,6 +450,7 @@ int main(void)
 		TEST(test_more_than_the_buffer_holds),
 		TEST(test_held_lines_and_reopening),
 		TEST(test_nothing_held_is_lost_at_the_end),
+		TEST(test_formats_as_printf_does),
 		TEST(test_pairs_are_cut_as_pairs),
 		TEST(test_long_values_of_a_line),
 		TEST(test_raw_bytes_make_no_broken_json),

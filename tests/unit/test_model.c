@@ -146,6 +146,42 @@ static void test_versions_count_effects(void **state)
 	assert_false(holds());
 }
 
+/* Contents are sums here. */
+static uint64_t add(void *context, uint64_t before, uint64_t piece)
+{
+	(void)context;
+	return before + piece;
+}
+
+static void append(uint64_t content, uint64_t asked, uint64_t told)
+{
+	op(MODEL_APPEND, MODEL_OK, asked, told)->content = content;
+}
+
+static void test_appends_all_count_once(void **state)
+{
+	(void)state;
+	model.join = add;
+	put(1, 1, 2);
+	append(10, 3, 10);
+	append(100, 4, 9);
+	get(101, 5, 6);
+	append(1000, 7, 0);
+	get(111, 11, 12);
+	get(1111, 13, 14);
+	assert_true(holds());
+	get(111, 15, 16);
+	assert_false(holds());
+}
+
+static void test_nothing_is_appended_to_nothing(void **state)
+{
+	(void)state;
+	model.join = add;
+	append(1, 1, 2);
+	assert_false(holds());
+}
+
 static void test_own_work_mistaken_for_others(void **state)
 {
 	(void)state;
@@ -165,6 +201,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_at_the_same_time, clean),
 		cmocka_unit_test_teardown(test_reads_do_not_go_back, clean),
 		cmocka_unit_test_teardown(test_versions_count_effects, clean),
+		cmocka_unit_test_teardown(test_appends_all_count_once, clean),
+		cmocka_unit_test_teardown(test_nothing_is_appended_to_nothing, clean),
 		cmocka_unit_test_teardown(test_own_work_mistaken_for_others, clean),
 	};
 

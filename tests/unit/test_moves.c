@@ -209,8 +209,7 @@ static void test_copies_share_chunks(void **state)
 	assert_int_equal(rig_collect(rig), 0);
 	assert_int_equal(catalogue_chunk_at(rig->kv, rig_inode(rig, "/h"), 20, &b), 0);
 	rig_remove(rig, "/h");
-	assert_int_equal(trash_collect(rig->kv,
-				       &(struct trash_limit){ UINT64_MAX, 10, UINT64_MAX },
+	assert_int_equal(trash_collect(rig->kv, &(struct trash_limit){ UINT64_MAX, 10, UINT64_MAX },
 				       rig_now(rig), &(struct removed){ 0 }),
 			 1);
 	assert_int_equal(rig_collect(rig), 3);
@@ -248,9 +247,9 @@ static void test_where_a_copy_goes(void **state)
 
 static void assert_beside(struct rig *rig, const char *path, const char *expected)
 {
-	const struct move how = {
-		.path = slice_of(path), .to = slice_of(path), .flags = COPY_TREE | COPY_KEEP_BOTH
-	};
+	const struct move how = { .path = slice_of(path),
+				  .to = slice_of(path),
+				  .flags = COPY_TREE | COPY_KEEP_BOTH };
 	char where[PATH_SIZE_MAX + 1];
 
 	assert_int_equal(rig_copy(rig, &how, 1000, where), 0);
@@ -320,9 +319,9 @@ static void test_a_tree_is_copied_in_steps_of_any_size(void **state)
 /* What happens to the source while it is copied, after so many steps of one. */
 static int copy_disturbed(struct rig *rig, unsigned int steps, void disturb(struct rig *rig))
 {
-	const struct move how = {
-		.path = slice_of("/t"), .to = slice_of("/copy"), .flags = COPY_TREE
-	};
+	const struct move how = { .path = slice_of("/t"),
+				  .to = slice_of("/copy"),
+				  .flags = COPY_TREE };
 	struct tree_copy *copy;
 	struct moved moved;
 	int rc = copy_begin(rig->kv, &how, rig_next_id, rig, &copy);
@@ -356,9 +355,8 @@ static void disturb_remove_last(struct rig *rig)
 
 static void disturb_format(struct rig *rig)
 {
-	assert_int_equal(catalogue_empty(rig->kv, rig->next_id++, rig_now(rig),
-					 &(struct removed){ 0 }),
-			 0);
+	assert_int_equal(
+		catalogue_empty(rig->kv, rig->next_id++, rig_now(rig), &(struct removed){ 0 }), 0);
 }
 
 static void disturb_occupy(struct rig *rig)
@@ -393,9 +391,9 @@ static void test_the_source_changes_meanwhile(void **state)
 
 static void test_what_was_being_copied_is_garbage_after_a_restart(void **state)
 {
-	const struct move how = {
-		.path = slice_of("/t"), .to = slice_of("/copy"), .flags = COPY_TREE
-	};
+	const struct move how = { .path = slice_of("/t"),
+				  .to = slice_of("/copy"),
+				  .flags = COPY_TREE };
 	struct rig *rig = *state;
 	struct tree_copy *copy;
 

@@ -249,6 +249,41 @@ static void test_refusals(void **state)
 	driver_stop(&d);
 }
 
+/* As many copies as the file wants when the append is made, whatever it wanted when it began. */
+static void test_copies_are_those_of_the_file(void **state)
+{
+	const struct piece piece = { 0, 1, 1000, 5, "b" };
+	struct receipt receipts[8];
+	struct put_begin_reply begun;
+	struct put_commit_reply file, done;
+	struct set_copies_reply set;
+	int count;
+
+	(void)state;
+	start();
+	driver_put(client, "/f", 1000, &file);
+	client->operation++;
+	ASK(client, set_copies, &set, .operation = client->operation,
+	    .outstanding = client->operation, .copies = 1, .path = slice_of("/f"));
+	assert_int_equal(ASK(client, put_begin, &begun, .size = 5, .flags = PUT_APPEND, .places = 1,
+			     .path = slice_of("/f")),
+			 0);
+	assert_int_equal(begun.copies_wanted, 1);
+	count = chunks_bring(&begun, &piece, receipts);
+	assert_int_equal(count, 1);
+	client->operation++;
+	ASK(client, set_copies, &set, .operation = client->operation,
+	    .outstanding = client->operation, .copies = 2, .path = slice_of("/f"));
+	client->operation++;
+	assert_int_equal(ASK(client, put_commit, &done, .operation = client->operation,
+			     .outstanding = client->operation, .put = begun.put, .size = 5,
+			     .digest = sum("b"), .base_inode = file.inode, .base_version = 1,
+			     .base_size = 1000, .flags = PUT_APPEND, .path = slice_of("/f"),
+			     .receipts = receipts, .receipts_count = 1),
+			 -ERR_UNAVAILABLE);
+	driver_stop(&d);
+}
+
 static void test_nothing_added_changes_nothing(void **state)
 {
 	struct put_commit_reply file, done;
@@ -305,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_replaces_the_tail_and_lets_it_go),
 		cmocka_unit_test(test_chunks_of_any_length_are_found),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_copies_are_those_of_the_file),
 		cmocka_unit_test(test_nothing_added_changes_nothing),
 		cmocka_unit_test(test_open_contents_outlive_their_name),
 	};

@@ -79,9 +79,8 @@ static void test_servers(void **state)
 
 	(void)state;
 	start(4);
-	assert_int_equal(ASK(storages[1], heartbeat, &beaten, .free = 1,
-			     .flags = HEARTBEAT_DISK_FAILED),
-			 0);
+	assert_int_equal(
+		ASK(storages[1], heartbeat, &beaten, .free = 1, .flags = HEARTBEAT_DISK_FAILED), 0);
 	assert_int_equal(ASK(client, drain, &drained, .operation = 1, .outstanding = 1, .on = 1,
 			     .node = storages[2]->id),
 			 0);
@@ -90,7 +89,7 @@ static void test_servers(void **state)
 	assert_int_equal(reply.problems_count, 4);
 	for (unsigned int i = 0; i < 4; i++)
 		assert_int_equal(reply.problems[i].kind, PROBLEM_NODE);
-	assert_true(says(&reply.problems[0], "failed disk"));
+	assert_true(says(&reply.problems[0], "disk has failed"));
 	assert_true(id_equal(&reply.problems[0].node, &storages[1]->id));
 	assert_true(says(&reply.problems[1], "nearly full"));
 	assert_true(says(&reply.problems[2], "can be switched off"));
@@ -154,7 +153,8 @@ static void test_copies_on_one_machine(void **state)
 	(void)state;
 	driver_start(&d, NULL);
 	for (unsigned int i = 1; i <= 2; i++)
-		storages[i] = driver_storage_with(&d, &(struct ns_storage){ .number = i, .machine = 7 });
+		storages[i] =
+			driver_storage_with(&d, &(struct ns_storage){ .number = i, .machine = 7 });
 	client = driver_client(&d, 1);
 	driver_beat(&d, 4000);
 	d.idle = true;

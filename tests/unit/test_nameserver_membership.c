@@ -167,13 +167,14 @@ static void test_who_was_forgotten_comes_back_as_a_stranger(void **state)
 		assert_int_equal(ASK(client, open, &opened, .path = slice_of(path)), 0);
 		for (unsigned int j = 0; j < opened.chunks[0].holders_count; j++) {
 			if (id_equal(&opened.chunks[0].holders[j].ticket.holder, &storages[4]->id))
-				held[count++] = (struct chunk_ref){ opened.chunks[0].chunk, LENGTH };
+				held[count++] =
+					(struct chunk_ref){ opened.chunks[0].chunk, LENGTH };
 		}
 	}
 	assert_true(count > 0);
 	/* A put under way has a place there. */
-	assert_int_equal(ASK(client, put_begin, &begun, .size = LENGTH, .copies = 4,
-			     .places = 1, .path = slice_of("/open")),
+	assert_int_equal(ASK(client, put_begin, &begun, .size = LENGTH, .copies = 4, .places = 1,
+			     .path = slice_of("/open")),
 			 0);
 	driver_close(storages[4]);
 	driver_beat(&d, DEAD_AFTER_MS + 2000);
@@ -183,10 +184,9 @@ static void test_who_was_forgotten_comes_back_as_a_stranger(void **state)
 	driver_beat(&d, 2 * DELAY_MS + 4000);
 	assert_int_equal(held_by(storages[4], &copies), 0);
 	assert_int_equal(copies, 3 * FILES);
-	storages[4] = driver_storage_with(&d, &(struct ns_storage){ .number = 4,
-								   .start = 2,
-								   .chunks = held,
-								   .chunk_count = count });
+	storages[4] = driver_storage_with(
+		&d, &(struct ns_storage){
+			    .number = 4, .start = 2, .chunks = held, .chunk_count = count });
 	assert_int_equal(node_of(storages[4]).starts, 1);
 	held_by(storages[4], &copies);
 	assert_int_equal(copies, 3 * FILES + count);

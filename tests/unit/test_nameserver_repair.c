@@ -91,9 +91,8 @@ static void report_bad(struct ns_peer *who, const struct ns_peer *holder, uint64
 	struct corrupt_reply reply;
 	const struct chunk_id id = { chunk };
 
-	assert_int_equal(ASK(who, corrupt, &reply, .node = holder->id, .chunks = &id,
-			     .chunks_count = 1),
-			 0);
+	assert_int_equal(
+		ASK(who, corrupt, &reply, .node = holder->id, .chunks = &id, .chunks_count = 1), 0);
 }
 
 static unsigned int deleted_at(struct ns_peer *storage)
@@ -232,10 +231,9 @@ static void test_a_dead_server_is_missed_after_the_delay(void **state)
 	assert_int_equal(copies_of("/a"), 3);
 	assert_true(holds(storages[spare], "/a"));
 	/* It returns: one copy too many, and one goes. */
-	storages[dead] = driver_storage_with(&d, &(struct ns_storage){ .number = dead,
-								       .start = 2,
-								       .chunks = held,
-								       .chunk_count = 1 });
+	storages[dead] = driver_storage_with(
+		&d, &(struct ns_storage){
+			    .number = dead, .start = 2, .chunks = held, .chunk_count = 1 });
 	assert_int_equal(copies_of("/a"), 4);
 	driver_beat(&d, 8000);
 	assert_int_equal(copies_of("/a"), 3);

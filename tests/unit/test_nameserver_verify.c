@@ -103,9 +103,8 @@ static void test_what_is_found_is_told_and_repaired(void **state)
 	for (unsigned int i = 1; i <= 5 && count < 3; i++) {
 		struct stat_reply stat;
 
-		assert_int_equal(ASK(client, stat, &stat, .flags = STAT_HOLDERS,
-				     .path = slice_of("/a")),
-				 0);
+		assert_int_equal(
+			ASK(client, stat, &stat, .flags = STAT_HOLDERS, .path = slice_of("/a")), 0);
 		for (unsigned int j = 0; j < stat.holders_count; j++) {
 			if (id_equal(&stat.holders[j].node, &storages[i]->id))
 				holders[count++] = storages[i];
@@ -206,7 +205,8 @@ static void test_a_copy_that_nobody_has(void **state)
 	assert_int_equal(driver_answer(client, id, &reply, sizeof(reply)), 0);
 	assert_int_equal(reply.copies_count, 3);
 	for (unsigned int i = 0; i < 3; i++)
-		missing += reply.copies[i].state == COPY_MISSING && id_is_none(&reply.copies[i].node);
+		missing +=
+			reply.copies[i].state == COPY_MISSING && id_is_none(&reply.copies[i].node);
 	assert_int_equal(missing, 1);
 	driver_stop(&d);
 }

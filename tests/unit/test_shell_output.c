@@ -136,11 +136,47 @@ static void test_progress(void **state)
 	progress.files = 3;
 	progress.files_total = 9;
 	progress_format(&progress, 5000, 100, line, sizeof(line));
-	assert_non_null(strstr(line, "3/9 files, "));
+	assert_non_null(strstr(line, "3/9 files  50.0 MiB of"));
 	progress.bytes_total = UINT64_MAX;
 	progress_format(&progress, 0, 100, line, sizeof(line));
 	assert_null(strchr(line, '%'));
 	assert_null(strstr(line, "left"));
+}
+
+/* On the narrowest terminal the percentage is what stays; without a total, the amount. */
+static void test_progress_narrow(void **state)
+{
+	struct progress progress = { .name = "verify",
+				     .bytes = 50 << 20,
+				     .bytes_total = 100 << 20 };
+	char line[512];
+
+	(void)state;
+	progress_format(&progress, 5000, 39, line, sizeof(line));
+	assert_string_equal(line, "verify   50%  10.0 MiB/s  0:05 left");
+	progress_format(&progress, 5000, 19, line, sizeof(line));
+	assert_string_equal(line, " 50%  0:05 left");
+	progress_format(&progress, 5000, 4, line, sizeof(line));
+	assert_string_equal(line, " 50%");
+	progress.bytes_total = UINT64_MAX;
+	progress_format(&progress, 5000, 10, line, sizeof(line));
+	assert_string_equal(line, "50.0 MiB");
+}
+
+static void test_progress_without_bytes(void **state)
+{
+	struct progress progress = {
+		.name = "check",
+		.bytes_total = UINT64_MAX,
+		.files = 250,
+		.files_total = 1000,
+		.unit = "chunks",
+	};
+	char line[512];
+
+	(void)state;
+	progress_format(&progress, 1000, 60, line, sizeof(line));
+	assert_string_equal(line, "check  [##--------]   25%  250/1000 chunks  250/s  0:03 left");
 }
 
 static int set_locale(void **state)
@@ -152,9 +188,14 @@ static int set_locale(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),        cmocka_unit_test(test_table_narrow),
-		cmocka_unit_test(test_table_colour), cmocka_unit_test(test_json_text),
-		cmocka_unit_test(test_json_numbers), cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_table_narrow),
+		cmocka_unit_test(test_table_colour),
+		cmocka_unit_test(test_json_text),
+		cmocka_unit_test(test_json_numbers),
+		cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_progress_narrow),
+		cmocka_unit_test(test_progress_without_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, set_locale, NULL);

@@ -247,52 +247,6 @@ static void test_removed_chunks_stay_readable_for_who_has_them(void **state)
 	}
 }
 
-static int inspected(struct fixture *fixture, uint64_t chunk, struct chunk_meta *ret)
-{
-	struct store_reader *reader;
-	int rc;
-
-	assert_int_equal(store_reader_open(fixture->store, chunk, &reader), 0);
-	rc = store_reader_inspect(reader, ret);
-	store_reader_close(fixture->store, reader);
-	return rc;
-}
-
-static void test_inspection_reads_every_byte(void **state)
-{
-	static const char *const paths[] = { "seg/00000001", "big/00/0000000000000002" };
-	static const uint32_t lengths[] = { SMALL, 300001 };
-	static const uint64_t payloads[] = { 192 + 4, 4096 };
-	struct fixture *fixture = *state;
-	uint8_t *content = malloc(lengths[1]);
-	struct chunk_meta meta;
-
-	for (uint64_t i = 0; i < 2; i++) {
-		uint64_t last = payloads[i] + lengths[i] - 1;
-		struct digest digest;
-
-		put(fixture, 1 + i, lengths[i]);
-		driven_content(1 + i, lengths[i], content);
-		digest = digest_of(content, lengths[i]);
-		assert_int_equal(inspected(fixture, 1 + i, &meta), 0);
-		assert_int_equal(meta.length, lengths[i]);
-		assert_memory_equal(&meta.digest, &digest, sizeof(digest));
-		/* A wrong byte has a digest, too. */
-		assert_int_equal(disk_sim_flip(fixture->sim, paths[i], last, 1), 0);
-		content[lengths[i] - 1] ^= 1;
-		digest = digest_of(content, lengths[i]);
-		assert_int_equal(inspected(fixture, 1 + i, &meta), -ERR_CORRUPT);
-		assert_memory_equal(&meta.digest, &digest, sizeof(digest));
-		assert_int_equal(disk_sim_flip(fixture->sim, paths[i], last, 1), 0);
-		assert_int_equal(inspected(fixture, 1 + i, &meta), 0);
-		/* Behind a damaged header nothing is certain. */
-		assert_int_equal(disk_sim_flip(fixture->sim, paths[i], 20, 1), 0);
-		assert_int_equal(inspected(fixture, 1 + i, &meta), -ERR_CORRUPT);
-		assert_int_equal(meta.length, 0);
-	}
-	free(content);
-}
-
 static void test_removed_large_chunk_may_come_back_at_once(void **state)
 {
 	struct fixture *fixture = *state;
@@ -621,7 +575,6 @@ int main(void)
 		SIMULATED(test_failed_sync_takes_the_disk_out_of_service),
 		SIMULATED(test_full_disk_costs_only_the_commit),
 		SIMULATED(test_misdirected_write_is_noticed),
-		SIMULATED(test_inspection_reads_every_byte),
 		SIMULATED(test_damage_before_the_mark_is_told_from_a_torn_tail),
 		SIMULATED(test_damaged_chunk_is_not_moved_but_kept_aside),
 		SIMULATED(test_checkpoint_keeps_removals),

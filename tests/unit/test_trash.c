@@ -265,18 +265,17 @@ static void random_path(struct prng *prng, char *ret)
 {
 	unsigned int depth = 1 + (unsigned int)prng_below(prng, DEPTH);
 
-	for (unsigned int i = 0; i < depth; i++)
-		ret += sprintf(ret, "/%c", (char)('a' + prng_below(prng, NAMES)));
+	for (unsigned int i = 0; i < depth; i++) {
+		*ret++ = '/';
+		*ret++ = (char)('a' + prng_below(prng, NAMES));
+	}
+	*ret = '\0';
 }
 
 static void expected(int rc)
 {
-	static const int may_be[] = { 0,
-				      -ERR_NOT_FOUND,
-				      -ERR_EXISTS,
-				      -ERR_NOT_DIR,
-				      -ERR_IS_DIR,
-				      -ERR_INTO_ITSELF };
+	static const int may_be[] = { 0,           -ERR_NOT_FOUND,  -ERR_EXISTS, -ERR_NOT_DIR,
+				      -ERR_IS_DIR, -ERR_INTO_ITSELF };
 
 	for (size_t i = 0; i < ARRAY_SIZE(may_be); i++) {
 		if (rc == may_be[i])
@@ -285,7 +284,6 @@ static void expected(int rc)
 	assert_int_equal(rc, 0);
 }
 
-/* 1: nothing may have changed. */
 static void random_step(struct rig *rig, struct prng *prng)
 {
 	char a[32] = "", b[32] = "";
@@ -305,7 +303,9 @@ static void random_step(struct rig *rig, struct prng *prng)
 	case 7:
 	case 8: expected(rig_rename(rig, a, b, flags)); break;
 	case 9:
-	case 10: expected(COPY(rig, a, b, flags | COPY_TREE | (flags & 2 ? COPY_KEEP_BOTH : 0))); break;
+	case 10:
+		expected(COPY(rig, a, b, flags | COPY_TREE | (flags & 2 ? COPY_KEEP_BOTH : 0)));
+		break;
 	case 11: expected(rig_restore(rig, a, "")); break;
 	case 12: expected(rig_restore(rig, a, b)); break;
 	case 13: expected(purge(rig, a, 0)); break;
@@ -335,9 +335,8 @@ static void test_rows_agree_whatever_happens(void **state)
 			catalogue_empty(rig->kv, rig->next_id++, rig_now(rig),
 					&(struct removed){ 0 });
 	}
-	assert_int_equal(catalogue_empty(rig->kv, rig->next_id++, rig_now(rig),
-					 &(struct removed){ 0 }),
-			 0);
+	assert_int_equal(
+		catalogue_empty(rig->kv, rig->next_id++, rig_now(rig), &(struct removed){ 0 }), 0);
 	while (rig_rows(rig, "t"))
 		let_go(rig, UINT64_MAX);
 	rig_collect(rig);
