@@ -6,8 +6,8 @@
  *                                 copies wanted, chunk size, chunks, digest
  *   "d" parent inode, name        directory entry: inode, type
  *   "n" inode                     where it hangs: parent inode, name; exactly while that entry is
- *   "c" inode, end                chunk of a file: chunk id, length, digest; end: offset in the file
- *                                 of the byte after its last, so one seek finds any byte's chunk
+ *   "c" inode, end                chunk of a file: chunk id, length, digest; end: offset in the
+ *                                 file of the byte after its last: one seek finds any byte's chunk
  *   "k" chunk, inode              a file that has the chunk (copies share them): end
  *   "t" since (uptime), inode     trash: what was removed and can come back: its path, type, counts
  *   "u" digest of the path, ~since, ~inode  the same by path, the newest first

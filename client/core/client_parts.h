@@ -4,6 +4,7 @@
  *     control.c  questions to it: ids, operation numbers, sending again, time-outs
  *     links.c    data connections to storage servers
  *     put.c      puts: places, seals, commit;  piece.c  one chunk on its way
+ *     append.c   puts that append
  *     bulk.c     places leased ahead for small files
  *     get.c      gets;  content.c  where their chunks are, contents held open
  *     reach.c    which ways to a storage server work */
@@ -497,6 +498,10 @@ void put_tick(struct client *client, struct client_op *op);
 void put_commit(struct client *client, struct client_op *op);
 bool place_take(struct client *client, struct chunk_place *ret, const struct place *place,
 		const struct node_address *nodes, uint16_t node_count);
+
+/* append.c */
+uint8_t put_flags(const struct put_state *put);
+void base_ask(struct client *client, struct client_op *op); /* then commits again */
 
 /* piece.c */
 void piece_start(struct client *client, struct piece *piece);

@@ -1,6 +1,6 @@
-/* What is known of a content: where its chunks are, with tickets for them. A get has one of its own,
- * or reads through one that is held open. The name server keeps a content for the client as long as
- * either is there. */
+/* What is known of a content: where its chunks are, with tickets for them. A get has one of its
+ * own, or reads through one that is held open. The name server keeps a content for the client as
+ * long as either is there. */
 #include "client_parts.h"
 
 #include <stdlib.h>

@@ -154,13 +154,6 @@ static uint8_t first_places(const struct put_state *put)
 	return (uint8_t)(chunks < PLACES_AHEAD ? chunks : PLACES_AHEAD);
 }
 
-static uint8_t put_flags(const struct put_state *put)
-{
-	if (put->how.append)
-		return PUT_APPEND;
-	return put->how.replace ? PUT_REPLACE : 0;
-}
-
 static void put_begin(struct client *client, struct client_op *op)
 {
 	struct put_state *put = &op->put;
@@ -384,35 +377,6 @@ int put_reason(const struct client_op *op, int error)
 	bool few = error == -ERR_UNAVAILABLE || error == -ERR_UNREACHABLE;
 
 	return few && op->put.full ? -ERR_NO_SPACE : error;
-}
-
-/* What the file is now, after somebody else has appended to it: the chunks are stored, only their
- * place has changed. */
-static void base_answered(struct client *client, void *owner, int error, const void *body)
-{
-	const struct stat_reply *reply = body;
-	struct client_op *op = owner;
-	struct put_state *put = &op->put;
-
-	if (error < 0) {
-		op_finish(client, op, error, NULL);
-		return;
-	}
-	put->how.base_inode = reply->entry.inode;
-	put->how.base_version = reply->entry.version;
-	put->how.base_size = reply->entry.size;
-	put_commit(client, op);
-}
-
-static void base_ask(struct client *client, struct client_op *op)
-{
-	struct stat_request stat = { .path = { op->path.data, op->path.size } };
-	int rc;
-
-	op->put.rebases++;
-	rc = control_ask(client, &(struct asking){ MSG_stat, &stat, base_answered, op }, false);
-	if (rc < 0)
-		op_finish(client, op, rc, NULL);
 }
 
 static void commit_answered(struct client *client, void *owner, int error, const void *body)

@@ -10,12 +10,20 @@
 
 #include "error.h"
 
+/* Files that do not know their size, such as those of /proc, say that it is 0; they are read like a
+ * pipe. */
+static bool knows_its_size(int fd, const struct stat *status)
+{
+	char first;
+
+	return status->st_size > 0 || pread(fd, &first, 1, 0) == 0;
+}
+
 static bool is_file(int fd, uint64_t offset, uint64_t *ret_left)
 {
 	struct stat status;
 
-	/* Files that do not know their size, such as those of /proc, are read like a pipe. */
-	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size == 0)
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || !knows_its_size(fd, &status))
 		return false;
 	*ret_left = (uint64_t)status.st_size > offset ? (uint64_t)status.st_size - offset : 0;
 	return true;

@@ -306,17 +306,24 @@ static enum tone problem_tone(enum muster_problem_kind kind)
 	return kind == MUSTER_PROBLEM_LOST || kind == MUSTER_PROBLEM_CORRUPT ? TONE_BAD : TONE_WARN;
 }
 
-/* Where the server's own words say too little. */
+/* Which server it is about; "" for none. */
+static const char *problem_server(const struct checking *checking,
+				  const struct muster_problem *problem, char ret[64])
+{
+	ret[0] = '\0';
+	return problem->has_node ? server_name(&checking->servers, problem->node, ret) : ret;
+}
+
+/* Where the name server's own words say too little. */
 static void problem_detail(const struct checking *checking, const struct muster_problem *problem,
 			   char ret[512])
 {
-	char name[64] = "";
+	char name[64];
+	const char *server = problem_server(checking, problem, name);
 	int used = snprintf(ret, 512, "%s", problem->detail);
 
-	if (problem->has_node)
-		server_name(&checking->servers, problem->node, name);
-	if (*name && !strstr(problem->detail, name))
-		snprintf(ret + used, 512 - (size_t)used, "%son %s", used ? ", " : "", name);
+	if (*server && !strstr(problem->detail, server))
+		snprintf(ret + used, 512 - (size_t)used, "%son %s", used ? ", " : "", server);
 	if (!*ret)
 		snprintf(ret, 512, "%u of %u copies", problem->copies, problem->copies_wanted);
 }
@@ -324,19 +331,24 @@ static void problem_detail(const struct checking *checking, const struct muster_
 static void problem_print(struct checking *checking, const struct muster_problem *problem,
 			  const char *detail)
 {
-	const struct shell *shell = checking->call->shell;
+	bool colour = checking->call->shell->colour;
 	const char *word = problem_word(problem->kind);
+	char copies[32] = "-";
+	char name[64];
 
 	progress_hide(&checking->progress);
 	if (checking->problems == 0)
 		printf("%-12s  %-6s  %s\n", "PROBLEM", "COPIES", "PATH");
-	tone_print(stdout, shell->colour ? problem_tone(problem->kind) : TONE_PLAIN, word);
-	if (problem->kind == MUSTER_PROBLEM_NODE)
-		printf("%*s  %-6s  ", (int)(12 - strlen(word)), "", "-");
-	else
-		printf("%*s  %u/%-4u  ", (int)(12 - strlen(word)), "", problem->copies,
-		       problem->copies_wanted);
-	name_print(stdout, *problem->path ? problem->path : "-");
+	tone_print(stdout, colour ? problem_tone(problem->kind) : TONE_PLAIN, word);
+	if (problem->kind != MUSTER_PROBLEM_NODE)
+		snprintf(copies, sizeof(copies), "%u/%u", problem->copies, problem->copies_wanted);
+	printf("%*s  %-6s  ", (int)(12 - strlen(word)), "", copies);
+	if (*problem->path || !*problem_server(checking, problem, name)) {
+		name_print(stdout, *problem->path ? problem->path : "-");
+	} else {
+		name_print(stdout, name);
+		detail = problem->detail;
+	}
 	fputs(": ", stdout);
 	name_print(stdout, detail);
 	putchar('\n');

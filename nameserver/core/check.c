@@ -6,7 +6,7 @@
 #include "repair.h"
 
 enum {
-	CHECK_STEP = 8192,       /* chunks an answer: some 10 ms */
+	CHECK_STEP = 2048,       /* chunks an answer: some 10 ms */
 	CHECK_NODES = 150,       /* of the problems of an answer, about servers */
 	CHUNK_PROBLEMS_MAX = 16, /* of one chunk */
 	NEARLY_FULL_PART = 20,   /* less than one part in so many is free */
@@ -17,6 +17,7 @@ struct checker {
 	struct problem *problems;
 	uint64_t inodes[PROBLEMS_MAX]; /* of the file that each names; 0: none */
 	unsigned int count;
+	struct wanted_memory memory;
 	uint64_t nameless;     /* a file without a path: the last one met */
 	unsigned int machines; /* with servers that can take chunks */
 };
@@ -276,20 +277,22 @@ static int chunks_check(struct checker *checker, struct check_reply *reply)
 	struct nameserver *ns = checker->ns;
 
 	for (unsigned int i = 0; i < CHECK_STEP; i++) {
-		struct chunk_health health;
-		uint64_t chunk;
-		int rc = chunk_next(ns->kv, reply->after, &chunk);
+		struct chunk_health health = { 0 };
+		int rc = chunk_next(ns->kv, reply->after, &health.chunk);
 
 		if (rc == -ERR_NOT_FOUND)
 			return 0;
 		if (rc == 0)
-			rc = health_get(ns, chunk, &health);
+			rc = chunk_wanted(ns, health.chunk, &checker->memory, &health.wanted);
+		if (rc == 0)
+			rc = holders_get(ns->kv, health.chunk, &health.holders);
 		if (rc < 0)
 			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
 		if (checker->count + CHUNK_PROBLEMS_MAX > PROBLEMS_MAX)
 			break;
+		health_fill(ns, &health);
 		chunk_check(checker, &health);
-		reply->after = chunk;
+		reply->after = health.chunk;
 		reply->seen++;
 	}
 	reply->more = 1;

@@ -455,6 +455,7 @@ static void disk_set(struct nameserver *ns, struct member *member, bool failed)
 static void member_up(struct nameserver *ns, struct member *member, struct session *from,
 		      const struct register_request *request)
 {
+	orders_lost(ns, member); /* of the registration before, on the same connection */
 	member->session = from;
 	from->member = member;
 	member->machine = from->machine;

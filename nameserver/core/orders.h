@@ -1,6 +1,6 @@
-/* Orders to storage servers whose answers matter: INSPECT, FETCH, DELETE. Each ends exactly once, by
- * a call of its `done`: with the answer, or with an error when the server refused, was silent for too
- * long, or its connection broke. `done` may send further orders. */
+/* Orders to storage servers whose answers matter: INSPECT, FETCH, DELETE. Each ends exactly once,
+ * by a call of its `done`: with the answer, or with an error when the server refused, was silent
+ * for too long, or its connection broke. `done` may send further orders. */
 #ifndef MUSTER_NS_ORDERS_H
 #define MUSTER_NS_ORDERS_H
 

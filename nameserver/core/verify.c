@@ -1,6 +1,6 @@
-/* VERIFY: the copies of the next chunks of a file are read and compared where they are, by all their
- * servers at once. A part that is being verified is known by who asked, the content and the offset,
- * so that the request finds it again when it is repeated. */
+/* VERIFY: the copies of the next chunks of a file are read and compared where they are, by all
+ * their servers at once. A part that is being verified is known by who asked, the content and the
+ * offset, so that the request finds it again when it is repeated. */
 #include "orders.h"
 #include "repair.h"
 

@@ -138,13 +138,16 @@ static void bench_remove(struct bench *bench)
 	enum { STEPS = 1000 };
 	uint64_t start = clock_monotonic_ns(), chunks = 0, worst = 0, total = 0;
 	struct garbage_how how = { 1, STEPS, never_held, count_chunk, &chunks };
-	struct removed removed;
+	const struct trash_limit all = { UINT64_MAX, 1, UINT64_MAX };
+	struct removed removed, gone;
 	int steps;
 
-	must(catalogue_remove(bench->kv, slice_of("/home"), REMOVE_TREE,
-			      (struct moment){ 0 }, &removed), "remove");
+	must(catalogue_remove(bench->kv, slice_of("/home"), REMOVE_TREE, (struct moment){ 0 },
+			      &removed),
+	     "remove");
 	printf("  remove of %" PRIu64 " entries %.1f ms\n", removed.entries,
 	       (double)(clock_monotonic_ns() - start) / 1e6);
+	must(trash_collect(bench->kv, &all, (struct moment){ 0 }, &gone), "trash");
 	do {
 		uint64_t ns;
 

@@ -34,6 +34,16 @@ static void content(uint64_t seed, uint64_t offset, uint8_t *ret, size_t size)
 		ret[i] = byte_at(seed, offset + i);
 }
 
+static uint64_t any(void)
+{
+	static uint64_t number;
+	uint64_t value = 0;
+
+	for (int i = 0; i < 4; i++)
+		value = value << 8 | byte_at(42, number++);
+	return value;
+}
+
 static int report(struct muster *session, const char *what, uint64_t size, int rc)
 {
 	printf("{\"what\":\"%s\",\"size\":%llu,\"error\":\"%s\",\"detail\":\"%s\"}\n", what,
@@ -243,7 +253,7 @@ static int reads(struct muster_file *file, uint64_t seed)
 	int rc = read_at(file, seed, end, 10);
 
 	for (unsigned int i = 0; rc == 0 && i < READS; i++)
-		rc = read_at(file, seed, (uint64_t)rand() % (end + 10), lengths[i % 5]);
+		rc = read_at(file, seed, any() % (end + 10), lengths[i % 5]);
 	return rc;
 }
 
@@ -282,8 +292,7 @@ static int burst(struct muster *session, struct muster_file *file)
 		int rc;
 
 		all[i].burst = &burst;
-		all[i].offset =
-			(uint64_t)rand() % (muster_file_entry(file)->size - sizeof(all[i].data));
+		all[i].offset = any() % (muster_file_entry(file)->size - sizeof(all[i].data));
 		rc = muster_start_read(file, all[i].data, sizeof(all[i].data), all[i].offset, then,
 				       NULL);
 		if (rc < 0)
@@ -425,7 +434,7 @@ static int run(struct muster *session, int argc, char **argv)
 	if (strcmp(what, "sizes") == 0)
 		return sizes(session);
 	if (strcmp(what, "pieces") == 0 && argc == 6)
-		return pieces(session, argv[3], argv[4], (unsigned int)atoi(argv[5]));
+		return pieces(session, argv[3], argv[4], (unsigned int)strtoul(argv[5], NULL, 10));
 	if (strcmp(what, "stream") == 0 && argc == 5) {
 		uint64_t size = strtoull(argv[4], NULL, 10);
 

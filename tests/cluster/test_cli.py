@@ -552,7 +552,7 @@ def test_copies(cluster):
     assert cluster.ok("--json", "copies", "5", home + "/g").json()["copies_wanted"] == 5
     cluster.fails(FAILED, "copies: /nothing: no such file", "copies", "2", "/nothing")
     # Five copies are more than there are servers: it would stay under-copied.
-    cluster.ok("-q", "rm", home + "/g")
+    cluster.ok("copies", "1", home + "/g")
 
 
 def test_store(cluster):

@@ -316,7 +316,8 @@ def test_check(cluster):
     result = cluster.run("check")
     assert result.status == FAILED and result.text.startswith("PROBLEM"), result
     assert re.search(r"^under_copied  3/5 +%s/f: " % home, result.text, re.M), result
-    cluster.ok("rm", home + "/f")
+    cluster.ok("copies", "3", home + "/f")
+    wait_until(lambda: cluster.run("check").status == DONE, 30)
 
 
 # ---- events ----

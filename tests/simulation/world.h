@@ -335,7 +335,16 @@ bool workload_is_idle(const struct world *w);
 void workload_read_all(struct world *w); /* by the first client; must succeed */
 
 /* client_host.c: one operation of a client; one workload_done() follows unless the client stops. */
-enum op_kind_sim { SIM_PUT, SIM_GET, SIM_STAT, SIM_LIST, SIM_MKDIR, SIM_REMOVE, SIM_CREATE, SIM_APPEND };
+enum op_kind_sim {
+	SIM_PUT,
+	SIM_GET,
+	SIM_STAT,
+	SIM_LIST,
+	SIM_MKDIR,
+	SIM_REMOVE,
+	SIM_CREATE,
+	SIM_APPEND,
+};
 struct op_plan {
 	enum op_kind_sim kind;
 	char path[64];

@@ -119,7 +119,8 @@ void driver_bytes(struct ns_peer *peer, const void *frame, size_t size); /* any 
 /* The answer to that request id: as driver_ask. */
 int driver_answer(struct ns_peer *peer, uint32_t id, void *ret, size_t ret_size);
 /* The next order with that code that the name server sent, NULL: none. It has been
- * obeyed already, but for FETCH and INSPECT of idle servers: every copy is sound, every FETCH succeeds. */
+ * obeyed already, but for FETCH and INSPECT of idle servers: every copy is sound, every FETCH
+ * succeeds. */
 const struct message *driver_next(struct ns_peer *peer, unsigned int code);
 void driver_obey(struct ns_peer *peer, const struct message *order);
 void driver_reply(struct ns_peer *peer, const struct message *order, const void *reply);

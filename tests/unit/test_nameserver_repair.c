@@ -1,4 +1,4 @@
-/* Copies that are missing are made, copies that are too many go, and never one too many of these. */
+/* Copies that are missing are made, copies too many go, and never one too many of these. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
