@@ -330,6 +330,8 @@ MAN_PAGES := $(wildcard docs/man/*.[1-8])
 SCRIPTS := $(wildcard tests/conformance/*.mst)
 UNITS := $(wildcard packaging/systemd/*.in)
 unit_target = $(call into,lib/systemd/system/$(notdir $(1:.in=)))
+BASH_COMPLETION = $(call into,share/bash-completion/completions/muster)
+ZSH_COMPLETION = $(call into,share/zsh/site-functions/_muster)
 man_target = $(call into,share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1)))
 
 install: all ## to DESTDIR and PREFIX (/usr/local)
@@ -349,13 +351,16 @@ endif
 	$(foreach u,$(UNITS),sed 's|@PREFIX@|$(PREFIX)|' $(u) > $(call unit_target,$(u)) && \
 		chmod 644 $(call unit_target,$(u));)
 	install -m 644 packaging/sysusers.conf $(call into,lib/sysusers.d/muster.conf)
+	install -D -m 644 packaging/completions/muster.bash $(BASH_COMPLETION)
+	install -D -m 644 packaging/completions/_muster $(ZSH_COMPLETION)
 
 uninstall: ## remove what install put there
 	rm -f $(foreach p,$(INSTALLED),$(call into,bin/$(p))) $(call into,include/muster.h) \
 		$(call into,lib/libmuster.a) $(call into,lib/libmuster.so) \
 		$(call into,lib/libmuster.so.$(SOVERSION)) $(call into,lib/pkgconfig/muster.pc) \
 		$(foreach m,$(MAN_PAGES),$(call man_target,$(m))) \
-		$(foreach u,$(UNITS),$(call unit_target,$(u))) $(call into,lib/sysusers.d/muster.conf)
+		$(foreach u,$(UNITS),$(call unit_target,$(u))) $(call into,lib/sysusers.d/muster.conf) \
+		$(BASH_COMPLETION) $(ZSH_COMPLETION)
 	rm -rf $(call into,share/muster/conformance) $(call into,share/muster/examples)
 
 DEB = $(BUILD)/muster_$(VERSION)_$(shell dpkg --print-architecture).deb
