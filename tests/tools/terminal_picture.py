@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 COLUMNS, ROWS = 92, 44
 COMMANDS = [
@@ -19,9 +20,9 @@ COMMANDS = [
     "muster ls -l /photos",
     "muster rm -r -f /photos",
     "muster trash restore /photos",
-    "muster nodes",
-    "kill -9 $(cat $MUSTER_DIR/storage-2/pid)",
+    "kill -9 $(cat store/storage-2/pid)   # a server dies",
     "muster get /photos/lake.jpg copy.jpg && cmp photos/lake.jpg copy.jpg && echo the same",
+    "muster nodes",
     "muster status",
 ]
 CELL_W, CELL_H, MARGIN = 8.4, 18, 16
@@ -34,10 +35,17 @@ def tmux(server, *words):
                           stdout=subprocess.PIPE).stdout
 
 
+def prompt(server):
+    """Waits until the shell is about to ask again, and then until it has."""
+    tmux(server, "wait-for", "ready")
+    while tmux(server, "display-message", "-p", "#{cursor_x}").strip() != str(len("$ ")):
+        time.sleep(0.01)
+
+
 def session(build, home):
     """What is on the screen after all commands, with escape sequences."""
     server = "muster-picture-%d" % os.getpid()
-    env = dict(os.environ, HOME=home, PATH=build + ":" + os.environ["PATH"], MUSTER_DIR=home + "/store",
+    env = dict(os.environ, HOME=home, PATH=build + ":" + os.environ["PATH"],
                TERM="xterm-256color", LC_ALL="C.UTF-8")
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "TMUX", "NO_COLOR"):
         env.pop(name, None)
@@ -51,11 +59,11 @@ def session(build, home):
         shell = "PS1='$ ' PROMPT_COMMAND='tmux -L %s wait-for -S ready' bash --norc --noprofile" % server
         subprocess.run(["tmux", "-L", server, "-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS),
                         "-y", str(ROWS), shell], env=env, cwd=home, check=True)
-        tmux(server, "wait-for", "ready")
+        prompt(server)
         for command in COMMANDS:
             tmux(server, "send-keys", "-l", command)
             tmux(server, "send-keys", "Enter")
-            tmux(server, "wait-for", "ready")
+            prompt(server)
         return tmux(server, "capture-pane", "-e", "-p")
     finally:
         subprocess.run(["tmux", "-L", server, "kill-server"], check=False)
