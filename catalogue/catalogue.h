@@ -20,8 +20,8 @@
  *                                 the root's inode, totals (files, directories, bytes, chunks),
  *                                 the same of the trash, chunks that are garbage, uptime
  *   "~p" chunk                    local: the members (u16 numbers, sorted) that hold the chunk
- * The root directory is INODE_ROOT until the store is emptied: then it is a new one. Of a chunk that
- * several files share, each counts it. Ids are 24 bits of start number, then a 40-bit count. */
+ * The root directory is INODE_ROOT until the store is emptied: then it is a new one. Of a chunk
+ * that several files share, each counts it. Ids are 24 bits of start number, then a 40-bit count. */
 #ifndef MUSTER_CATALOGUE_CATALOGUE_H
 #define MUSTER_CATALOGUE_CATALOGUE_H
 
@@ -130,8 +130,8 @@ struct new_file {
 
 /* Whether catalogue_put_file would be refused: EXISTS, IS_DIR, NOT_FOUND, NOT_DIR. */
 int catalogue_check_file(struct kv *kv, struct slice path, bool replace, uint8_t *ret_copies);
-/* Makes the file visible; what it replaces goes to the trash and passes on its creation time and its
- * version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the rows
+/* Makes the file visible; what it replaces goes to the trash and passes on its creation time and
+ * its version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the rows
  * do not fit into what is left of the batch. */
 int catalogue_put_file(struct kv *kv, struct slice path, const struct new_file *file,
 		       uint64_t uptime_ms, struct inode *ret);
@@ -203,7 +203,8 @@ struct moved {
 	uint8_t path[PATH_SIZE_MAX]; /* where it is now */
 };
 /* O(1) in what hangs below, but for a bounded look when paths grow. NOT_FOUND, NOT_DIR, EXISTS,
- * IS_DIR, NAME_TOO_LONG; BAD_NAME: the root; INTO_ITSELF. To where it is already: nothing changes. */
+ * IS_DIR, NAME_TOO_LONG; BAD_NAME: the root; INTO_ITSELF. To where it is already: nothing
+ * changes. */
 int catalogue_rename(struct kv *kv, const struct move *how, struct moved *ret);
 
 /* A copy under way. What it makes hangs below an inode that nobody sees (row "b") until it is
@@ -284,8 +285,8 @@ int trash_collect(struct kv *kv, const struct trash_limit *limit, struct moment 
 
 /* Garbage. Frees what has waited since before `before_ms` (uptime), in at most `most` steps (a
  * chunk, a file or a directory each), and calls `each` for every chunk that no other file has,
- * right before its rows go; inodes for which `held` says yes wait on. Returns the number of steps made: below `most`
- * when nothing is left to do for now. */
+ * right before its rows go; inodes for which `held` says yes wait on. Returns the number of steps
+ * made: below `most` when nothing is left to do for now. */
 typedef bool garbage_held_fn(void *context, uint64_t inode);
 typedef void garbage_chunk_fn(void *context, uint64_t chunk);
 struct garbage_how {

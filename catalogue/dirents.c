@@ -1,5 +1,5 @@
-/* Directory entries, rows "d" from a name to an inode and "n" back from the inode, and the ways that
- * lead along them: down by path, up to a path, over a whole tree. */
+/* Directory entries, rows "d" from a name to an inode and "n" back from the inode, and the ways
+ * that lead along them: down by path, up to a path, over a whole tree. */
 #include "path.h"
 #include "rows.h"
 

@@ -1,5 +1,6 @@
 /* The trash, rows "t" in the order of removal and "u" by path: trees that have lost their name and
- * wait, each with what it counts. The tree itself stays as it was, below an inode without a name. */
+ * wait, each with what it counts. The tree itself stays as it was, below an inode without a
+ * name. */
 #include "hash.h"
 #include "path.h"
 #include "rows.h"

@@ -1,5 +1,5 @@
-/* What the trash lets go of: what is older than is kept, and the oldest when room is needed. It then
- * is garbage, and the collector does the rest. */
+/* What the trash lets go of: what is older than is kept, and the oldest when room is needed. It
+ * then is garbage, and the collector does the rest. */
 #include "letting_go.h"
 
 enum {

@@ -40,7 +40,7 @@ int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_r
 }
 
 int entry_describe(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
-	       struct entry *ret)
+		   struct entry *ret)
 {
 	*ret = (struct entry){
 		.name = ret->name,
@@ -125,7 +125,8 @@ int on_stat(struct nameserver *ns, struct session *from, const struct stat_reque
 	if (rc == 0)
 		rc = entry_find(ns, request->path, &inode, &reply->entry);
 	if (rc == 0)
-		rc = entry_describe(ns, &inode, (struct chunk_range){ 0, inode.chunks }, &reply->entry);
+		rc = entry_describe(ns, &inode, (struct chunk_range){ 0, inode.chunks },
+				    &reply->entry);
 	if (rc == 0 && request->flags & STAT_HOLDERS && inode.chunks)
 		rc = stat_holders(ns, &inode, reply);
 	return rc;
