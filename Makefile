@@ -276,10 +276,14 @@ docs/protocol-messages.md: $(BUILD)/tools/protocol_doc
 	$(call say,GEN,$@)
 	$(Q)$< > $@
 
-# The page's own words stand around what is made.
-docs/man/muster.1: $(BUILD)/tools/man_commands
-	$(call say,GEN,$@)
-	$(Q)$< $@ > $(BUILD)/tools/muster.1 && cp $(BUILD)/tools/muster.1 $@
+# The pages' own words stand around what is made from tables.
+GENERATED_PAGES := muster.1 muster-nameserver.8 muster-storage.8 muster-conformance.8
+.PHONY: man
+man: $(BUILD)/tools/man_commands $(BUILD)/tools/man_options ## renew the parts of the manual pages that are made from tables
+	$(call say,GEN,$(GENERATED_PAGES))
+	$(Q)set -e; for page in $(GENERATED_PAGES); do \
+		tests/tools/man_page $(BUILD)/tools docs/man/$$page > $(BUILD)/tools/page; \
+		cmp -s $(BUILD)/tools/page docs/man/$$page || cp $(BUILD)/tools/page docs/man/$$page; done
 
 # ---- libmuster
 

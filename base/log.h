@@ -36,9 +36,10 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
 void log_pairs(enum log_level level, const char *event, const char *pairs, size_t size);
 
 /* Lines are gathered, then written together: a loop holds them while it works off what has come and
- * releases them before it waits. Meanwhile errors, and whatever fills the buffer (64 KiB), take what
- * was gathered with them at once; so do the end of the process by exit() and by a signal of its own
- * making (SIGSEGV, SIGABRT…). Lost are the lines of the turn that kill -9 or _exit() cuts short. */
+ * releases them before it waits. Meanwhile errors, and whatever fills the buffer (64 KiB), take
+ * what was gathered with them at once; so do the end of the process by exit() and by a signal of
+ * its own making (SIGSEGV, SIGABRT…). Lost are the lines of the turn that kill -9 or _exit() cuts
+ * short. */
 void log_hold(void);
 void log_release(void);
 
@@ -47,8 +48,8 @@ void log_release(void);
 enum { LOG_QUOTE_MAX = 4096, LOG_PAIRS_MAX = 8192, LOG_CUT_ROOM = 4 };
 /* `text` in double quotes, escaped as in JSON, cut to fit; returns ret. */
 const char *log_quote(const char *text, size_t size, char *ret, size_t ret_size);
-/* As vsnprintf, but several times as fast where there are only %s, %u, %x and their l and ll: a name
- * server that makes 150 000 files a second tells of each. */
+/* As vsnprintf, but several times as fast where there are only %s, %u, %x and their l and ll: a
+ * name server that makes 150 000 files a second tells of each. */
 int log_format(char *ret, size_t size, const char *format, va_list args)
 	__attribute__((format(printf, 3, 0)));
 /* Shortens pairs to at most `max` bytes; returns how many are left. The longest quoted values are

@@ -21,7 +21,8 @@
  *                                 the same of the trash, chunks that are garbage, uptime
  *   "~p" chunk                    local: the members (u16 numbers, sorted) that hold the chunk
  * The root directory is INODE_ROOT until the store is emptied: then it is a new one. Of a chunk
- * that several files share, each counts it. Ids are 24 bits of start number, then a 40-bit count. */
+ * that several files share, each counts it. Ids are 24 bits of start number, then a 40-bit
+ * count. */
 #ifndef MUSTER_CATALOGUE_CATALOGUE_H
 #define MUSTER_CATALOGUE_CATALOGUE_H
 
@@ -131,8 +132,8 @@ struct new_file {
 /* Whether catalogue_put_file would be refused: EXISTS, IS_DIR, NOT_FOUND, NOT_DIR. */
 int catalogue_check_file(struct kv *kv, struct slice path, bool replace, uint8_t *ret_copies);
 /* Makes the file visible; what it replaces goes to the trash and passes on its creation time and
- * its version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the rows
- * do not fit into what is left of the batch. */
+ * its version + 1. Chunk ids must be fresh. *ret: the new inode. Errors as above; TOO_LARGE: the
+ * rows do not fit into what is left of the batch. */
 int catalogue_put_file(struct kv *kv, struct slice path, const struct new_file *file,
 		       uint64_t uptime_ms, struct inode *ret);
 

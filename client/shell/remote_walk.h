@@ -8,7 +8,8 @@
 #include "line.h"
 #include "muster.h"
 
-/* Listings that stay open while one goes down; what lies deeper is asked for again on the way up. */
+/* Listings that stay open while one goes down; what lies deeper is asked for again on the way
+ * up. */
 enum { WALK_OPEN_MAX = 8 };
 
 /* One directory: what is to come next in it. */

@@ -226,8 +226,8 @@ static void commit_tell(struct nameserver *ns, const struct commit *commit,
 		ns_event(ns, LOG_INFO, "appended",
 			 "path=%s size=%llu added=%llu copies=%u/%u ms=%llu", path,
 			 (unsigned long long)inode->size,
-			 (unsigned long long)(inode->size - commit->base.size),
-			 commit->durable, commit->copies, (unsigned long long)ms);
+			 (unsigned long long)(inode->size - commit->base.size), commit->durable,
+			 commit->copies, (unsigned long long)ms);
 	else
 		ns_event(ns, LOG_INFO, "put_committed",
 			 "path=%s size=%llu chunks=%u copies=%u/%u ms=%llu", path,

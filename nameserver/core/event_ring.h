@@ -1,4 +1,5 @@
-/* The newest events, in memory that is bounded by number and by bytes: what is too old falls out. */
+/* The newest events, in memory that is bounded by number and by bytes: what is too old falls
+ * out. */
 #ifndef MUSTER_NS_EVENT_RING_H
 #define MUSTER_NS_EVENT_RING_H
 

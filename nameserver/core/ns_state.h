@@ -351,7 +351,8 @@ void request_handle(struct nameserver *ns, struct session *from, const struct fr
  * quoted() for what comes from somebody else. ms: how long it took, see park_age_ms(). */
 void ns_event(struct nameserver *ns, enum log_level level, const char *event, const char *format,
 	      ...) __attribute__((format(printf, 4, 5)));
-/* The same about a storage server (NULL: none): its name goes with the event, not into the pairs. */
+/* The same about a storage server (NULL: none): its name goes with the event, not into the
+ * pairs. */
 void ns_event_about(struct nameserver *ns, const struct member *member, enum log_level level,
 		    const char *event, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));

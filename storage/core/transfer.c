@@ -46,9 +46,8 @@ struct transfer *storage_transfer_new(struct storage *s)
 			return NULL;
 		}
 	}
-	*transfer = (struct transfer){ .prefix = prefix,
-				       .since_ms = s->now_ms,
-				       .moved_ms = s->now_ms };
+	*transfer =
+		(struct transfer){ .prefix = prefix, .since_ms = s->now_ms, .moved_ms = s->now_ms };
 	buffer_clear(&transfer->prefix);
 	do {
 		transfer->number = ++s->last_transfer;

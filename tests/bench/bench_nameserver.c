@@ -2,8 +2,9 @@
  *
  *   bench_nameserver [CREATES [STATS [PORT [PER_DIRECTORY]]]]
  *
- * Makes CREATES files (100000) in directories of PER_DIRECTORY (1000), then asks STATS times (500000) about one.
- * Without PORT it starts muster-nameserver of its own build on an empty directory and ends it.
+ * Makes CREATES files (100000) in directories of PER_DIRECTORY (1000), then asks STATS
+ * times (500000) about one. Without PORT it starts muster-nameserver of its own build on an empty
+ * directory and ends it.
  * Prints one JSON line for each: {"bench": …, "count": …, "seconds": …, "per_second": …}. */
 #include <errno.h>
 #include <poll.h>

@@ -9,7 +9,7 @@
 
 enum { LINE_MAX = 4096 };
 
-static const char begin_mark[] = ".\\\" begin commands (make docs/man/muster.1)\n";
+static const char begin_mark[] = ".\\\" begin commands (make man)\n";
 static const char end_mark[] = ".\\\" end commands\n";
 
 enum option {

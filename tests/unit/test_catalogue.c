@@ -213,8 +213,7 @@ static void test_files_are_found(void **state)
 	assert_int_equal(chunk.end, 30);
 	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, 19, &chunk), 0);
 	assert_int_equal(chunk.end, 20);
-	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, UINT64_MAX, &chunk),
-			 -ERR_NOT_FOUND);
+	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, UINT64_MAX, &chunk), -ERR_NOT_FOUND);
 	assert_int_equal(catalogue_chunk_at(rig->kv, inode.id, 30, &chunk), -ERR_NOT_FOUND);
 	assert_int_equal(chunk_owner(rig->kv, inode.id * 1000 + 1, 0, &owner, &end), 0);
 	assert_int_equal(owner, inode.id);
