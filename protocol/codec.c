@@ -8,7 +8,8 @@
 static const uint8_t kind_sizes[] = {
 	[FIELD_U8] = 1,         [FIELD_U16] = 2,      [FIELD_U32] = 4,
 	[FIELD_U64] = 8,        [FIELD_ID] = ID_SIZE, [FIELD_DIGEST] = DIGEST_SIZE,
-	[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_LIST] = 2,
+	[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_BYTES] = 4,
+	[FIELD_LIST] = 2,
 };
 
 _Static_assert((int)ID_SIZE == (int)DIGEST_SIZE, "ids and digests are copied alike");
@@ -41,7 +42,7 @@ static int measure_extra(const struct layout *layout, const uint8_t *record, siz
 	if (layout->wire_min == layout->wire_max)
 		return 0;
 	for (const struct field *field = layout->fields; field->name; field++) {
-		if (field->kind == FIELD_STR) {
+		if (field->kind == FIELD_STR || field->kind == FIELD_BYTES) {
 			struct slice str;
 
 			memcpy(&str, record + field->offset, sizeof(str));
@@ -153,6 +154,12 @@ static void write_record(struct writer *writer, const struct layout *layout, con
 			memcpy(&str, member, sizeof(str));
 			put_u16(writer->at, (uint16_t)str.size);
 			writer->at += 2;
+			write_bytes(writer, str.data, str.size);
+			break;
+		case FIELD_BYTES:
+			memcpy(&str, member, sizeof(str));
+			put_u32(writer->at, (uint32_t)str.size);
+			writer->at += 4;
 			write_bytes(writer, str.data, str.size);
 			break;
 		case FIELD_ONE: write_record(writer, field->record(), member); break;
@@ -281,11 +288,13 @@ static int read_number(struct reader *reader, const struct field *field, uint8_t
 	return is_over(field, value) ? -ERR_BAD_REQUEST : 0;
 }
 
+/* A string, or bytes: they differ in how wide their length is. */
 static int read_str(struct reader *reader, const struct field *field, uint8_t *member)
 {
-	struct slice str = { .size = get_u16(reader->at) };
+	bool wide = field->kind == FIELD_BYTES;
+	struct slice str = { .size = wide ? get_u32(reader->at) : get_u16(reader->at) };
 
-	reader->at += 2;
+	reader->at += kind_sizes[field->kind];
 	if (str.size > field->max || str.size > bytes_left(reader))
 		return -ERR_BAD_REQUEST;
 	str.data = reader->at;
@@ -343,7 +352,8 @@ static int read_field(struct reader *reader, const struct field *field, uint8_t 
 		memcpy(member, reader->at, KEY_SIZE);
 		reader->at += KEY_SIZE;
 		return 0;
-	case FIELD_STR: return read_str(reader, field, member);
+	case FIELD_STR:
+	case FIELD_BYTES: return read_str(reader, field, member);
 	case FIELD_ONE: return read_record(reader, field->record(), member);
 	case FIELD_LIST: return read_list(reader, field, record);
 	default: return read_number(reader, field, member);

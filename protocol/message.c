@@ -30,6 +30,7 @@ enum {
 #define DIGEST(name, text) + DIGEST_SIZE
 #define KEY(name, text) + KEY_SIZE
 #define STR(name, max, text) + 2
+#define BYTES(name, max, text) + 4
 #define ONE(record, name, text) + record##_wire_min
 #define LIST(record, name, max, text) + 2
 #include "messages.def"
@@ -48,6 +49,7 @@ enum {
 #define DIGEST(name, text) + DIGEST_SIZE
 #define KEY(name, text) + KEY_SIZE
 #define STR(name, max, text) + 2 + (max)
+#define BYTES(name, max, text) + 4 + (max)
 #define ONE(record, name, text) + record##_wire_max
 #define LIST(record, name, max, text) + 2 + (max) * record##_wire_max
 #include "messages.def"
@@ -90,6 +92,7 @@ enum {
 #define DIGEST(name, text) { FIELD(name, DIGEST, 0, text) },
 #define KEY(name, text) { FIELD(name, KEY, 0, text) },
 #define STR(name, max, text) { FIELD(name, STR, max, text) },
+#define BYTES(name, max, text) { FIELD(name, BYTES, max, text) },
 #define ONE(record_, name, text) { FIELD(name, ONE, 0, text), .record = record_##_layout },
 #define LIST(record_, name, max, text)                                                             \
 	{ FIELD(name, LIST, max, text), .record = record_##_layout,                                \

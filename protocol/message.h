@@ -73,6 +73,7 @@ enum heartbeat_flags { HEARTBEAT_DISK_FAILED = 1 };
 #define DIGEST(name, text) struct digest name;
 #define KEY(name, text) struct key name;
 #define STR(name, max, text) struct slice name;
+#define BYTES(name, max, text) struct slice name;
 #define ONE(record, name, text) struct record name;
 #define LIST(record, name, max, text) const struct record *name; uint16_t name##_count;
 #define EMPTY uint8_t nothing;
@@ -91,6 +92,7 @@ enum field_kind {
 	FIELD_DIGEST,
 	FIELD_KEY,
 	FIELD_STR,
+	FIELD_BYTES,
 	FIELD_ONE,
 	FIELD_LIST,
 };

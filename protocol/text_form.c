@@ -135,7 +135,8 @@ static bool field_is_zero(const struct field *field, const uint8_t *record)
 	uint16_t count;
 
 	switch (field->kind) {
-	case FIELD_STR: memcpy(&str, member, sizeof(str)); return str.size == 0;
+	case FIELD_STR:
+	case FIELD_BYTES: memcpy(&str, member, sizeof(str)); return str.size == 0;
 	case FIELD_ONE: return record_is_zero(field->record(), member);
 	case FIELD_LIST:
 		memcpy(&count, record + field->count_offset, sizeof(count));
@@ -161,6 +162,7 @@ static void print_field(const struct field *field, const uint8_t *record, struct
 	buffer_printf(out, "%s=", field->name);
 	switch (field->kind) {
 	case FIELD_STR:
+	case FIELD_BYTES:
 		memcpy(&str, member, sizeof(str));
 		print_str(str, out);
 		break;
@@ -408,7 +410,8 @@ static int parse_value(struct parser *parser, const struct field *field, uint8_t
 	int rc;
 
 	switch (field->kind) {
-	case FIELD_STR: return parse_str(parser, field, member);
+	case FIELD_STR:
+	case FIELD_BYTES: return parse_str(parser, field, member);
 	case FIELD_LIST: return parse_list(parser, field, record);
 	case FIELD_ONE: return parse_record(parser, field->record(), member);
 	default: break;

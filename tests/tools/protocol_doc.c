@@ -9,14 +9,15 @@ static const char *const kind_names[] = {
 	[FIELD_ARG1] = "arg1 (u64)", [FIELD_ARG2] = "arg2 (u64)", [FIELD_U8] = "u8",
 	[FIELD_U16] = "u16",         [FIELD_U32] = "u32",         [FIELD_U64] = "u64",
 	[FIELD_ID] = "id",           [FIELD_DIGEST] = "digest",   [FIELD_KEY] = "key",
-	[FIELD_STR] = "string",
+	[FIELD_STR] = "string",      [FIELD_BYTES] = "bytes",
 };
 
 /* Sizes of what is always in the body; of a string or list: of its length. */
 static const size_t kind_sizes[] = {
 	[FIELD_U8] = 1,         [FIELD_U16] = 2,      [FIELD_U32] = 4,
 	[FIELD_U64] = 8,        [FIELD_ID] = ID_SIZE, [FIELD_DIGEST] = DIGEST_SIZE,
-	[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_LIST] = 2,
+	[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_BYTES] = 4,
+	[FIELD_LIST] = 2,
 };
 
 static void print_kind(const struct field *field)
@@ -43,7 +44,7 @@ static void print_max(const struct field *field)
 	if (field->max == 0)
 		return;
 	printf("%" PRIu64, field->max);
-	if (field->kind == FIELD_STR)
+	if (field->kind == FIELD_STR || field->kind == FIELD_BYTES)
 		printf(" bytes");
 	else if (field->kind == FIELD_LIST)
 		printf(" records");
@@ -76,7 +77,7 @@ static void print_rows(const struct layout *layout)
 		if (record)
 			fixed = fixed && record->wire_min == record->wire_max;
 		else
-			fixed = fixed && field->kind != FIELD_STR && field->kind != FIELD_LIST;
+			fixed = fixed && field->kind < FIELD_STR;
 	}
 	printf("\n");
 }
@@ -176,9 +177,10 @@ int main(void)
 	       "messages are for.\n\n"
 	       "Offsets count from the start of the body or record and are given while they are "
 	       "the same in\nevery message. Integers are little-endian. *id* and *digest* are 16 "
-	       "bytes, *key* is 32. A\n*string* is a u16 length and its bytes, a *list* a u16 "
-	       "count and its records. A number without a\nmaximum may use its whole range. Sizes "
-	       "are those of the body, without the frame's header.\n\n");
+	       "bytes, *key* is 32. A\n*string* is a u16 length and its bytes, *bytes* are a u32 "
+	       "length and the bytes themselves, a\n*list* a u16 count and its records. A number "
+	       "without a maximum may use its whole range. Sizes\nare those of the body, without "
+	       "the frame's header.\n\n");
 	print_messages();
 	print_records();
 	print_statuses();

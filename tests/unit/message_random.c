@@ -93,7 +93,8 @@ static void fill_record(struct message_random *from, const struct layout *layout
 		case FIELD_ID: fill(from, member, ID_SIZE); break;
 		case FIELD_DIGEST: fill(from, member, DIGEST_SIZE); break;
 		case FIELD_KEY: fill(from, member, KEY_SIZE); break;
-		case FIELD_STR: fill_str(from, field, member); break;
+		case FIELD_STR:
+		case FIELD_BYTES: fill_str(from, field, member); break;
 		case FIELD_ONE: fill_record(from, field->record(), member); break;
 		case FIELD_LIST: fill_list(from, field, record); break;
 		}

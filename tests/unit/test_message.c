@@ -84,6 +84,8 @@ static void check_rows(const struct layout *layout, bool top)
 			assert_true(top);
 		if (field->kind == FIELD_STR || field->kind == FIELD_LIST)
 			assert_true(field->max > 0 && field->max < UINT16_MAX);
+		if (field->kind == FIELD_BYTES)
+			assert_true(field->max > 0 && field->max <= BODY_SIZE_MAX);
 		assert_int_equal(field->kind == FIELD_ONE || field->kind == FIELD_LIST,
 				 field->record != NULL);
 	}
@@ -103,7 +105,8 @@ static size_t wire_size(const struct field *field)
 	static const size_t sizes[] = {
 		[FIELD_U8] = 1,         [FIELD_U16] = 2,      [FIELD_U32] = 4,
 		[FIELD_U64] = 8,        [FIELD_ID] = ID_SIZE, [FIELD_DIGEST] = DIGEST_SIZE,
-		[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_LIST] = 2,
+		[FIELD_KEY] = KEY_SIZE, [FIELD_STR] = 2,      [FIELD_BYTES] = 4,
+		[FIELD_LIST] = 2,
 	};
 
 	return field->kind == FIELD_ONE ? field->record()->wire_min : sizes[field->kind];
@@ -221,7 +224,8 @@ static void check_maxima(const struct layout *layout, bool top)
 		case FIELD_U16:
 		case FIELD_U32:
 		case FIELD_U64: check_number(layout, field); break;
-		case FIELD_STR: check_str(layout, field); break;
+		case FIELD_STR:
+		case FIELD_BYTES: check_str(layout, field); break;
 		case FIELD_LIST: check_list(layout, field); break;
 		default: break;
 		}
