@@ -173,7 +173,7 @@ static int group_replay(struct recovery *recovery)
 			return -ERR_STALE;
 		first = false;
 		recovery->file->last = head.sequence;
-		if (head.sequence <= recovery->after)
+		if (head.sequence <= recovery->after && recovery->after != JOURNAL_WHOLE)
 			continue;
 		rc = recovery->each(recovery->context, &head, changes);
 		if (rc < 0)
@@ -510,6 +510,23 @@ int journal_append(struct journal *journal, struct slice batches)
 	journal->head = head;
 	last_file(journal)->last = head.sequence;
 	return 0;
+}
+
+int journal_drop(struct disk *disk)
+{
+	struct journal journal = { .disk = disk, .file = -1 };
+	int rc = files_find(&journal);
+
+	while (rc == 0 && journal.count > 0) {
+		char name[FILE_NAME_MAX];
+
+		file_name(journal.files[--journal.count].number, name);
+		rc = disk_unlink(disk, name);
+	}
+	if (rc == 0)
+		rc = disk_sync_dir(disk, DIRECTORY);
+	free(journal.files);
+	return rc;
 }
 
 /* One after the other: a power cut must not leave a hole in the row of files. */

@@ -29,6 +29,9 @@ struct journal_head {
 /* Called for each batch in order; a negative return ends the opening with it. */
 typedef int journal_batch_fn(void *context, const struct batch_head *head, struct slice changes);
 
+/* As `after`: all that there is, wherever it begins. */
+#define JOURNAL_WHOLE UINT64_MAX
+
 /* Opens or creates; replays batches with sequence > `after` into `each`. -ERR_CORRUPT: damage
  * before the end. -ERR_STALE: batches right after `after` have been trimmed. -ERR_BAD_FORMAT:
  * another version wrote it; nothing has been touched. */
@@ -44,5 +47,7 @@ struct journal_head journal_head(const struct journal *journal);
 int journal_append(struct journal *journal, struct slice batches);
 /* Files whose batches are all <= sequence are no longer needed. Keeps at least the last file. */
 int journal_trim(struct journal *journal, uint64_t sequence);
+/* Removes all its files; it must not be open. Cut short, it may be repeated, and must be. */
+int journal_drop(struct disk *disk);
 
 #endif

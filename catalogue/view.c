@@ -10,18 +10,12 @@
 
 _Static_assert(sizeof(size_t) == 8, "the map is far larger than a 32-bit address space");
 
-enum { VIEW_VERSION = 2, APPLIED_SIZE = 1 + 8 + DIGEST_SIZE };
+enum { VIEW_VERSION = 3, APPLIED_SIZE = 1 + 2 * (8 + 8 + DIGEST_SIZE) + 1 };
 /* Address space, not memory: enough for hundreds of millions of files. The thread sanitizer does
  * not always find much more in one piece. */
 #define MAP_SIZE ((size_t)1 << 38)
 /* Changes in one transaction of a replay: many for speed, but dirty pages live in memory. */
 enum { REPLAY_CHANGES = 64 * 1024 };
-
-/* The last batch that LMDB has. */
-struct reached {
-	uint64_t sequence;
-	struct digest hash;
-};
 
 struct view {
 	struct kv kv; /* first: the operations get a pointer to it */
@@ -32,15 +26,15 @@ struct view {
 	/* Loop thread. */
 	struct ordered_map overlay;
 	MDB_txn *snapshot;
-	MDB_cursor *cursor; /* of the snapshot */
-	uint64_t applied;   /* the last batch that the snapshot has */
-	struct digest hash; /* of the last batch when it was opened */
-	int broken;         /* why there is no snapshot, or 0 */
+	MDB_cursor *cursor;    /* of the snapshot */
+	uint64_t applied;      /* the last batch that the snapshot has */
+	struct view_mark mark; /* of that */
+	int broken;            /* why there is no snapshot, or 0 */
 
 	/* View thread; during replay the only thread. */
 	_Atomic uint64_t committed; /* the last batch in LMDB: read by the loop thread */
 	MDB_txn *replay;
-	struct reached replay_reached;
+	struct view_mark replay_mark;
 	struct buffer replay_batch;
 	uint32_t replay_changes;
 };
@@ -186,14 +180,30 @@ size_t view_overlay_size(const struct view *view)
 
 /* ---- snapshots ---- */
 
-static int applied_get(MDB_txn *txn, MDB_dbi meta, struct reached *ret)
+static const uint8_t *head_decode(const uint8_t *at, struct journal_head *ret)
+{
+	ret->epoch = get_u64(at);
+	ret->sequence = get_u64(at + 8);
+	memcpy(ret->hash.bytes, at + 16, DIGEST_SIZE);
+	return at + 16 + DIGEST_SIZE;
+}
+
+static uint8_t *head_encode(const struct journal_head *head, uint8_t *at)
+{
+	put_u64(at, head->epoch);
+	put_u64(at + 8, head->sequence);
+	memcpy(at + 16, head->hash.bytes, DIGEST_SIZE);
+	return at + 16 + DIGEST_SIZE;
+}
+
+static int applied_get(MDB_txn *txn, MDB_dbi meta, struct view_mark *ret)
 {
 	MDB_val key = val_of(slice_of("applied"));
 	MDB_val value;
 	int rc = mdb_get(txn, meta, &key, &value);
 	const uint8_t *at;
 
-	*ret = (struct reached){ 0 };
+	*ret = (struct view_mark){ 0 };
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -201,26 +211,28 @@ static int applied_get(MDB_txn *txn, MDB_dbi meta, struct reached *ret)
 	at = value.mv_data;
 	if (value.mv_size != APPLIED_SIZE || at[0] != VIEW_VERSION)
 		return -ERR_BAD_FORMAT;
-	ret->sequence = get_u64(at + 1);
-	memcpy(ret->hash.bytes, at + 1 + 8, DIGEST_SIZE);
+	at = head_decode(at + 1, &ret->head);
+	at = head_decode(at, &ret->whole);
+	ret->building = at[0] != 0;
 	return 0;
 }
 
-static int applied_put(struct view *view, MDB_txn *txn, const struct reached *reached)
+static int applied_put(struct view *view, MDB_txn *txn, const struct view_mark *mark)
 {
 	uint8_t row[APPLIED_SIZE] = { VIEW_VERSION };
 	MDB_val key = val_of(slice_of("applied"));
 	MDB_val value = { sizeof(row), row };
+	uint8_t *at = head_encode(&mark->head, row + 1);
 
-	put_u64(row + 1, reached->sequence);
-	memcpy(row + 1 + 8, reached->hash.bytes, DIGEST_SIZE);
+	at = head_encode(&mark->whole, at);
+	at[0] = mark->building;
 	return view_error(mdb_put(txn, view->meta, &key, &value, 0));
 }
 
 /* An old snapshot keeps LMDB from using its pages again, so none is held longer than needed. */
 static int snapshot_renew(struct view *view)
 {
-	struct reached reached = { 0 };
+	struct view_mark reached = { 0 };
 	int rc;
 
 	mdb_txn_reset(view->snapshot);
@@ -229,8 +241,10 @@ static int snapshot_renew(struct view *view)
 		rc = view_error(mdb_cursor_renew(view->snapshot, view->cursor));
 	if (rc == 0)
 		rc = applied_get(view->snapshot, view->meta, &reached);
-	if (rc == 0)
-		view->applied = reached.sequence;
+	if (rc == 0) {
+		view->applied = reached.head.sequence;
+		view->mark = reached;
+	}
 	return rc;
 }
 
@@ -268,7 +282,7 @@ static int changes_write(struct view *view, MDB_txn *txn, struct slice changes)
 
 /* Writes the first batch of `batches` unless LMDB has it, and moves on. */
 static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches,
-		       struct reached *reached)
+		       struct view_mark *reached)
 {
 	struct batch_head head;
 	struct slice changes;
@@ -279,15 +293,15 @@ static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches,
 	if (rc <= 0)
 		return -ERR_CORRUPT;
 	*batches = (struct slice){ batches->data + size, batches->size - size };
-	if (head.sequence <= reached->sequence)
+	if (head.sequence <= reached->head.sequence)
 		return 0;
-	if (head.sequence != reached->sequence + 1)
+	if (head.sequence != reached->head.sequence + 1)
 		return -ERR_STALE;
-	*reached = (struct reached){ head.sequence, hash };
+	reached->head = (struct journal_head){ head.epoch, head.sequence, hash };
 	return changes_write(view, txn, changes);
 }
 
-static int commit(struct view *view, MDB_txn *txn, const struct reached *reached)
+static int commit(struct view *view, MDB_txn *txn, const struct view_mark *reached)
 {
 	int rc = applied_put(view, txn, reached);
 
@@ -297,13 +311,13 @@ static int commit(struct view *view, MDB_txn *txn, const struct reached *reached
 	}
 	rc = view_error(mdb_txn_commit(txn));
 	if (rc == 0)
-		atomic_store(&view->committed, reached->sequence);
+		atomic_store(&view->committed, reached->head.sequence);
 	return rc;
 }
 
 int view_apply(struct view *view, struct slice batches)
 {
-	struct reached reached;
+	struct view_mark reached;
 	MDB_txn *txn;
 	int rc = view_error(mdb_txn_begin(view->env, NULL, 0, &txn));
 
@@ -325,16 +339,25 @@ static int replay_commit(struct view *view)
 
 	view->replay = NULL;
 	view->replay_changes = 0;
-	return txn ? commit(view, txn, &view->replay_reached) : 0;
+	return txn ? commit(view, txn, &view->replay_mark) : 0;
 }
 
 /* Without a snapshot meanwhile: it would keep LMDB from using pages again. */
 static int replay_begin(struct view *view)
 {
+	int rc;
+
 	mdb_txn_reset(view->snapshot);
 	view->broken = -ERR_UNAVAILABLE;
-	view->replay_reached.sequence = atomic_load(&view->committed);
-	return view_error(mdb_txn_begin(view->env, NULL, 0, &view->replay));
+	rc = view_error(mdb_txn_begin(view->env, NULL, 0, &view->replay));
+	if (rc < 0)
+		return rc;
+	rc = applied_get(view->replay, view->meta, &view->replay_mark);
+	if (rc < 0) {
+		mdb_txn_abort(view->replay);
+		view->replay = NULL;
+	}
+	return rc;
 }
 
 int view_replay(struct view *view, const struct batch_head *head, struct slice changes)
@@ -346,10 +369,10 @@ int view_replay(struct view *view, const struct batch_head *head, struct slice c
 		if (rc < 0)
 			return rc;
 	}
-	if (head->sequence != view->replay_reached.sequence + 1)
+	if (head->sequence != view->replay_mark.head.sequence + 1)
 		return -ERR_STALE;
 	buffer_clear(&view->replay_batch);
-	rc = batch_encode(head, changes, &view->replay_batch, &view->replay_reached.hash);
+	rc = batch_encode(head, changes, &view->replay_batch, &view->replay_mark.head.hash);
 	if (rc == 0)
 		rc = changes_write(view, view->replay, changes);
 	if (rc < 0) {
@@ -357,7 +380,8 @@ int view_replay(struct view *view, const struct batch_head *head, struct slice c
 		view->replay = NULL;
 		return rc;
 	}
-	view->replay_reached.sequence = head->sequence;
+	view->replay_mark.head.sequence = head->sequence;
+	view->replay_mark.head.epoch = head->epoch;
 	view->replay_changes += head->shared.count + head->local.count;
 	return view->replay_changes < REPLAY_CHANGES ? 0 : replay_commit(view);
 }
@@ -385,6 +409,49 @@ int view_keep(struct view *view, const struct batch_head *head, struct slice cha
 	}
 	view_sealed(view, head->sequence);
 	return rc;
+}
+
+/* ---- copies from elsewhere ---- */
+
+int view_load(struct view *view, struct slice rows, const struct view_mark *mark)
+{
+	MDB_txn *txn;
+	int rc = view_error(mdb_txn_begin(view->env, NULL, 0, &txn));
+
+	if (rc < 0)
+		return rc;
+	rc = changes_write(view, txn, rows);
+	if (rc < 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return commit(view, txn, mark);
+}
+
+int view_clear(struct view *view, const struct view_mark *mark)
+{
+	MDB_txn *txn;
+	int rc = view_error(mdb_txn_begin(view->env, NULL, 0, &txn));
+
+	if (rc < 0)
+		return rc;
+	rc = view_error(mdb_drop(txn, view->rows, 0));
+	if (rc < 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return commit(view, txn, mark);
+}
+
+int view_renew(struct view *view)
+{
+	view->broken = snapshot_renew(view);
+	return view->broken;
+}
+
+struct view_mark view_mark(const struct view *view)
+{
+	return view->mark;
 }
 
 /* ---- opening ---- */
@@ -421,7 +488,7 @@ static int environment_open(struct view *view, const char *path)
 
 static int snapshot_open(struct view *view)
 {
-	struct reached reached;
+	struct view_mark reached;
 	int rc = mdb_txn_begin(view->env, NULL, MDB_RDONLY, &view->snapshot);
 
 	if (rc == 0)
@@ -429,8 +496,8 @@ static int snapshot_open(struct view *view)
 	if (rc)
 		return view_error(rc);
 	rc = applied_get(view->snapshot, view->meta, &reached);
-	view->applied = reached.sequence;
-	view->hash = reached.hash;
+	view->applied = reached.head.sequence;
+	view->mark = reached;
 	atomic_store(&view->committed, view->applied);
 	return rc;
 }
@@ -482,7 +549,7 @@ void view_close(struct view *view)
 
 struct digest view_hash(const struct view *view)
 {
-	return view->hash;
+	return view->mark.head.hash;
 }
 
 uint64_t view_applied(struct view *view)

@@ -9,8 +9,16 @@
 #define MUSTER_CATALOGUE_VIEW_H
 
 #include "batch.h"
+#include "journal.h"
 
 struct view;
+
+/* What is in it. Zeroed: nothing. */
+struct view_mark {
+	struct journal_head head;  /* the last batch applied */
+	struct journal_head whole; /* as a copy that came in pages: it is one from this batch on */
+	bool building;             /* such pages are still to come */
+};
 
 /* `path`: directory for LMDB's files, created if missing. *ret_applied: the last batch in it. */
 int view_open(const char *path, struct view **ret, uint64_t *ret_applied);
@@ -37,6 +45,15 @@ int view_replay_end(struct view *view);
 /* Start only, after view_replay_end: a batch of the journal that LMDB has no room for. It is laid
  * over it, in memory, until view_apply() has taken it in. */
 int view_keep(struct view *view, const struct batch_head *head, struct slice changes);
+
+/* For copies that come in pages, one thread that does all: rows ("put" changes, shared ones only)
+ * and the mark in one transaction; an empty view with that mark. The kv shows it after
+ * view_refresh(), or view_renew() where the number of the last batch has not changed. */
+int view_load(struct view *view, struct slice rows, const struct view_mark *mark);
+int view_clear(struct view *view, const struct view_mark *mark);
+int view_renew(struct view *view);
+struct view_mark view_mark(const struct view *view); /* of what the kv shows */
+
 size_t view_overlay_size(const struct view *view); /* bytes, for back-pressure and tests */
 
 #endif

@@ -296,6 +296,11 @@ void storage_fetch_end(struct storage *s, struct transfer *transfer, int error);
 void storage_fetch_tick(struct storage *s);
 void storage_fetches_orphaned(struct storage *s); /* the name server's connection is gone */
 
+/* follow.c */
+int storage_on_batch(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_pull(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_page(struct storage *s, struct conn *conn, const struct incoming *in);
+
 /* transfer.c */
 struct transfer *storage_transfer_new(struct storage *s);
 struct transfer *storage_transfer_find(struct storage *s, uint32_t number);
