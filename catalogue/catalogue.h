@@ -15,7 +15,8 @@
  *   "g" since (uptime), inode     garbage: an inode that waits to be freed with all below it
  *   "o" client, operation         recorded answer of a changing request
  *   "o" client                    the operation below which answers were forgotten
- *   "m" node                      member: disk id, number, first seen, starts, zone, name, retired
+ *   "m" node                      member: disk id, number, first seen, starts, zone, name, retired,
+ *                                 endpoints
  *   "s" name                      settings and counters: cluster id and name, epoch, start number,
  *                                 the root's inode, totals (files, directories, bytes, chunks),
  *                                 the same of the trash, chunks that are garbage, uptime
@@ -65,6 +66,8 @@ struct member_row {
 	bool draining; /* to be emptied */
 	char name[HOST_NAME_MAX_ + 1];
 	char zone[ZONE_NAME_MAX + 1];
+	struct endpoint endpoints[ENDPOINTS_MAX]; /* as it last registered: for other servers */
+	unsigned int endpoint_count;
 };
 
 /* Writes the root and the settings into an empty kv. */

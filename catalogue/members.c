@@ -2,7 +2,12 @@
 
 /* ---- "m": storage servers ---- */
 
-enum { MEMBER_FIXED = ID_SIZE + 2 + 4 * 8 + 1, MEMBER_MAX = 1 + MEMBER_FIXED + 2 + 255 + 255 };
+enum {
+	MEMBER_VERSION = 2,
+	MEMBER_FIXED = ID_SIZE + 2 + 4 * 8 + 1,
+	MEMBER_ENDPOINT = 1 + 1 + ID_SIZE + 2,
+	MEMBER_MAX = 1 + MEMBER_FIXED + 2 + 255 + 255 + 1 + ENDPOINTS_MAX * MEMBER_ENDPOINT,
+};
 
 enum member_flags { MEMBER_RETIRED = 1, MEMBER_DRAINING = 2 };
 
@@ -28,13 +33,46 @@ static int text_get(struct slice *rest, char *ret, size_t room)
 	return 0;
 }
 
+static uint8_t *endpoints_put(uint8_t *at, const struct member_row *member)
+{
+	*at++ = (uint8_t)member->endpoint_count;
+	for (unsigned int i = 0; i < member->endpoint_count; i++) {
+		const struct endpoint *endpoint = &member->endpoints[i];
+
+		at[0] = endpoint->family;
+		at[1] = endpoint->flags;
+		memcpy(at + 2, endpoint->address.bytes, ID_SIZE);
+		put_u16(at + 2 + ID_SIZE, endpoint->port);
+		at += MEMBER_ENDPOINT;
+	}
+	return at;
+}
+
+static int endpoints_get(struct slice rest, struct member_row *ret)
+{
+	const uint8_t *at = rest.data + 1;
+
+	ret->endpoint_count = rest.size ? rest.data[0] : ENDPOINTS_MAX + 1;
+	if (ret->endpoint_count > ENDPOINTS_MAX ||
+	    rest.size != 1 + (size_t)ret->endpoint_count * MEMBER_ENDPOINT)
+		return -ERR_BAD_FORMAT;
+	for (unsigned int i = 0; i < ret->endpoint_count; i++, at += MEMBER_ENDPOINT) {
+		struct endpoint *endpoint = &ret->endpoints[i];
+
+		*endpoint = (struct endpoint){ .family = at[0], .flags = at[1] };
+		memcpy(endpoint->address.bytes, at + 2, ID_SIZE);
+		endpoint->port = get_u16(at + 2 + ID_SIZE);
+	}
+	return 0;
+}
+
 static int member_decode(struct slice key, struct slice value, struct member_row *ret)
 {
 	const uint8_t *at = value.data + 1;
 	struct slice texts;
 	int rc;
 
-	if (value.size < 1 + MEMBER_FIXED || value.data[0] != ROW_VERSION)
+	if (value.size < 1 + MEMBER_FIXED || value.data[0] != MEMBER_VERSION)
 		return -ERR_BAD_FORMAT;
 	memcpy(ret->node.bytes, key.data + 1, ID_SIZE);
 	memcpy(ret->disk.bytes, at, ID_SIZE);
@@ -49,7 +87,7 @@ static int member_decode(struct slice key, struct slice value, struct member_row
 	rc = text_get(&texts, ret->name, sizeof(ret->name));
 	if (rc == 0)
 		rc = text_get(&texts, ret->zone, sizeof(ret->zone));
-	return rc == 0 && texts.size > 0 ? -ERR_BAD_FORMAT : rc;
+	return rc < 0 ? rc : endpoints_get(texts, ret);
 }
 
 int member_get(struct kv *kv, const struct id *node, struct member_row *ret)
@@ -65,7 +103,7 @@ int member_get(struct kv *kv, const struct id *node, struct member_row *ret)
 int member_put(struct kv *kv, const struct member_row *member)
 {
 	uint8_t space[ROW_KEY_MAX];
-	uint8_t row[MEMBER_MAX] = { ROW_VERSION };
+	uint8_t row[MEMBER_MAX] = { MEMBER_VERSION };
 	uint8_t *at = row + 1;
 
 	memcpy(at, member->disk.bytes, ID_SIZE);
@@ -78,6 +116,7 @@ int member_put(struct kv *kv, const struct member_row *member)
 			   (member->draining ? MEMBER_DRAINING : 0));
 	at = text_put(at + MEMBER_FIXED, member->name);
 	at = text_put(at, member->zone);
+	at = endpoints_put(at, member);
 	return kv_put(kv, key_id(space, "m", &member->node),
 		      (struct slice){ row, (size_t)(at - row) });
 }
