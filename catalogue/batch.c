@@ -101,20 +101,27 @@ static void head_read(const uint8_t *at, struct batch_head *ret)
 	ret->shared.size = get_u32(at + 52);
 }
 
-int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_changes,
-	       size_t *ret_size, struct digest *ret_hash)
+int batch_peek(struct slice data, struct batch_head *ret, size_t *ret_size)
 {
 	size_t known = data.size < MAGIC_SIZE ? data.size : MAGIC_SIZE;
-	size_t size;
 
 	if (known && memcmp(data.data, magic, known) != 0)
 		return -ERR_CORRUPT;
 	if (data.size < BATCH_HEADER_SIZE)
 		return 0;
 	head_read(data.data, ret);
-	size = (size_t)BATCH_HEADER_SIZE + ret->shared.size + ret->local.size;
-	if (size > BATCH_SIZE_MAX)
-		return -ERR_CORRUPT;
+	*ret_size = (size_t)BATCH_HEADER_SIZE + ret->shared.size + ret->local.size;
+	return *ret_size > BATCH_SIZE_MAX ? -ERR_CORRUPT : 1;
+}
+
+int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_changes,
+	       size_t *ret_size, struct digest *ret_hash)
+{
+	size_t size;
+	int rc = batch_peek(data, ret, &size);
+
+	if (rc != 1)
+		return rc;
 	if (data.size < size)
 		return 0;
 	if (get_u32(data.data + MAGIC_SIZE) !=
@@ -141,6 +148,50 @@ int batch_encode(const struct batch_head *head, struct slice changes, struct buf
 	*ret_hash = hash_of(at, head);
 	return 0;
 }
+
+/* ---- for other servers ---- */
+
+int batch_share(struct slice batch, struct buffer *ret)
+{
+	struct batch_head head;
+	size_t size;
+	uint8_t *at;
+
+	head_read(batch.data, &head);
+	size = BATCH_HEADER_SIZE + head.shared.size;
+	at = buffer_extend(ret, size);
+	if (!at)
+		return ret->error;
+	memcpy(at, batch.data, size);
+	put_u32(at + 8, 0);
+	put_u32(at + 12, 0);
+	put_u32(at + MAGIC_SIZE, crc32c(at + CHECKED_FROM, size - CHECKED_FROM));
+	return 0;
+}
+
+int batches_share(struct slice batches, uint64_t after, size_t most, struct buffer *ret)
+{
+	size_t before = ret->size, size;
+	struct batch_head head;
+
+	while (ret->size - before < most && batch_peek(batches, &head, &size) == 1 &&
+	       size <= batches.size) {
+		int rc = 0;
+
+		if (head.sequence > after + 1)
+			return -ERR_STALE;
+		if (head.sequence == after + 1) {
+			rc = batch_share(batches, ret);
+			after++;
+		}
+		if (rc < 0)
+			return rc;
+		batches = (struct slice){ batches.data + size, batches.size - size };
+	}
+	return 0;
+}
+
+/* ---- changes ---- */
 
 static bool take(struct slice *rest, size_t size, struct slice *ret)
 {

@@ -56,6 +56,14 @@ int batch_read(struct slice data, struct batch_head *ret, struct slice *ret_chan
 /* Appends the batch again as it was read, from `head` and both sections, and computes its hash. */
 int batch_encode(const struct batch_head *head, struct slice changes, struct buffer *ret,
 		 struct digest *ret_hash);
+/* The head of the batch at the start of `data`, and the length that it claims, unverified: 1, 0 or
+ * -ERR_CORRUPT as above. */
+int batch_peek(struct slice data, struct batch_head *ret, size_t *ret_size);
+/* Appends a whole valid batch without its local section: as it leaves for other servers. */
+int batch_share(struct slice batch, struct buffer *ret);
+/* The same for a row of batches: those behind `after`, until they are `most` bytes; at least one if
+ * there is one. -ERR_STALE: the row begins too late. */
+int batches_share(struct slice batches, uint64_t after, size_t most, struct buffer *ret);
 /* Takes the first change off `rest`: 1, 0 at the end, -ERR_CORRUPT. */
 int change_next(struct slice *rest, struct change *ret);
 

@@ -3,23 +3,15 @@
 
 #include "error.h"
 #include "journal.h"
-
-#define DIRECTORY "journal"
+#include "journal_format.h"
 
 enum {
 	FILE_SIZE_MAX = 64 * 1024 * 1024, /* then the next file is first */
-	FILE_NAME_MAX = sizeof(DIRECTORY "/00000000"),
-	NUMBER_DIGITS = 8,
-	ALIGNMENT = 4096,
-	GROUP_HEADER_SIZE = 8,
 	/* Bytes behind a group that are written before they are needed, at most; in such steps. */
 	ZERO_AHEAD = 4 * 1024 * 1024,
 	ZERO_STEP = 1024 * 1024,
 	ZERO_PART = 16, /* of the disk */
 };
-
-/* The last byte is the version of all that the journal holds, batches included. */
-static const uint8_t group_magic[4] = { 'M', 'J', 'G', '3' };
 
 struct journal_file {
 	uint32_t number;
@@ -38,16 +30,6 @@ struct journal {
 	struct journal_head head;
 	int poison; /* the failure after which nothing is believed, or 0 */
 };
-
-static uint64_t align(uint64_t offset)
-{
-	return (offset + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
-static void file_name(uint32_t number, char ret[FILE_NAME_MAX])
-{
-	snprintf(ret, FILE_NAME_MAX, DIRECTORY "/%08x", number);
-}
 
 static struct journal_file *last_file(struct journal *journal)
 {
@@ -132,7 +114,7 @@ static int64_t group_size(struct recovery *recovery, uint64_t offset)
 
 	if (got < 0)
 		return got;
-	if (got < GROUP_HEADER_SIZE || memcmp(header, group_magic, sizeof(group_magic)) != 0)
+	if (got < GROUP_HEADER_SIZE || memcmp(header, journal_magic, sizeof(journal_magic)) != 0)
 		return 0;
 	size = get_u32(header + 4);
 	return size > recovery->size - offset - GROUP_HEADER_SIZE ? 0 : (int64_t)size;
@@ -200,14 +182,14 @@ static int tail_check(struct recovery *recovery, uint64_t offset)
 static int version_check(struct recovery *recovery, uint64_t offset)
 {
 	struct journal *journal = recovery->journal;
-	uint8_t magic[sizeof(group_magic)];
+	uint8_t magic[sizeof(journal_magic)];
 	int64_t got = disk_read(journal->disk, journal->file, magic, sizeof(magic), offset);
 
 	if (got < 0)
 		return (int)got;
-	if (got < (int64_t)sizeof(magic) || memcmp(magic, group_magic, sizeof(magic) - 1) != 0)
+	if (got < (int64_t)sizeof(magic) || memcmp(magic, journal_magic, sizeof(magic) - 1) != 0)
 		return 0;
-	return magic[sizeof(magic) - 1] == group_magic[sizeof(magic) - 1] ? 0 : -ERR_BAD_FORMAT;
+	return magic[sizeof(magic) - 1] == journal_magic[sizeof(magic) - 1] ? 0 : -ERR_BAD_FORMAT;
 }
 
 static bool is_zero(const uint8_t *bytes, size_t size)
@@ -316,11 +298,9 @@ static int file_open(struct journal *journal, uint32_t number, int flags)
 static int file_found(void *context, const char *name, bool directory)
 {
 	struct journal *journal = context;
+	uint32_t number;
 
-	if (directory || strlen(name) != NUMBER_DIGITS ||
-	    strspn(name, "0123456789abcdef") != NUMBER_DIGITS)
-		return 0;
-	return file_add(journal, (uint32_t)strtoul(name, NULL, 16));
+	return !directory && file_number(name, &number) ? file_add(journal, number) : 0;
 }
 
 static int by_number(const void *a, const void *b)
@@ -332,14 +312,14 @@ static int by_number(const void *a, const void *b)
 
 static int files_find(struct journal *journal)
 {
-	int rc = disk_mkdir(journal->disk, DIRECTORY);
+	int rc = disk_mkdir(journal->disk, JOURNAL_DIRECTORY);
 
 	if (rc == 0)
 		rc = disk_sync_dir(journal->disk, "");
 	if (rc == 0)
-		rc = disk_list(journal->disk, DIRECTORY, file_found, journal);
+		rc = disk_list(journal->disk, JOURNAL_DIRECTORY, file_found, journal);
 	if (rc == 0)
-		rc = disk_sync_dir(journal->disk, DIRECTORY);
+		rc = disk_sync_dir(journal->disk, JOURNAL_DIRECTORY);
 	if (journal->count > 0)
 		qsort(journal->files, journal->count, sizeof(*journal->files), by_number);
 	return rc;
@@ -466,7 +446,7 @@ static int group_write(struct journal *journal, struct slice batches)
 	};
 	int rc;
 
-	memcpy(header, group_magic, sizeof(group_magic));
+	memcpy(header, journal_magic, sizeof(journal_magic));
 	put_u32(header + 4, (uint32_t)batches.size);
 	rc = disk_writev(journal->disk, journal->file, parts, ARRAY_SIZE(parts), journal->offset);
 	if (rc == 0)
@@ -474,7 +454,7 @@ static int group_write(struct journal *journal, struct slice batches)
 	if (rc == 0)
 		rc = disk_sync_file(journal->disk, journal->file);
 	if (rc == 0 && journal->offset == 0)
-		rc = disk_sync_dir(journal->disk, DIRECTORY);
+		rc = disk_sync_dir(journal->disk, JOURNAL_DIRECTORY);
 	journal->offset = align(end);
 	return rc;
 }
@@ -524,7 +504,7 @@ int journal_drop(struct disk *disk)
 		rc = disk_unlink(disk, name);
 	}
 	if (rc == 0)
-		rc = disk_sync_dir(disk, DIRECTORY);
+		rc = disk_sync_dir(disk, JOURNAL_DIRECTORY);
 	free(journal.files);
 	return rc;
 }
@@ -540,7 +520,7 @@ int journal_trim(struct journal *journal, uint64_t sequence)
 		file_name(journal->files[0].number, name);
 		rc = disk_unlink(journal->disk, name);
 		if (rc == 0)
-			rc = disk_sync_dir(journal->disk, DIRECTORY);
+			rc = disk_sync_dir(journal->disk, JOURNAL_DIRECTORY);
 		if (rc == 0)
 			memmove(journal->files, journal->files + 1,
 				--journal->count * sizeof(*journal->files));

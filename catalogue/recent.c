@@ -114,6 +114,36 @@ int recent_add(struct recent *recent, struct slice bytes)
 
 /* ---- reading ---- */
 
+static const struct recent_batch *find(const struct recent *recent, uint64_t sequence)
+{
+	uint64_t first = recent->count ? at(recent, 0)->sequence : 0;
+
+	if (recent->count == 0 || sequence < first || sequence - first >= recent->count)
+		return NULL;
+	return at(recent, (size_t)(sequence - first));
+}
+
+int recent_get(const struct recent *recent, uint64_t sequence, struct slice *ret)
+{
+	const struct recent_batch *batch = find(recent, sequence);
+
+	if (!batch)
+		return -ERR_NOT_FOUND;
+	*ret = (struct slice){ batch->bytes, batch->size };
+	return 0;
+}
+
+int recent_hash(const struct recent *recent, uint64_t sequence, struct digest *ret)
+{
+	const struct recent_batch *batch = find(recent, sequence);
+	const struct recent_batch *next = find(recent, sequence + 1);
+
+	if (!batch && !next)
+		return -ERR_NOT_FOUND;
+	*ret = batch ? batch->hash : next->previous;
+	return 0;
+}
+
 static int read_part(const struct recent_batch *batch, uint64_t offset, struct buffer *ret,
 		     uint32_t *ret_size)
 {

@@ -20,6 +20,11 @@ int recent_add(struct recent *recent, struct slice batch);
 void recent_clear(struct recent *recent);
 void recent_done(struct recent *recent);
 
+/* The whole batch, until the next change of the ring; -ERR_NOT_FOUND. */
+int recent_get(const struct recent *recent, uint64_t sequence, struct slice *ret);
+/* The hash of a batch in the ring, or of the one before the first. -ERR_NOT_FOUND. */
+int recent_hash(const struct recent *recent, uint64_t sequence, struct digest *ret);
+
 /* What an asker has: batches up to this one, and bytes of the one after it. */
 struct history_point {
 	uint64_t sequence;
