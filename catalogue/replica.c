@@ -160,9 +160,10 @@ static bool is_promised(const struct replica *replica, const struct journal_head
 
 /* The head after these batches; -ERR_STALE: they do not follow. */
 static int chain_check(const struct replica *replica, struct slice batches,
-		       struct journal_head *ret)
+		       struct journal_head *ret, bool *ret_promised)
 {
 	*ret = replica->head;
+	*ret_promised = true;
 	while (batches.size > 0) {
 		struct batch_head head;
 		struct slice changes;
@@ -174,8 +175,7 @@ static int chain_check(const struct replica *replica, struct slice batches,
 		if (!follows(ret, &head))
 			return -ERR_STALE;
 		*ret = (struct journal_head){ head.epoch, head.sequence, hash };
-		if (!is_promised(replica, ret))
-			return -ERR_STALE;
+		*ret_promised = *ret_promised && is_promised(replica, ret);
 		batches = (struct slice){ batches.data + size, batches.size - size };
 	}
 	return 0;
@@ -226,14 +226,29 @@ static int begin(struct replica *replica, bool building)
 	return rc < 0 ? rc : journal_begin(replica);
 }
 
+/* The pages led elsewhere than they said: what there is, is no catalogue. */
+static int broken(struct replica *replica)
+{
+	int rc = begin(replica, false);
+
+	return rc < 0 ? (replica->error = rc) : -ERR_STALE;
+}
+
 static int append(struct replica *replica, const struct replica_job *job)
 {
 	struct journal_head head;
-	int rc = replica->mark.building ? begin(replica, false) : 0;
+	bool promised;
+	int rc = 0;
 
+	if (job->bytes.size == 0)
+		return 0;
+	if (replica->mark.building)
+		rc = begin(replica, false);
 	if (rc < 0)
 		return replica->error = rc;
-	rc = chain_check(replica, job->bytes, &head);
+	rc = chain_check(replica, job->bytes, &head, &promised);
+	if (rc == 0 && !promised)
+		return broken(replica);
 	if (rc < 0)
 		return rc;
 	if (replica->journal)

@@ -113,7 +113,7 @@ void storage_chain_conn_gone(struct storage *s, struct conn *conn, int error)
 	conn->hop->count--;
 	if (conn->state != CONN_READY)
 		conn->hop->down_until_ms = s->now_ms + HOP_PAUSE_MS;
-	if (conn->state != CONN_READY || !LIST_EMPTY(&conn->fed)) {
+	if ((conn->state != CONN_READY && !conn->quiet) || !LIST_EMPTY(&conn->fed)) {
 		action = storage_note(s, NOTE_HOP_DOWN);
 		action->who = conn->hop->node;
 		action->error = error;

@@ -57,6 +57,7 @@ void storage_conn_drop(struct storage *s, struct conn *conn, int error, bool tel
 	if (tell)
 		storage_act(s, ACT_CLOSE)->connection = conn->handle;
 	HASH_DEL(s->conns, conn);
+	storage_pull_conn_gone(s, conn);
 	LIST_FOREACH_SAFE(transfer, &conn->asked, in_asked, next)
 		storage_write_asker_gone(s, transfer);
 	if (conn->use == USE_HOP)
@@ -216,6 +217,8 @@ void storage_on_hello_reply(struct storage *s, struct conn *conn, const struct i
 	conn->since_ms = s->now_ms;
 	if (conn->use == USE_NAMESERVER)
 		storage_seek_greeted(s, reply);
+	else if (conn->handle == s->follow.pull.source)
+		storage_pull_conn_ready(s, conn);
 	else if (conn->use == USE_HOP && LIST_EMPTY(&conn->asked))
 		storage_chain_conn_ready(s, conn);
 	else if (conn->use == USE_HOP)

@@ -21,6 +21,7 @@ static void usage_get(const struct storage *s, struct storage_usage *ret)
 void storage_register_send(struct storage *s)
 {
 	const struct storage_config *config = &s->config;
+	const struct journal_head catalogue = storage_follow_known(s);
 	struct storage_usage usage;
 	struct register_request req;
 
@@ -39,6 +40,9 @@ void storage_register_send(struct storage *s)
 		.endpoints = config->endpoints,
 		.endpoints_count = (uint16_t)config->endpoint_count,
 		.inventory = config->chunks->inventory(config->chunks_context),
+		.catalogue_epoch = catalogue.epoch,
+		.catalogue_sequence = catalogue.sequence,
+		.catalogue_hash = catalogue.hash,
 	};
 	s->seeker.register_again = false;
 	ask(s, MSG_register, &req);
@@ -100,8 +104,13 @@ void storage_register_reply(struct storage *s, const struct incoming *in)
 {
 	const struct register_reply *reply = in->message.body;
 	struct seeker *seeker = &s->seeker;
-	int rc = in->header->status ? -(int)in->header->status : join_cluster(s);
+	int rc = in->header->status ? -(int)in->header->status : 0;
 
+	/* It has forgotten changes that were made since. */
+	if (rc == 0 && reply->epoch < s->follow.head.last.epoch)
+		rc = -ERR_STALE;
+	if (rc == 0)
+		rc = join_cluster(s);
 	if (rc == 0)
 		rc = take_key(s, reply);
 	if (rc < 0) {
@@ -122,6 +131,7 @@ void storage_register_reply(struct storage *s, const struct incoming *in)
 	seeker->inventory_after = seeker->inventory_position = 0;
 	if (seeker->inventory)
 		storage_inventory_send(s);
+	storage_pull_registered(s);
 }
 
 /* ---- reports ---- */

@@ -36,6 +36,8 @@ static bool is_served_there(const struct conn *conn, const struct message_info *
 		return true;
 	if (info->flags & MESSAGE_BULK)
 		return conn->use != USE_NAMESERVER;
+	if (info->code == MSG_pull || info->code == MSG_page)
+		return conn->use == USE_NAMESERVER || conn->role == ROLE_STORAGE;
 	return conn->use == USE_NAMESERVER;
 }
 
@@ -75,6 +77,8 @@ static void take_reply(struct storage *s, struct conn *conn, struct incoming *in
 		storage_on_hello_reply(s, conn, in);
 	else if (conn->state != CONN_READY)
 		conn->closing = true;
+	else if (storage_pull_reply(s, conn, in))
+		return;
 	else if (conn->use == USE_NAMESERVER)
 		storage_seek_reply(s, in);
 	else if (conn->use == USE_HOP && in->header->type == MSG_write)
@@ -132,6 +136,7 @@ static void on_tick(struct storage *s, const struct storage_event *event)
 	storage_inspect_tick(s);
 	storage_conn_tick(s);
 	storage_seek_tick(s);
+	storage_pull_tick(s);
 }
 
 typedef void event_fn(struct storage *s, const struct storage_event *event);
@@ -149,6 +154,7 @@ static event_fn *const events[] = {
 	[STORAGE_FORWARDED] = storage_on_forwarded,
 	[STORAGE_SENT] = storage_on_sent,
 	[STORAGE_INSPECTED] = storage_on_inspected,
+	[STORAGE_REPLICA] = storage_on_replica,
 	[STORAGE_TICK] = on_tick,
 };
 
@@ -169,11 +175,14 @@ uint64_t storage_deadline(const struct storage *s)
 	uint64_t due = storage_seek_deadline(s);
 	uint64_t conn_due = storage_conn_deadline(s);
 	uint64_t inspect_due = storage_inspect_deadline(s);
+	uint64_t pull_due = storage_pull_deadline(s);
 
 	if (conn_due < due)
 		due = conn_due;
 	if (inspect_due < due)
 		due = inspect_due;
+	if (pull_due < due)
+		due = pull_due;
 	if (s->transfers && s->next_watch_ms < due)
 		due = s->next_watch_ms;
 	return due;
@@ -196,6 +205,10 @@ int storage_new(const struct storage_config *config, struct storage **ret)
 	s->seeker.known = config->remembered;
 	LIST_INIT(&s->unused);
 	STAILQ_INIT(&s->inspections);
+	STAILQ_INIT(&s->follow.waits);
+	s->follow.state = config->catalogue ? FOLLOW_FAILED : FOLLOW_OFF;
+	s->follow.batch.max = BATCH_SIZE_MAX;
+	s->follow.pull.part.max = BATCH_SIZE_MAX;
 	*ret = s;
 	return 0;
 }
@@ -208,6 +221,7 @@ void storage_free(struct storage *s)
 		return;
 	storage_transfers_free(s);
 	storage_inspections_drop(s);
+	storage_follow_free(s);
 	HASH_ITER(hh, s->conns, conn, next) {
 		HASH_DEL(s->conns, conn);
 		buffer_done(&conn->backlog);
@@ -236,5 +250,6 @@ void storage_state(const struct storage *s, struct storage_state *ret)
 	*ret = (struct storage_state){ .registered = storage_is_registered(s),
 				       .epoch = s->epoch,
 				       .connections = HASH_COUNT(s->conns),
-				       .transfers = HASH_COUNT(s->transfers) };
+				       .transfers = HASH_COUNT(s->transfers),
+				       .catalogue = s->follow.head };
 }

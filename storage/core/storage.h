@@ -20,6 +20,7 @@
 #include "buffer.h"
 #include "frame.h"
 #include "message.h"
+#include "replica.h"
 
 struct storage;
 struct store_write; /* of storage/store; here only a name that is passed on */
@@ -60,6 +61,12 @@ struct storage_chunks {
 	int (*write_commit)(void *context, struct store_write *write, uint32_t transfer);
 };
 
+/* What the core asks of this server's copy of the catalogue. Each job is answered by a
+ * STORAGE_REPLICA event, in the order in which they were given; what it points to is copied. */
+struct storage_catalogue {
+	int (*submit)(void *context, const struct replica_job *job); /* -ERR_NO_MEMORY */
+};
+
 enum { STORAGE_NAMESERVERS_MAX = 16 };
 
 /* Strings are borrowed for the core's life. */
@@ -79,6 +86,8 @@ struct storage_config {
 	uint32_t large_size;        /* UINT32_MAX: no ACT_RECEIVE and no ACT_FORWARD ever */
 	const struct storage_chunks *chunks;
 	void *chunks_context;
+	const struct storage_catalogue *catalogue; /* NULL: it keeps no copy */
+	void *catalogue_context;
 };
 
 /* ---- events ---- */
@@ -100,6 +109,7 @@ enum storage_event_kind {
 	/* chunk, error: 0, CORRUPT, NOT_FOUND (its file is gone, too), IO or why it could not be
 	 * looked at; length and digest of what was read, zeros where nothing was */
 	STORAGE_INSPECTED,
+	STORAGE_REPLICA, /* replica */
 	STORAGE_TICK,
 };
 
@@ -119,6 +129,7 @@ struct storage_event {
 	const struct endpoint *endpoints;
 	unsigned int endpoint_count;
 	const struct digest *digest;
+	const struct replica_result *replica;
 };
 
 /* ---- actions ---- */
@@ -150,21 +161,26 @@ enum storage_note {
 	NOTE_REGISTERED,      /* id: name server; endpoints[0]; number: epoch */
 	NOTE_LOST_NAMESERVER, /* error */
 	NOTE_REFUSED, /* error: what the name server said to HELLO or REGISTER; endpoints[0] */
-	NOTE_NO_NAMESERVER, /* none found yet; said once per search */
-	NOTE_TWO_CLUSTERS,  /* name, id: one of them; it joins none */
-	NOTE_JOINED,        /* id: the cluster; name */
-	NOTE_STORED,        /* chunk; number: its length; took_ms */
-	NOTE_NOT_STORED,    /* chunk, error, took_ms */
-	NOTE_SERVED,        /* chunk; number: bytes; took_ms is not known */
-	NOTE_DISK_FAILED,   /* error: nothing more can be stored */
-	NOTE_DELETED,       /* number: chunks */
-	NOTE_CORRUPT,       /* chunk, error */
-	NOTE_SLOW_HOP,      /* id: the server; chunk */
-	NOTE_HOP_DOWN,      /* id: the server; error */
-	NOTE_DENIED,        /* chunk, error: a ticket that was not honoured */
-	NOTE_FETCHED,       /* chunk, id: from whom; number: its length; took_ms */
-	NOTE_NOT_FETCHED,   /* chunk, id: from whom; error, took_ms */
-	NOTE_INSPECTED_BAD, /* chunk, error */
+	NOTE_NO_NAMESERVER,    /* none found yet; said once per search */
+	NOTE_TWO_CLUSTERS,     /* name, id: one of them; it joins none */
+	NOTE_JOINED,           /* id: the cluster; name */
+	NOTE_STORED,           /* chunk; number: its length; took_ms */
+	NOTE_NOT_STORED,       /* chunk, error, took_ms */
+	NOTE_SERVED,           /* chunk; number: bytes; took_ms is not known */
+	NOTE_DISK_FAILED,      /* error: nothing more can be stored */
+	NOTE_DELETED,          /* number: chunks */
+	NOTE_CORRUPT,          /* chunk, error */
+	NOTE_SLOW_HOP,         /* id: the server; chunk */
+	NOTE_HOP_DOWN,         /* id: the server; error */
+	NOTE_DENIED,           /* chunk, error: a ticket that was not honoured */
+	NOTE_FETCHED,          /* chunk, id: from whom; number: its length; took_ms */
+	NOTE_NOT_FETCHED,      /* chunk, id: from whom; error, took_ms */
+	NOTE_INSPECTED_BAD,    /* chunk, error */
+	NOTE_CATALOGUE_BEHIND, /* id: who has more; number: our last batch */
+	NOTE_CATALOGUE_ANEW,   /* id: from whom all is copied */
+	NOTE_CATALOGUE_LEVEL,  /* id: with whom, after having been behind; number: our last batch */
+	NOTE_CATALOGUE_REFUSED, /* id: whose history is not ours, and older; error */
+	NOTE_CATALOGUE_FAILED,  /* error: of the copy's disk */
 };
 
 struct storage_action {
@@ -217,6 +233,7 @@ struct storage_state {
 	bool registered;
 	uint64_t epoch;
 	unsigned int connections, transfers;
+	struct replica_head catalogue; /* as far as it is durable */
 };
 void storage_state(const struct storage *storage, struct storage_state *ret);
 

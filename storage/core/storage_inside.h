@@ -39,6 +39,10 @@ enum {
 	FETCH_SILENCE_MS = 2000,       /* then another source may do better */
 	INSPECT_ANSWER_MS = 2500,      /* what has not been looked at by then is BUSY */
 	INSPECTIONS_MAX = REQUESTS_MAX,
+	GOSSIP_MS = 5000,       /* on average: who has what we lack? */
+	PULL_SILENCE_MS = 5000, /* then somebody else may do better */
+	REOPEN_MS = 60 * 1000,  /* a copy whose disk has failed, or was full */
+	READERS_MAX = 16,       /* who pulls or copies from us at the same time, then BUSY */
 };
 
 enum conn_use { USE_ACCEPTED, USE_NAMESERVER, USE_CLIENT, USE_HOP };
@@ -76,6 +80,7 @@ struct conn {
 	struct transfer_list fed; /* transfers that go there */
 	struct buffer backlog;    /* until it is ready */
 	bool busy;                /* an ACT_FORWARD owns its output, or a fetch all of it */
+	bool quiet;               /* dialled though nobody waits for it */
 	bool slow;                /* was given up on, and has said nothing since */
 };
 
@@ -164,6 +169,60 @@ struct seeker {
 	struct endpoint known; /* where the name server was last; family 0: nowhere */
 };
 
+/* ---- the copy of the catalogue ---- */
+
+/* A job that has not come back, and who waits for it. */
+struct replica_wait {
+	STAILQ_ENTRY(replica_wait) next;
+	enum replica_job_kind kind;
+	uint32_t number;
+	uint64_t asker; /* connection; 0: ourselves */
+	uint32_t request;
+};
+STAILQ_HEAD(replica_waits, replica_wait);
+
+enum follow_state { FOLLOW_OFF, FOLLOW_OPENING, FOLLOW_READY, FOLLOW_FAILED };
+enum pull_step {
+	PULL_NONE,
+	PULL_DIALLING,
+	PULL_ASKED,   /* PULL */
+	PULL_STORING, /* what came: a job of ours is under way */
+	PAGE_ASKED,
+	PAGE_STORING,
+};
+
+/* From one source at a time. */
+struct pull {
+	enum pull_step step;
+	uint64_t source; /* connection */
+	struct id node;
+	uint32_t request;
+	uint64_t since_ms;    /* in this step */
+	struct buffer part;   /* of a batch that is too large for a message */
+	struct buffer cursor; /* last key of the pages so far */
+	bool more;            /* pages */
+};
+
+struct follow {
+	enum follow_state state;
+	struct replica_head head; /* durable */
+	struct journal_head tail; /* what follows must follow this: given to the copy already */
+	uint32_t last_job;
+	struct replica_waits waits;
+	unsigned int readers;
+
+	struct buffer batch; /* parts of a BATCH */
+	uint64_t batch_sequence;
+	uint32_t batch_size;
+
+	struct pull pull;
+	bool ask_nameserver, ask_peer; /* as soon as nothing else is under way */
+	bool said_behind, said_refused;
+	uint64_t next_gossip_ms, next_open_ms;
+	struct replica_peer *peers;
+	unsigned int peer_count;
+};
+
 struct storage {
 	struct storage_config config;
 	struct prng prng;
@@ -189,6 +248,8 @@ struct storage {
 	bool inspecting_changed; /* it has been stored anew meanwhile */
 
 	struct seeker seeker;
+	struct follow follow;
+
 	struct hmac *key; /* NULL: never registered */
 	uint64_t epoch;
 	uint64_t registered_ms;
@@ -300,6 +361,29 @@ void storage_fetches_orphaned(struct storage *s); /* the name server's connectio
 int storage_on_batch(struct storage *s, struct conn *conn, const struct incoming *in);
 int storage_on_pull(struct storage *s, struct conn *conn, const struct incoming *in);
 int storage_on_page(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_on_replica(struct storage *s, const struct storage_event *event);
+/* What others may rely on: zeros where the copy is not whole. */
+struct journal_head storage_follow_known(const struct storage *s);
+/* Of the answers that our jobs lead to `asker` hears, 0: nobody. */
+int storage_follow_submit(struct storage *s, struct replica_job *job, uint64_t asker,
+			  uint32_t request);
+/* Whole batches: what follows our tail goes to the copy. 1: something did; 0: all is there already;
+ * -ERR_STALE: they do not follow; -ERR_CORRUPT. */
+int storage_follow_append(struct storage *s, struct slice batches, uint64_t asker,
+			  uint32_t request);
+void storage_follow_free(struct storage *s);
+
+/* pull.c */
+void storage_pull_registered(struct storage *s); /* the name server is there */
+void storage_pull_stored(struct storage *s, const struct replica_result *result);
+void storage_pull_next(struct storage *s); /* something may be asked now */
+void storage_pull_conn_ready(struct storage *s, struct conn *conn);
+void storage_pull_conn_gone(struct storage *s, const struct conn *conn);
+/* True if it was an answer to what we asked. */
+bool storage_pull_reply(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_pull_cancel(struct storage *s);
+void storage_pull_tick(struct storage *s);
+uint64_t storage_pull_deadline(const struct storage *s);
 
 /* transfer.c */
 struct transfer *storage_transfer_new(struct storage *s);

@@ -57,6 +57,7 @@ static void on_wake(uv_async_t *wake)
 	receives_finished(daemon);
 	flows_finished(daemon);
 	syncer_finished(daemon);
+	copying_finished(daemon);
 }
 
 static void on_chores(uv_timer_t *timer)
@@ -181,7 +182,9 @@ static int core_start(struct daemon *daemon, char *message)
 					 .nameserver_count = settings->nameservers.count,
 					 .large_size = LARGE_SIZE,
 					 .chunks = &daemon->chunks.calls,
-					 .chunks_context = &daemon->chunks };
+					 .chunks_context = &daemon->chunks,
+					 .catalogue = &copying_catalogue,
+					 .catalogue_context = daemon->copying };
 	int rc = cluster_check(settings, identity, message);
 
 	if (rc < 0)
@@ -255,6 +258,8 @@ static int daemon_start(struct daemon *daemon, char *message)
 	if (rc == 0)
 		rc = syncer_new(daemon);
 	if (rc == 0)
+		rc = copying_new(daemon);
+	if (rc == 0)
 		rc = daemon_listen(daemon, message);
 	if (rc == 0)
 		rc = core_start(daemon, message);
@@ -289,6 +294,7 @@ static void daemon_stop(struct daemon *daemon)
 	receivers_free(daemon);
 	flows_free(daemon);
 	syncer_free(daemon);
+	copying_free(daemon);
 	wires_free(daemon);
 	storage_free(daemon->core);
 	while (daemon->sources)

@@ -14,7 +14,8 @@ enum note_shape {
 	SHAPE_CHUNK,
 	SHAPE_FETCH,
 	SHAPE_HOP,
-	SHAPE_COUNT
+	SHAPE_COUNT,
+	SHAPE_CATALOGUE
 };
 
 struct note_row {
@@ -42,6 +43,11 @@ static const struct note_row rows[] = {
 	[NOTE_FETCHED] = { LOG_INFO, SHAPE_FETCH, "fetched" },
 	[NOTE_NOT_FETCHED] = { LOG_WARN, SHAPE_FETCH, "not_fetched" },
 	[NOTE_INSPECTED_BAD] = { LOG_WARN, SHAPE_CHUNK, "inspected_bad" },
+	[NOTE_CATALOGUE_BEHIND] = { LOG_INFO, SHAPE_CATALOGUE, "catalogue_behind" },
+	[NOTE_CATALOGUE_ANEW] = { LOG_WARN, SHAPE_CATALOGUE, "catalogue_anew" },
+	[NOTE_CATALOGUE_LEVEL] = { LOG_INFO, SHAPE_CATALOGUE, "catalogue_level" },
+	[NOTE_CATALOGUE_REFUSED] = { LOG_ERROR, SHAPE_CATALOGUE, "catalogue_refused" },
+	[NOTE_CATALOGUE_FAILED] = { LOG_ERROR, SHAPE_NONE, "catalogue_failed" },
 };
 
 static void note_none(const struct note_row *row, const struct storage_action *action)
@@ -116,12 +122,21 @@ static void note_count(const struct note_row *row, const struct storage_action *
 	log_event(row->level, row->event, "chunks=%llu", (unsigned long long)action->number);
 }
 
+static void note_catalogue(const struct note_row *row, const struct storage_action *action)
+{
+	char who[ID_TEXT_MAX];
+
+	log_event(row->level, row->event, "sequence=%llu source=%s",
+		  (unsigned long long)action->number, id_format(&action->who, who));
+}
+
 typedef void note_fn(const struct note_row *row, const struct storage_action *action);
 
 static note_fn *const shapes[] = {
-	[SHAPE_NONE] = note_none,   [SHAPE_SERVER] = note_server, [SHAPE_CLUSTER] = note_cluster,
-	[SHAPE_CHUNK] = note_chunk, [SHAPE_FETCH] = note_fetch,   [SHAPE_HOP] = note_hop,
-	[SHAPE_COUNT] = note_count,
+	[SHAPE_NONE] = note_none,       [SHAPE_SERVER] = note_server,
+	[SHAPE_CLUSTER] = note_cluster, [SHAPE_CHUNK] = note_chunk,
+	[SHAPE_FETCH] = note_fetch,     [SHAPE_HOP] = note_hop,
+	[SHAPE_COUNT] = note_count,     [SHAPE_CATALOGUE] = note_catalogue,
 };
 
 void daemon_note(const struct storage_action *action)

@@ -1,7 +1,7 @@
 /* muster-storage: sockets, threads and files around the core of storage/core.
  *
- * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); some
- * that receive long transfers and some that send them. A job belongs to one thread at a time and
+ * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); one for
+ * the copy of the catalogue; some that receive long transfers and some that send them. A job belongs to one thread at a time and
  * comes back to the loop through `wake`. */
 #ifndef MUSTER_STORAGE_DAEMON_H
 #define MUSTER_STORAGE_DAEMON_H
@@ -149,6 +149,15 @@ void syncer_finished(struct daemon *daemon); /* the job came back */
 void syncer_chores(struct daemon *daemon);
 void syncer_free(struct daemon *daemon); /* makes durable what was gathered */
 
+/* ---- the copy of the catalogue ---- */
+
+struct copying;
+/* Its thread has a disk of its own in DATA/catalogue, and a journal and syncs of its own. */
+int copying_new(struct daemon *daemon);
+extern const struct storage_catalogue copying_catalogue; /* context: struct copying */
+void copying_finished(struct daemon *daemon);            /* jobs came back */
+void copying_free(struct daemon *daemon);
+
 /* ---- the whole ---- */
 
 struct dialling;
@@ -188,6 +197,7 @@ struct daemon {
 	struct receivers *receivers;
 	struct flows *flows;
 	struct syncer syncer;
+	struct copying *copying;
 	uint8_t *scratch; /* for short answers */
 };
 
