@@ -40,7 +40,7 @@ SEES.tests/simulation    := $(LAYERS) tests/simulation
 SEES.tests/conformance   := $(filter-out client/shell,$(LAYERS)) tests/conformance
 SEES.tests/bench         := $(LAYERS) tests/simulation tests/bench
 SEES.tests/fuzz          := $(LAYERS) tests/simulation tests/fuzz
-SEES.tests/tools         := base protocol client/shell
+SEES.tests/tools         := base protocol catalogue client/shell
 
 # Programs: the folder of main(), and the layers they are linked with.
 PROGRAMS := muster-nameserver muster-storage muster muster-conformance simulation
@@ -265,7 +265,7 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBRARIES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) -o $@
 
-TOOL_LIBRARIES := $(foreach d,protocol base,$(call library,$(d)))
+TOOL_LIBRARIES := $(foreach d,catalogue protocol base,$(call library,$(d)))
 
 $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(TOOL_LIBRARIES)
 	$(call say,LD,tools/$*)

@@ -191,6 +191,8 @@ static void *copying_main(void *context)
 		pthread_mutex_lock(&copying->lock);
 	}
 	pthread_mutex_unlock(&copying->lock);
+	if (copying->replica)
+		(void)replica_settle(copying->replica);
 	return NULL;
 }
 

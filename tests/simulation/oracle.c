@@ -2,10 +2,17 @@
 #include <stdlib.h>
 
 #include "catalogue.h"
+#include "pages.h"
 #include "store.h"
 #include "world.h"
 
-enum { CHECKS_MAX = 30, CHECK_PERCENT = 30, LEAK_PATIENCE_S = 240, COPIES_PATIENCE_S = 120 };
+enum {
+	CHECKS_MAX = 30,
+	CHECK_PERCENT = 30,
+	LEAK_PATIENCE_S = 240,
+	COPIES_PATIENCE_S = 120,
+	CATALOGUE_PATIENCE_S = 30
+};
 
 bool number_set_add(struct number_set *set, uint64_t number)
 {
@@ -251,4 +258,62 @@ void oracle_no_leaks(struct world *w)
 		world_fail(w, "%u leases and %u transfers are left %d s after the clients went",
 			   ns_host_figures(world_nameserver(w)).leases, transfers(w),
 			   LEAK_PATIENCE_S);
+}
+
+/* ---- copies of the catalogue ---- */
+
+static bool head_equal(const struct journal_head *a, const struct journal_head *b)
+{
+	return a->epoch == b->epoch && a->sequence == b->sequence &&
+	       digest_equal(&a->hash, &b->hash);
+}
+
+static bool is_level(struct world *w, const struct host *host)
+{
+	struct journal_head head = ns_host_head(world_nameserver(w));
+	struct replica_head copy = storage_host_catalogue(host);
+
+	return head.sequence > 0 && copy.whole && head_equal(&copy.last, &head) &&
+	       head_equal(&host->rows->mark.head, &head);
+}
+
+static bool are_level(struct world *w)
+{
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		if (!is_level(w, world_storage(w, i)))
+			return false;
+	}
+	return true;
+}
+
+static void rows_compare(struct world *w, const struct host *host)
+{
+	struct kv *kv = ns_host_kv(world_nameserver(w));
+	struct digest mine, wanted;
+
+	if (rows_digest(kv, &wanted) < 0 || rows_digest(host->rows->kv, &mine) < 0)
+		abort();
+	if (!digest_equal(&mine, &wanted))
+		world_fail(w, "%s has another catalogue at batch %llu", host->name,
+			   (unsigned long long)host->rows->mark.head.sequence);
+}
+
+void oracle_catalogues(struct world *w)
+{
+	uint64_t end_us = w->now_us + CATALOGUE_PATIENCE_S * (uint64_t)SECOND;
+
+	while (!are_level(w) && w->now_us < end_us && !w->result.failed)
+		world_run_until(w, w->now_us + 50 * MS);
+	for (unsigned int i = 0; i < w->storage_count && !w->result.failed; i++) {
+		if (!is_level(w, world_storage(w, i)))
+			world_fail(w,
+				   "%s lacks batches of the catalogue %d s after the faults: "
+				   "%llu of %llu",
+				   world_storage(w, i)->name, CATALOGUE_PATIENCE_S,
+				   (unsigned long long)storage_host_catalogue(world_storage(w, i))
+					   .last.sequence,
+				   (unsigned long long)ns_host_head(world_nameserver(w)).sequence);
+		else
+			rows_compare(w, world_storage(w, i));
+	}
 }

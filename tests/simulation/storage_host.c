@@ -2,6 +2,7 @@
  * their time, answers to READ. */
 #include <stdlib.h>
 
+#include "copy_host.h"
 #include "error.h"
 #include "storage.h"
 #include "store.h"
@@ -23,6 +24,7 @@ struct storage_host {
 	struct storage *core;
 	struct storage_outbox outbox;
 	struct store_chunks chunks;
+	struct copy_host *copy;
 	struct store_commit *commit;
 	struct store_chore *chore;
 	struct reading *readings[READERS_MAX];
@@ -427,6 +429,7 @@ static int core_start(struct host *host, struct storage_host *storage)
 		.large_size = UINT32_MAX,
 		.chunks = &storage->chunks.calls,
 		.chunks_context = &storage->chunks,
+		.catalogue = &copy_host_catalogue,
 	};
 
 	storage->chunks = (struct store_chunks){ .store = storage->store,
@@ -437,6 +440,7 @@ static int core_start(struct host *host, struct storage_host *storage)
 	memcpy(config.cluster_name, identity->cluster_name, sizeof(config.cluster_name));
 	config.endpoints[0] = endpoint_ipv4(host->address, STORAGE_PORT);
 	config.endpoints[0].flags = ENDPOINT_ADVERTISED;
+	config.catalogue_context = storage->copy = copy_host_new(host, step);
 	return storage_new(&config, &storage->core);
 }
 
@@ -495,6 +499,7 @@ static void storage_stop(struct host *host, bool crash)
 	struct storage_host *storage = of(host);
 
 	jobs_cut_off(host, storage, crash);
+	copy_host_free(storage->copy, crash);
 	for (unsigned int i = 0; i < READERS_MAX; i++) {
 		if (storage->readings[i])
 			reading_free(storage, storage->readings[i]);
@@ -616,4 +621,14 @@ bool storage_host_has(const struct host *host, const struct chunk_row *row)
 	rc = store_reader_check(reader, &meta);
 	store_reader_close(of(host)->store, reader);
 	return rc == 0 && meta.length == row->length && digest_equal(&meta.digest, &row->digest);
+}
+
+struct replica_head storage_host_catalogue(const struct host *host)
+{
+	struct storage_state state;
+
+	if (!host->process)
+		return (struct replica_head){ 0 };
+	storage_state(of(host)->core, &state);
+	return state.catalogue;
 }

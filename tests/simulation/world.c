@@ -243,6 +243,7 @@ static void live(struct world *w)
 	workload_quiesce(w);
 	wait_idle(w, "operations");
 	oracle_registered(w);
+	oracle_catalogues(w);
 	oracle_copies(w, false);
 	if (w->result.failed)
 		return;
@@ -255,6 +256,8 @@ static void live(struct world *w)
 		oracle_no_leaks(w);
 	if (!w->result.failed)
 		oracle_copies(w, true);
+	if (!w->result.failed)
+		oracle_catalogues(w);
 }
 
 static void check_history(struct world *w)
@@ -272,6 +275,9 @@ static void world_free(struct world *w)
 		host_stop(&w->hosts[i], HOST_QUIT);
 		if (w->hosts[i].disk)
 			disk_free(disk_sim_disk(w->hosts[i].disk));
+		if (w->hosts[i].rows)
+			replica_memory_done(w->hosts[i].rows);
+		free(w->hosts[i].rows);
 	}
 	for (size_t i = 0; i < w->queue_count; i++) {
 		if (w->queue[i].owned)

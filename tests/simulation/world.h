@@ -20,6 +20,7 @@
 #include "frame.h"
 #include "model.h"
 #include "random.h"
+#include "replica_memory.h"
 
 enum {
 	STORAGES_MAX = 5,
@@ -81,6 +82,7 @@ struct host {
 	uint32_t address;
 	struct id id, disk_id, machine;
 	struct disk_sim *disk; /* NULL: clients */
+	struct replica_memory *rows; /* of the catalogue's copy, in a database that never tears */
 	struct endpoint remembered;
 	bool up;
 	bool starting;
@@ -308,6 +310,8 @@ struct ns_figures {
 	uint64_t epoch;
 };
 struct ns_figures ns_host_figures(const struct host *host);
+/* The last durable batch; zeros while something is not durable yet. */
+struct journal_head ns_host_head(const struct host *host);
 
 /* storage_host.c */
 uint64_t storage_host_epoch(const struct host *host); /* 0: not registered */
@@ -315,6 +319,7 @@ uint64_t storage_host_epoch(const struct host *host); /* 0: not registered */
 size_t storage_host_list(const struct host *host, uint64_t after, uint64_t *ret, size_t most);
 bool storage_host_has(const struct host *host, const struct chunk_row *row); /* a sound copy */
 unsigned int storage_host_transfers(const struct host *host);
+struct replica_head storage_host_catalogue(const struct host *host);
 
 /* oracle.c */
 /* Are all chunks of the content on so many disks that a power cut leaves them? */
@@ -323,6 +328,8 @@ void oracle_registered(struct world *w);
 void oracle_no_leaks(struct world *w);
 /* Does every chunk have its copies before long? `exactly`: and none too many? */
 void oracle_copies(struct world *w, bool exactly);
+/* Has every storage server the name server's catalogue before long? */
+void oracle_catalogues(struct world *w);
 
 /* workload.c */
 struct workload_op;
