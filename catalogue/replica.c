@@ -25,7 +25,8 @@ struct replica {
 
 static const struct slice nothing;
 
-int replica_new(struct disk *disk, struct replica_rows *rows, struct replica **ret)
+int replica_new(struct disk *disk, struct replica_rows *rows, size_t recent_max,
+		struct replica **ret)
 {
 	struct replica *replica = calloc(1, sizeof(*replica));
 
@@ -33,7 +34,7 @@ int replica_new(struct disk *disk, struct replica_rows *rows, struct replica **r
 		return -ERR_NO_MEMORY;
 	replica->disk = disk;
 	replica->rows = rows;
-	replica->recent.max = REPLICA_RECENT_MAX;
+	replica->recent.max = recent_max;
 	replica->error = -ERR_UNAVAILABLE;
 	*ret = replica;
 	return 0;

@@ -84,8 +84,10 @@ struct replica_rows {
 	const struct replica_rows_ops *ops;
 };
 
-/* `disk`: of the journal; NULL: there is none. Both are borrowed. */
-int replica_new(struct disk *disk, struct replica_rows *rows, struct replica **ret);
+/* `disk`: of the journal; NULL: there is none. Both are borrowed. `recent_max`: bytes of batches kept
+ * in memory for others. */
+int replica_new(struct disk *disk, struct replica_rows *rows, size_t recent_max,
+		struct replica **ret);
 void replica_free(struct replica *replica); /* NULL-safe; the rows are closed */
 /* Never fails itself: ret->error says. */
 void replica_run(struct replica *replica, const struct replica_job *job,

@@ -69,7 +69,8 @@ static int prepare(struct copying *copying)
 	if (rc == 0 && !copying->rows)
 		rc = replica_view_new(copying->view, copying->disk, &copying->rows);
 	if (rc == 0 && !copying->replica)
-		rc = replica_new(copying->disk, copying->rows, &copying->replica);
+		rc = replica_new(copying->disk, copying->rows, REPLICA_RECENT_MAX,
+				 &copying->replica);
 	return rc;
 }
 

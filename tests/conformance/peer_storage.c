@@ -6,6 +6,7 @@
 #include "endpoint.h"
 #include "error.h"
 #include "hash.h"
+#include "replica_memory.h"
 
 enum { PATIENCE_MS = 5000, EVENTS_MAX = 256, OUR_ADDRESS = 0x0a090001 };
 
@@ -24,6 +25,13 @@ struct connection {
 	struct connection *next;
 };
 
+/* A job of the catalogue's copy. */
+struct copy_job {
+	struct copy_job *next;
+	struct replica_job job;
+	struct buffer bytes;
+};
+
 /* Something that happens after the step in which it was caused. */
 struct later {
 	struct storage_event event;
@@ -34,6 +42,9 @@ struct peer_storage {
 	struct storage *core;
 	struct storage_outbox outbox;
 	struct chunks_memory chunks;
+	struct replica_memory rows;
+	struct replica *replica;
+	struct copy_job *jobs, **jobs_end;
 	uint64_t now_ms, next_handle;
 	uint16_t next_port;
 	struct connection *connections;
@@ -217,6 +228,76 @@ static void step(struct peer_storage *storage, struct storage_event *event)
 	}
 }
 
+/* ---- the copy of the catalogue ---- */
+
+static int copy_submit(void *context, const struct replica_job *wanted)
+{
+	struct peer_storage *storage = context;
+	struct copy_job *job = calloc(1, sizeof(*job));
+
+	if (!job || buffer_append(&job->bytes, wanted->bytes.data, wanted->bytes.size) < 0)
+		abort();
+	job->job = *wanted;
+	*storage->jobs_end = job;
+	storage->jobs_end = &job->next;
+	return 0;
+}
+
+static const struct storage_catalogue copy_catalogue = { copy_submit };
+
+static struct copy_job job_take(struct peer_storage *storage)
+{
+	struct copy_job *first = storage->jobs, job = *first;
+
+	storage->jobs = job.next;
+	if (!storage->jobs)
+		storage->jobs_end = &storage->jobs;
+	free(first);
+	return job;
+}
+
+/* The disk that was ordered to fail may fail here, too. */
+static bool one_job(struct peer_storage *storage)
+{
+	struct storage_event event = { .kind = STORAGE_REPLICA };
+	struct replica_result result;
+	struct copy_job job;
+
+	if (!storage->jobs)
+		return false;
+	job = job_take(storage);
+	job.job.bytes = (struct slice){ job.bytes.data, job.bytes.size };
+	replica_run(storage->replica, &job.job, &result);
+	if (storage->chunks.error)
+		result.error = storage->chunks.error;
+	storage->chunks.error = 0;
+	event.replica = &result;
+	step(storage, &event);
+	buffer_done(&job.bytes);
+	return true;
+}
+
+static int catalogue_new(struct peer_storage *storage)
+{
+	int rc = replica_memory_init(&storage->rows, NULL);
+
+	storage->jobs_end = &storage->jobs;
+	return rc < 0 ? rc
+		      : replica_new(NULL, &storage->rows.rows, REPLICA_RECENT_MAX,
+				    &storage->replica);
+}
+
+static void catalogue_free(struct peer_storage *storage)
+{
+	while (storage->jobs) {
+		struct copy_job job = job_take(storage);
+
+		buffer_done(&job.bytes);
+	}
+	replica_free(storage->replica);
+	replica_memory_done(&storage->rows);
+}
+
 /* ---- what happens to it ---- */
 
 static bool deliver(struct peer_storage *storage, struct connection *connection)
@@ -261,7 +342,7 @@ static void run(struct peer_storage *storage)
 	bool moved;
 
 	do {
-		moved = one_later(storage);
+		moved = one_later(storage) || one_job(storage);
 		for (struct connection *at = storage->connections; at && !moved; at = at->next)
 			moved = deliver(storage, at);
 	} while (moved);
@@ -423,12 +504,16 @@ int peer_storage_new(struct peer_storage **ret)
 					 .nameservers = { "nameserver" },
 					 .nameserver_count = 1,
 					 .large_size = UINT32_MAX,
-					 .chunks = &chunks_memory };
+					 .chunks = &chunks_memory,
+					 .catalogue = &copy_catalogue };
 	int rc = storage ? 0 : -ERR_NO_MEMORY;
 
 	config.self.bytes[0] = config.disk.bytes[1] = config.machine.bytes[2] = 1;
 	config.endpoints[0] = endpoint_ipv4(0x0a000001, DATA_PORT);
+	if (rc == 0)
+		rc = catalogue_new(storage);
 	if (rc == 0) {
+		config.catalogue_context = storage;
 		config.chunks_context = &storage->chunks;
 		storage->next_port = 7000;
 		rc = storage_new(&config, &storage->core);
@@ -450,6 +535,7 @@ void peer_storage_free(struct peer_storage *storage)
 	while (storage->places)
 		storage_unlisten(storage->places);
 	storage_free(storage->core);
+	catalogue_free(storage);
 	storage_outbox_done(&storage->outbox);
 	chunks_memory_done(&storage->chunks);
 	free(storage);

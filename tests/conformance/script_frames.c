@@ -41,14 +41,15 @@ int message_send(struct script *script, struct participant *participant, const c
 
 /* ---- in ---- */
 
-static int answer_heartbeat(struct script *script, struct participant *participant,
-			    const struct frame_header *header)
+/* What comes all the time, and is of no interest to most scripts. */
+static int answer_by_itself(struct script *script, struct participant *participant,
+			    const struct frame_header *header, const char *text)
 {
 	struct frame_header order = participant->order;
 	int rc;
 
 	participant->order = *header;
-	rc = message_send(script, participant, "heartbeat", true);
+	rc = message_send(script, participant, text, true);
 	participant->order = order;
 	return rc < 0 ? rc : 1;
 }
@@ -80,7 +81,10 @@ static int frame_keep(struct script *script, struct participant *participant,
 				   "the other side sent what is no frame");
 	if (participant->kind == IS_NAMESERVER && frame.header.type == MSG_heartbeat &&
 	    !frame.header.reply && !participant->wants_heartbeat)
-		return answer_heartbeat(script, participant, &frame.header);
+		return answer_by_itself(script, participant, &frame.header, "heartbeat");
+	if (participant->kind == IS_NAMESERVER && frame.header.type == MSG_pull &&
+	    !frame.header.reply && !participant->wants_pull)
+		return answer_by_itself(script, participant, &frame.header, "pull state=2");
 	frame.body = arena_alloc(&script->arena, bytes->size);
 	room = frame_room(participant);
 	if (!frame.body || !room)

@@ -29,7 +29,7 @@ struct participant {
 	struct frame frames[PENDING_MAX];
 	unsigned int frame_count;
 	struct frame_header order; /* the last one taken */
-	bool wants_heartbeat;
+	bool wants_heartbeat, wants_pull;
 	bool holds;
 	struct buffer held;
 };

@@ -4,6 +4,8 @@
 
 #include "replica_memory.h"
 
+enum { RECENT_FEW = 2048, LOSE_PERCENT = 10 };
+
 struct copy_job {
 	struct copy_job *next;
 	struct replica_job job;
@@ -75,10 +77,23 @@ static int submit(void *context, const struct replica_job *wanted)
 
 const struct storage_catalogue copy_host_catalogue = { submit };
 
+/* Somebody has removed the directory. */
+static void lose(struct host *host, struct disk *disk)
+{
+	if (journal_drop(disk) < 0)
+		return;
+	replica_memory_done(host->rows);
+	if (replica_memory_init(host->rows, disk) < 0)
+		abort();
+	world_trace(host->world, "%s: its copy of the catalogue is gone", host->name);
+}
+
 struct copy_host *copy_host_new(struct host *host, copy_done_fn *done)
 {
 	struct copy_host *copy = calloc(1, sizeof(*copy));
 	struct disk *disk = disk_sim_disk(host->disk);
+	/* With few in memory, servers have to copy all from each other. */
+	size_t recent_max = world_chance(host->world, 50) ? RECENT_FEW : REPLICA_RECENT_MAX;
 
 	if (!copy)
 		abort();
@@ -87,10 +102,12 @@ struct copy_host *copy_host_new(struct host *host, copy_done_fn *done)
 		if (!host->rows || replica_memory_init(host->rows, disk) < 0)
 			abort();
 	}
+	if (!host->world->healed && world_chance(host->world, LOSE_PERCENT))
+		lose(host, disk);
 	copy->host = host;
 	copy->done = done;
 	copy->last = &copy->first;
-	if (replica_new(disk, &host->rows->rows, &copy->replica) < 0)
+	if (replica_new(disk, &host->rows->rows, recent_max, &copy->replica) < 0)
 		abort();
 	return copy;
 }
