@@ -76,12 +76,12 @@ int on_ping(struct nameserver *ns, struct session *from, const struct ping_reque
 
 /* ---- requests ---- */
 
-/* Codes 0x10 to 0x2f are a client's business, 0x40 to 0x43 a storage server's. */
+/* Codes 0x10 to 0x2f are a client's business, 0x40 to 0x43, PULL and PAGE a storage server's. */
 static bool role_may(const struct session *from, unsigned int code)
 {
 	if (code >= MSG_stat && code < MSG_nodes)
 		return from->client != NULL;
-	if (code >= MSG_register && code < MSG_corrupt)
+	if ((code >= MSG_register && code < MSG_corrupt) || code == MSG_pull || code == MSG_page)
 		return from->role == ROLE_STORAGE;
 	return true;
 }
@@ -228,6 +228,8 @@ static void on_frame(struct nameserver *ns, const struct ns_event *event)
 	ns->park.last = false;
 	if (!event->header->reply)
 		request_handle(ns, from, event->header, event->body);
+	else if (from->member && event->header->type == MSG_batch)
+		shipping_answered(ns, from->member, event->header, event->body);
 	else if (from->member)
 		order_answered(ns, from, event->header, event->body);
 }
@@ -285,6 +287,7 @@ static void peers_tick(struct nameserver *ns)
 	clients_tick(ns);
 	members_tick(ns);
 	orders_tick(ns);
+	shipping_tick(ns);
 }
 
 static void on_tick(struct nameserver *ns)
@@ -313,6 +316,7 @@ static uint64_t peers_deadline(const struct nameserver *ns)
 	uint64_t at = earlier(members_deadline(ns), sessions_deadline(ns));
 
 	at = earlier(at, orders_deadline(ns));
+	at = earlier(at, shipping_deadline(ns));
 	return ns->deaf ? UINT64_MAX : earlier(at, clients_deadline(ns));
 }
 
@@ -368,6 +372,7 @@ static void seal(struct nameserver *ns)
 	action->size = outbox->bytes.size - action->offset;
 	action->sequence = head.sequence;
 	ns->sequence = head.sequence;
+	shipping_sealed(ns, ns_action_bytes(outbox, action));
 }
 
 static void end_turn(struct nameserver *ns)
@@ -380,8 +385,11 @@ static void end_turn(struct nameserver *ns)
 		ns->failed_told = true;
 		return;
 	}
+	parked_sealed(ns);
+	shipping_turn_ends(ns);
 	held_seal(ns);
 	held_release(ns);
+	shipping_run(ns);
 }
 
 void nameserver_end_turn(struct nameserver *ns, struct ns_outbox *outbox)
@@ -419,6 +427,16 @@ static void on_reading(struct nameserver *ns, const struct ns_event *event)
 	orders_excuse(ns, ns->now_ms - ns->deaf_ms);
 }
 
+static void on_durable(struct nameserver *ns, const struct ns_event *event)
+{
+	if (event->sequence <= ns->durable)
+		return;
+	ns->durable = event->sequence;
+	shipping_durable(ns);
+	held_release(ns);
+	shipping_run(ns);
+}
+
 static void on_event(struct nameserver *ns, const struct ns_event *event)
 {
 	switch (event->kind) {
@@ -427,10 +445,8 @@ static void on_event(struct nameserver *ns, const struct ns_event *event)
 	case NS_CLOSED: on_closed(ns, event); break;
 	case NS_MALFORMED: on_malformed(ns, event); break;
 	case NS_PROBE: beacon_probed(ns); break;
-	case NS_DURABLE:
-		ns->durable = event->sequence > ns->durable ? event->sequence : ns->durable;
-		held_release(ns);
-		break;
+	case NS_DURABLE: on_durable(ns, event); break;
+	case NS_JOURNAL: journal_was_read(ns, event->sequence, event->batches, event->error); break;
 	case NS_SPACE: on_space(ns, event); break;
 	case NS_READING: on_reading(ns, event); break;
 	case NS_TICK: on_tick(ns); break;
@@ -577,6 +593,7 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	ns->trash.room_ms = UINT64_MAX;
 	TAILQ_INIT(&ns->order_list);
 	events_init(ns);
+	shipping_init(ns);
 	rc = settings_load(ns);
 	if (rc == 0)
 		rc = members_load(ns);
@@ -608,6 +625,7 @@ void nameserver_free(struct nameserver *ns)
 	clients_free(ns);
 	members_free(ns);
 	events_done(ns);
+	shipping_done(ns);
 	held_done(&ns->held);
 	arena_done(&ns->arena);
 	free(ns);

@@ -213,6 +213,7 @@ void member_lost(struct nameserver *ns, struct member *member)
 {
 	member->session = NULL;
 	member->deleting = false;
+	shipping_left(member);
 	if (member->stage == INVENTORY_COMING) {
 		member->stage = INVENTORY_NONE;
 		chunk_set_done(&member->listed);
@@ -327,9 +328,10 @@ static void row_name(const struct nameserver *ns, struct member_row *row, struct
 	memcpy(row->name, name, sizeof(row->name));
 }
 
-static int row_update(struct nameserver *ns, struct member_row *row,
+static int row_update(struct nameserver *ns, struct member *member,
 		      const struct register_request *request)
 {
+	struct member_row *row = &member->row;
 	struct member_row before = *row;
 
 	if (!row->name[0])
@@ -340,6 +342,10 @@ static int row_update(struct nameserver *ns, struct member_row *row,
 	}
 	row->generation = request->start;
 	name_copy(row->zone, sizeof(row->zone), request->zone);
+	memset(row->endpoints, 0, sizeof(row->endpoints));
+	memcpy(row->endpoints, member->endpoints,
+	       member->endpoint_count * sizeof(row->endpoints[0]));
+	row->endpoint_count = member->endpoint_count;
 	return memcmp(&before, row, sizeof(before)) ? member_put(ns->kv, row) : 0;
 }
 
@@ -467,9 +473,9 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	disk_set(ns, member, false);
 	member->deleting = false;
 	member->registered_ms = ns->now_ms;
-	endpoints_update(member, from, request);
 	clients_untell(ns, member);
 	placement_join(ns, member);
+	shipping_joined(ns, member, request);
 	member_event(ns, LOG_DEBUG, "node_registered", member);
 	member_heard(ns, member);
 }
@@ -512,8 +518,9 @@ int on_register(struct nameserver *ns, struct session *from, const struct regist
 			return rc;
 	}
 	rc = member_rekey(ns, member, &reply->key);
+	endpoints_update(member, from, request);
 	if (rc == 0)
-		rc = row_update(ns, &member->row, request);
+		rc = row_update(ns, member, request);
 	if (rc < 0)
 		return rc;
 	if (member->session && member->session != from)

@@ -49,6 +49,7 @@ enum {
 	REPAIR_DELAY_MS = 30 * 1000,       /* a server that is offline may come back */
 	TRASH_MS = 24 * 60 * 60 * 1000,    /* removed files are kept that long */
 	UNKNOWN_GRACE_MS = 10 * 60 * 1000, /* uptime before unknown chunks are deleted */
+	JOURNAL_READ_SIZE = 4 * 1024 * 1024,
 };
 
 /* Zero means the default of protocol/bounds.h (or above) for every number but the first block. */
@@ -90,6 +91,8 @@ enum ns_event_kind {
 	NS_MALFORMED, /* conn; header: what could be read, or NULL. The core answers and closes. */
 	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
 	NS_DURABLE, /* all batches up to `sequence` are durable */
+	NS_JOURNAL, /* what NS_JOURNAL_READ asked for: sequence, and batches or error: -ERR_STALE, they
+		     * have been trimmed */
 	NS_SPACE,   /* from now on there is room for batches, or hardly any: `good` */
 	NS_READING, /* from now on connections are read, or none is: `good`. Silence meanwhile is
 		     * nobody's fault. */
@@ -106,16 +109,21 @@ struct ns_event {
 	struct endpoint local; /* NS_OPENED: our end of that connection */
 	const struct frame_header *header;
 	const uint8_t *body;
-	uint64_t sequence; /* NS_DURABLE */
-	bool good;         /* NS_SPACE, NS_READING; both are at the start */
+	uint64_t sequence;    /* NS_DURABLE, NS_JOURNAL */
+	struct slice batches; /* NS_JOURNAL */
+	int error;
+	bool good; /* NS_SPACE, NS_READING; both are at the start */
 };
 
 enum ns_action_kind {
-	NS_SEND,   /* conn, bytes: whole frames */
-	NS_CLOSE,  /* conn, after what was sent before; no NS_CLOSED follows */
-	NS_COMMIT, /* bytes: one batch (catalogue/batch.h) with number `sequence`:
+	NS_SEND,         /* conn, bytes: whole frames */
+	NS_CLOSE,        /* conn, after what was sent before; no NS_CLOSED follows */
+	NS_COMMIT,       /* bytes: one batch (catalogue/batch.h) with number `sequence`:
 		    * view_sealed() now, make it durable, report NS_DURABLE */
-	NS_BEACON, /* bytes: one datagram to broadcast */
+	NS_JOURNAL_READ, /* read batches behind `sequence`, up to a durable one, without their local
+			  * sections (JOURNAL_READ_SIZE bytes and at least one), and report
+			  * NS_JOURNAL; one at a time is asked for */
+	NS_BEACON,       /* bytes: one datagram to broadcast */
 	NS_EVENT,  /* level, event, bytes: "key=value …" for the log, not terminated, at most
 		    * LOG_PAIRS_MAX */
 	NS_FAILED, /* the kv or memory failed halfway through a change: stop and recover */

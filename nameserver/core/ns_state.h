@@ -13,6 +13,7 @@
 #include "event_ring.h"
 #include "nameserver.h"
 #include "random.h"
+#include "shipping.h"
 #include "ticket.h"
 
 enum {
@@ -161,6 +162,7 @@ struct member {
 	uint64_t offline_ms;                 /* since when it is offline */
 	unsigned int fetching, fetched_from; /* FETCH orders that run */
 	bool empty_told;                     /* it was to be emptied, and is */
+	struct member_copy copy;             /* of the catalogue */
 	UT_hash_handle hh;
 };
 
@@ -180,7 +182,14 @@ struct held_queue {
 
 /* A request that cannot be answered yet: its handler parked it (see park()), and it is handled
  * again, from its first line on, when what it waits for may have come. */
-enum park_cause { PARK_COPY, PARK_ROOM, PARK_VERIFY, PARK_EVENTS };
+enum park_cause {
+	PARK_COPY,
+	PARK_ROOM,
+	PARK_VERIFY,
+	PARK_EVENTS,
+	PARK_JOURNAL,
+	PARK_SEALED, /* handled when the turn has been sealed; must change nothing */
+};
 struct parked {
 	uint64_t conn;
 	uint64_t since_ms; /* when it first came */
@@ -257,6 +266,7 @@ struct nameserver {
 		bool last;         /* it cannot be parked again */
 	} park;
 	struct events events;
+	struct shipping shipping;
 	struct held_queue held;
 	struct ns_outbox *outbox; /* of the call that runs */
 
@@ -321,6 +331,7 @@ uint64_t fresh_id(const struct nameserver *ns, uint64_t *counter);
 struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind);
 /* Frames go through the queue; `request` as in request_encode. Returns the id used, 0: failed. */
 uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request);
+uint32_t request_number(struct nameserver *ns); /* for another request of ours */
 int held_add(struct nameserver *ns, uint64_t conn, size_t size);
 void held_seal(struct nameserver *ns);
 void held_release(struct nameserver *ns);
@@ -339,7 +350,8 @@ void parked_wake(struct nameserver *ns, enum park_cause cause);
 int parked_keep(struct nameserver *ns, const struct session *from,
 		const struct frame_header *header, const uint8_t *body);
 void parked_forget(struct nameserver *ns, uint64_t conn);
-void parked_run(struct nameserver *ns); /* those that are due */
+void parked_run(struct nameserver *ns);    /* those that are due */
+void parked_sealed(struct nameserver *ns); /* those that wait for PARK_SEALED */
 uint64_t parked_deadline(const struct nameserver *ns);
 void parked_free(struct nameserver *ns);
 void request_handle(struct nameserver *ns, struct session *from, const struct frame_header *header,

@@ -130,13 +130,18 @@ void held_done(struct held_queue *queue)
 	buffer_done(&queue->bytes);
 }
 
+uint32_t request_number(struct nameserver *ns)
+{
+	ns->next_request = ns->next_request % UINT32_MAX + 1;
+	return ns->next_request;
+}
+
 uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request)
 {
 	struct buffer *bytes = &ns->held.bytes;
 	size_t before = bytes->size;
 
-	ns->next_request = ns->next_request % UINT32_MAX + 1;
-	if (request_encode(bytes, code, ns->next_request, request) < 0 ||
+	if (request_encode(bytes, code, request_number(ns), request) < 0 ||
 	    held_add(ns, conn, bytes->size - before) < 0) {
 		ns->failed = true;
 		return 0;

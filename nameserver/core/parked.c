@@ -103,6 +103,18 @@ void parked_run(struct nameserver *ns)
 		parked_handle(ns, parked);
 }
 
+/* Nothing has changed since the turn was sealed, and nothing does. */
+void parked_sealed(struct nameserver *ns)
+{
+	struct parked *parked, *next;
+
+	for (parked = TAILQ_FIRST(&ns->parked); parked; parked = next) {
+		next = TAILQ_NEXT(parked, order);
+		if (parked->cause == PARK_SEALED)
+			parked_handle(ns, parked);
+	}
+}
+
 uint64_t parked_deadline(const struct nameserver *ns)
 {
 	const struct parked *parked;

@@ -97,7 +97,7 @@ int on_status(struct nameserver *ns, struct session *from, const struct status_r
 		.lost = ns->lost,
 		.repairing = repair_count(ns),
 		.corrupt = ns->bad_copies,
-		.catalogue_copies = 1,
+		.catalogue_copies = copies_of_catalogue(ns),
 		.writable = !ns->full,
 		.uptime_ms = ns->now_ms - ns->started_ms,
 		.trash_entries = trash.totals.files + trash.totals.directories,

@@ -50,6 +50,15 @@ static void act_commit(struct server *server, const struct ns_action *action, st
 		server_fail(rc, "journal");
 }
 
+static void act_journal_read(struct server *server, const struct ns_action *action,
+			     struct slice bytes)
+{
+	(void)bytes;
+	history_read(server->history, &(struct journal_range){ .after = action->sequence,
+							       .through = server->durable,
+							       .most = JOURNAL_READ_SIZE });
+}
+
 static void act_beacon(struct server *server, const struct ns_action *action, struct slice bytes)
 {
 	int sent = beacon_socket_send(server->beacons, bytes.data, bytes.size);
@@ -77,8 +86,13 @@ typedef void act_fn(struct server *server, const struct ns_action *action, struc
 static void server_act(struct server *server)
 {
 	static act_fn *const acts[] = {
-		[NS_SEND] = act_send,     [NS_CLOSE] = act_close, [NS_COMMIT] = act_commit,
-		[NS_BEACON] = act_beacon, [NS_EVENT] = act_event, [NS_FAILED] = act_failed,
+		[NS_SEND] = act_send,
+		[NS_CLOSE] = act_close,
+		[NS_COMMIT] = act_commit,
+		[NS_BEACON] = act_beacon,
+		[NS_EVENT] = act_event,
+		[NS_FAILED] = act_failed,
+		[NS_JOURNAL_READ] = act_journal_read,
 	};
 	struct ns_outbox *outbox = &server->outbox;
 
@@ -316,4 +330,16 @@ void server_committed(uv_async_t *async)
 		view_refresh(server->database->view);
 		overlay_regulate(server);
 	}
+}
+
+void server_history(void *context, uint64_t after, struct slice batches, int error)
+{
+	struct ns_event event = {
+		.kind = NS_JOURNAL, .sequence = after, .batches = batches, .error = error
+	};
+
+	if (error < 0 && error != -ERR_STALE)
+		log_event(LOG_WARN, "journal_not_read", "after=%" PRIu64 " error=%s", after,
+			  error_name(error));
+	server_step(context, &event);
 }

@@ -4,6 +4,7 @@
 
 #include "committer.h"
 #include "console_child.h"
+#include "history.h"
 #include "nameserver.h"
 #include "network.h"
 #include "peer.h"
@@ -30,6 +31,7 @@ struct server {
 	struct nameserver *ns;
 	struct ns_outbox outbox;
 	struct committer *committer;
+	struct history *history;
 	bool in_turn; /* something happened since the last end of a turn */
 	bool serving;
 	uint64_t now_ms, wall_ms; /* of this turn */
@@ -55,6 +57,7 @@ extern const struct link_handler server_link_handler;
 void server_accepted(void *context, int socket, const struct endpoint *from);
 void server_heard(void *context, const void *datagram, size_t size, const struct endpoint *source);
 void server_committed(uv_async_t *async);
+void server_history(void *context, uint64_t after, struct slice batches, int error);
 void server_after_wait(uv_check_t *check);
 void server_before_wait(uv_prepare_t *prepare);
 

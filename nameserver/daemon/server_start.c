@@ -210,6 +210,19 @@ static int committer_start(struct server *server)
 	return rc < 0 ? complain(server, rc, "no thread: %s", error_text(rc)) : 0;
 }
 
+static int history_start(struct server *server)
+{
+	struct history_how how = {
+		.loop = &server->loop,
+		.disk = server->database->disk,
+		.done = server_history,
+		.context = server,
+	};
+	int rc = history_new(&how, &server->history);
+
+	return rc < 0 ? complain(server, rc, "%s", error_text(rc)) : 0;
+}
+
 static void on_look(uv_timer_t *timer)
 {
 	server_look(timer->data);
@@ -284,6 +297,8 @@ static int server_start(struct server *server)
 		rc = core_start(server);
 	if (rc == 0)
 		rc = committer_start(server);
+	if (rc == 0)
+		rc = history_start(server);
 	if (rc == 0)
 		loop_start(server);
 	return rc;
@@ -360,9 +375,11 @@ static void server_done(struct server *server)
 		listener_free(server->listeners[i]);
 	beacon_socket_free(server->beacons);
 	peers_free_all(&server->peers);
+	history_stop(server->history);
 	uv_walk(&server->loop, close_handle, server);
 	uv_run(&server->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&server->loop);
+	history_free(server->history);
 	committer_free(server->committer);
 	nameserver_free(server->ns);
 	ns_outbox_done(&server->outbox);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "batch.h"
 #include "error.h"
 #include "kv_memory.h"
 #include "nameserver.h"
@@ -20,6 +21,9 @@ struct peer_nameserver {
 	struct kv *kv;
 	struct nameserver *ns;
 	struct ns_outbox outbox;
+	struct buffer journal; /* all batches */
+	bool wanted;           /* of these those behind wanted_after */
+	uint64_t wanted_after;
 	uint64_t now_ms, sealed, next_conn;
 	struct connection *connections;
 };
@@ -31,6 +35,12 @@ static struct connection *connection_of(struct peer_nameserver *memory, uint64_t
 	while (connection && connection->conn != conn)
 		connection = connection->next;
 	return connection;
+}
+
+static void commit(struct peer_nameserver *memory, uint64_t sequence, struct slice batch)
+{
+	memory->sealed = sequence;
+	buffer_append(&memory->journal, batch.data, batch.size);
 }
 
 static void act(struct peer_nameserver *memory)
@@ -45,9 +55,31 @@ static void act(struct peer_nameserver *memory)
 		else if (action->kind == NS_CLOSE && connection)
 			connection->closed = true;
 		else if (action->kind == NS_COMMIT)
-			memory->sealed = action->sequence;
+			commit(memory, action->sequence, bytes);
+		else if (action->kind == NS_JOURNAL_READ) {
+			memory->wanted = true;
+			memory->wanted_after = action->sequence;
+		}
 	}
 	ns_outbox_clear(&memory->outbox);
+}
+
+static void journal_answer(struct peer_nameserver *memory)
+{
+	struct slice journal = { memory->journal.data, memory->journal.size };
+	struct ns_event event = { .kind = NS_JOURNAL,
+				  .now_ms = memory->now_ms,
+				  .sequence = memory->wanted_after };
+	struct buffer batches = { 0 };
+
+	memory->wanted = false;
+	event.error = batches_share(journal, event.sequence, JOURNAL_READ_SIZE, &batches);
+	event.batches = (struct slice){ batches.data, batches.size };
+	nameserver_step(memory->ns, &event, &memory->outbox);
+	act(memory);
+	nameserver_end_turn(memory->ns, &memory->outbox);
+	act(memory);
+	buffer_done(&batches);
 }
 
 /* A turn, and the disk right behind it. */
@@ -66,6 +98,8 @@ static void turn(struct peer_nameserver *memory, struct ns_event *event)
 	durable.sequence = memory->sealed;
 	nameserver_step(memory->ns, &durable, &memory->outbox);
 	act(memory);
+	while (memory->wanted)
+		journal_answer(memory);
 }
 
 static void *memory_open(void *context, bool storage, unsigned int number)
@@ -191,6 +225,7 @@ void peer_nameserver_free(struct peer_nameserver *memory)
 	nameserver_free(memory->ns);
 	kv_memory_free(memory->kv);
 	ns_outbox_done(&memory->outbox);
+	buffer_done(&memory->journal);
 	free(memory);
 }
 

@@ -5,6 +5,7 @@
 #include "catalogue.h"
 #include "codec.h"
 #include "journal.h"
+#include "journal_reader.h"
 #include "kv_memory.h"
 #include "nameserver.h"
 #include "world.h"
@@ -14,10 +15,11 @@ enum { NS_PORT = 6235 };
 struct ns_host {
 	struct kv *kv;
 	struct journal *journal;
+	struct journal_reader *reader;
 	struct nameserver *core;
 	struct ns_outbox outbox;
 	struct buffer queued, appending; /* whole batches */
-	uint64_t queued_sequence, appending_sequence;
+	uint64_t queued_sequence, appending_sequence, durable;
 	bool is_appending, turn_due, served;
 	uint64_t armed_ms;
 	struct arena arena;
@@ -81,6 +83,7 @@ static void report_durable(struct host *host, uint64_t sequence)
 	struct nameserver_info info = nameserver_info(of(host)->core);
 	struct world *w = host->world;
 
+	of(host)->durable = sequence;
 	if (!of(host)->served) {
 		of(host)->served = true;
 		if (info.epoch <= w->epoch)
@@ -156,6 +159,19 @@ static void commit(struct host *host, const struct ns_action *action, struct sli
 			(struct due){ .run = durable_early, .host = host, .a = action->sequence });
 }
 
+static void journal_read_done(struct world *w, const struct due *due)
+{
+	struct ns_host *ns = of(due->host);
+	struct journal_range range = { due->a, ns->durable, 1 + world_below(w, JOURNAL_READ_SIZE) };
+	struct buffer batches = { 0 };
+	struct ns_event event = { .kind = NS_JOURNAL, .sequence = due->a };
+
+	event.error = journal_read(ns->reader, &range, &batches);
+	event.batches = (struct slice){ batches.data, batches.size };
+	step(due->host, &event);
+	buffer_done(&batches);
+}
+
 /* ---- steps ---- */
 
 static bool is_fetch(struct slice frame)
@@ -180,6 +196,12 @@ static void act(struct host *host, const struct ns_action *action)
 		break;
 	case NS_CLOSE: net_close(host, action->conn, false); break;
 	case NS_COMMIT: commit(host, action, bytes); break;
+	case NS_JOURNAL_READ:
+		world_after(host->world, sync_time(host->world),
+			    (struct due){ .run = journal_read_done,
+					  .host = host,
+					  .a = action->sequence });
+		break;
 	case NS_BEACON: net_broadcast(host, bytes.data); break;
 	case NS_EVENT:
 		world_trace(host->world, "%s: %s %.*s", host->name, action->event, (int)bytes.size,
@@ -284,6 +306,8 @@ static int catalogue_open(struct host *host, struct ns_host *ns)
 
 	if (rc == 0)
 		rc = journal_open(disk_sim_disk(host->disk), 0, replay, ns->kv, &ns->journal);
+	if (rc == 0)
+		rc = journal_reader_new(disk_sim_disk(host->disk), &ns->reader);
 	if (rc == 0 && journal_head(ns->journal).sequence == 0)
 		rc = catalogue_format(ns->kv, &host->world->cluster, "simulated");
 	return rc;
@@ -319,6 +343,7 @@ static int core_start(struct host *host, struct ns_host *ns)
 static void ns_free(struct ns_host *ns)
 {
 	nameserver_free(ns->core);
+	journal_reader_free(ns->reader);
 	journal_close(ns->journal);
 	kv_memory_free(ns->kv);
 	ns_outbox_done(&ns->outbox);
@@ -337,6 +362,8 @@ static bool ns_start(struct host *host)
 		abort();
 	ns->armed_ms = UINT64_MAX;
 	rc = catalogue_open(host, ns);
+	if (rc == 0)
+		ns->durable = journal_head(ns->journal).sequence;
 	if (rc == 0)
 		rc = core_start(host, ns);
 	if (rc < 0) {
@@ -445,4 +472,13 @@ struct ns_figures ns_host_figures(const struct host *host)
 				    .leases = info.leases,
 				    .members = info.members,
 				    .epoch = info.epoch };
+}
+
+struct journal_head ns_host_head(const struct host *host)
+{
+	const struct ns_host *ns = host->process;
+
+	if (!ns || ns->is_appending || ns->queued.size || ns->kv->batch_count)
+		return (struct journal_head){ 0 };
+	return journal_head(ns->journal);
 }

@@ -100,6 +100,11 @@ static void act(struct ns_driver *d)
 		case NS_SEND: receive(peer, bytes); break;
 		case NS_CLOSE: peer->closed = true; break;
 		case NS_COMMIT: take_commit(d, action); break;
+		case NS_JOURNAL_READ:
+			assert(!d->read_wanted);
+			d->read_wanted = true;
+			d->read_after = action->sequence;
+			break;
 		case NS_BEACON: d->beacons_ms[d->beacons++ % DRIVER_EVENTS_MAX] = d->now_ms; break;
 		case NS_EVENT:
 			buffer_printf(&d->events, "%s %.*s\n", action->event, (int)bytes.size,
@@ -133,6 +138,27 @@ void driver_durable(struct ns_driver *d)
 	end_turn(d);
 }
 
+void driver_journal(struct ns_driver *d)
+{
+	struct ns_event event = { .kind = NS_JOURNAL, .sequence = d->read_after };
+	struct slice journal = { d->journal.data, d->journal.size };
+	struct buffer batches = { 0 };
+
+	if (!d->read_wanted)
+		return;
+	d->read_wanted = false;
+	d->reads++;
+	event.error = d->journal_error;
+	if (event.error == 0 && d->read_after < d->trimmed)
+		event.error = -ERR_STALE;
+	if (event.error == 0)
+		event.error = batches_share(journal, d->read_after, JOURNAL_READ_SIZE, &batches);
+	event.batches = (struct slice){ batches.data, batches.size };
+	step(d, &event);
+	end_turn(d);
+	buffer_done(&batches);
+}
+
 static void answer_orders(struct ns_driver *d);
 
 static void turn(struct ns_driver *d, struct ns_event *event)
@@ -141,6 +167,8 @@ static void turn(struct ns_driver *d, struct ns_event *event)
 	end_turn(d);
 	if (!d->hold_durable)
 		driver_durable(d);
+	while (!d->hold_journal && d->read_wanted)
+		driver_journal(d);
 	if (event->kind != NS_FRAME || !event->header->reply)
 		answer_orders(d);
 }
@@ -151,6 +179,7 @@ static void driver_new_core(struct ns_driver *d)
 {
 	int rc;
 
+	d->read_wanted = false;
 	d->config.sequence = d->sealed;
 	d->config.hash = d->hash;
 	d->config.wall_ms = d->wall_ms;

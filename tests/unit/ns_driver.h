@@ -54,6 +54,12 @@ struct ns_driver {
 	uint64_t sealed; /* the newest batch */
 	struct digest hash;
 	struct buffer journal; /* all batches */
+	uint64_t trimmed;      /* those up to this one are not there any more */
+	int journal_error;     /* of reading it */
+	bool hold_journal;     /* driver_journal() reads */
+	bool read_wanted;
+	uint64_t read_after;
+	unsigned int reads;
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
@@ -74,6 +80,7 @@ void driver_stop(struct ns_driver *d);
 
 void driver_clock(struct ns_driver *d, uint64_t ms); /* with every tick that becomes due */
 void driver_durable(struct ns_driver *d);            /* all that was sealed */
+void driver_journal(struct ns_driver *d);            /* NS_JOURNAL, if it was asked for */
 
 /* NS_SPACE or NS_READING. */
 void driver_say(struct ns_driver *d, enum ns_event_kind kind, bool good);

@@ -12,7 +12,7 @@
 
 /* ---- the store ---- */
 
-static struct fake_chunk *chunk_find(struct fixture *f, uint64_t chunk)
+static struct fake_chunk *chunk_of(struct fixture *f, uint64_t chunk)
 {
 	for (unsigned int i = 0; i < f->chunk_count; i++) {
 		if (f->chunks[i].chunk == chunk)
@@ -32,7 +32,7 @@ static void fake_usage(void *context, struct storage_usage *ret)
 
 static int fake_find(void *context, uint64_t chunk, uint32_t *ret_length, struct digest *digest)
 {
-	struct fake_chunk *found = chunk_find(context, chunk);
+	struct fake_chunk *found = chunk_of(context, chunk);
 
 	if (!found)
 		return -ERR_NOT_FOUND;
@@ -48,7 +48,7 @@ static int fake_find(void *context, uint64_t chunk, uint32_t *ret_length, struct
 static int fake_remove(void *context, uint64_t chunk)
 {
 	struct fixture *f = context;
-	struct fake_chunk *found = chunk_find(f, chunk);
+	struct fake_chunk *found = chunk_of(f, chunk);
 
 	if (!found)
 		return -ERR_NOT_FOUND;
