@@ -17,6 +17,7 @@ struct replica {
 	struct buffer pending; /* batches up to `head` that the rows lack */
 	struct buffer answer;
 	bool open;
+	int dropped;        /* why what was there is gone, or 0 */
 	int error;          /* why nothing goes any more, or 0 */
 	bool peers_changed; /* and nobody was told */
 	struct replica_peer *peers;
@@ -376,6 +377,7 @@ static int rows_open(struct replica *replica)
 	int rc = ops->open(replica->rows, &replica->mark);
 
 	if (is_damage(rc)) {
+		replica->dropped = rc;
 		rc = ops->drop(replica->rows);
 		if (rc == 0)
 			rc = ops->open(replica->rows, &replica->mark);
@@ -391,15 +393,17 @@ static int open_all(struct replica *replica)
 	int rc;
 
 	close_all(replica);
-	replica->error = 0;
+	replica->error = replica->dropped = 0;
 	rc = rows_open(replica);
 	if (rc == 0 && replica->mark.building)
 		rc = begin(replica, false);
 	if (rc == 0 && !replica->journal) {
 		replica->head = replica->mark.head;
 		rc = journal_read_all(replica);
-		if (is_damage(rc))
+		if (is_damage(rc)) {
+			replica->dropped = rc;
 			rc = begin(replica, false);
+		}
 	}
 	if (rc == 0)
 		rc = replica_settle(replica);
@@ -436,6 +440,7 @@ void replica_run(struct replica *replica, const struct replica_job *job, struct 
 	*ret = (struct replica_result){ .kind = job->kind, .number = job->number };
 	buffer_clear(&replica->answer);
 	ret->error = run(replica, job, ret);
+	ret->dropped = job->kind == REPLICA_OPEN ? replica->dropped : 0;
 	ret->bytes = (struct slice){ replica->answer.data, replica->answer.size };
 	ret->head = (struct replica_head){ replica->head, is_whole(replica) };
 	if (!replica->peers_changed || replica->error)

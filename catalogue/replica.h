@@ -57,6 +57,7 @@ struct replica_result {
 	enum replica_job_kind kind;
 	uint32_t number;
 	int error;
+	int dropped;               /* OPEN: why what was on the disk is gone, or 0 */
 	struct replica_head head;  /* of the copy, now */
 	struct slice bytes;        /* PULL: batches, PAGE: rows; until the next job */
 	uint8_t state;             /* PULL: enum replica_pull_state */

@@ -144,6 +144,8 @@ static void opened(struct storage *s, const struct replica_result *result)
 {
 	struct follow *follow = &s->follow;
 
+	if (result->dropped)
+		storage_note(s, NOTE_CATALOGUE_DAMAGED)->error = result->dropped;
 	if (result->error)
 		return;
 	follow->state = FOLLOW_READY;

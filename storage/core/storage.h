@@ -180,6 +180,7 @@ enum storage_note {
 	NOTE_CATALOGUE_ANEW,   /* id: from whom all is copied */
 	NOTE_CATALOGUE_LEVEL,  /* id: with whom, after having been behind; number: our last batch */
 	NOTE_CATALOGUE_REFUSED, /* id: whose history is not ours, and older; error */
+	NOTE_CATALOGUE_DAMAGED, /* error: what was found of the copy, and dropped */
 	NOTE_CATALOGUE_FAILED,  /* error: of the copy's disk */
 };
 

@@ -47,6 +47,7 @@ static const struct note_row rows[] = {
 	[NOTE_CATALOGUE_ANEW] = { LOG_WARN, SHAPE_CATALOGUE, "catalogue_anew" },
 	[NOTE_CATALOGUE_LEVEL] = { LOG_INFO, SHAPE_CATALOGUE, "catalogue_level" },
 	[NOTE_CATALOGUE_REFUSED] = { LOG_ERROR, SHAPE_CATALOGUE, "catalogue_refused" },
+	[NOTE_CATALOGUE_DAMAGED] = { LOG_ERROR, SHAPE_NONE, "catalogue_damaged" },
 	[NOTE_CATALOGUE_FAILED] = { LOG_ERROR, SHAPE_NONE, "catalogue_failed" },
 };
 

@@ -144,7 +144,7 @@ def case_damaged_copy():
             with open(path, "r+b") as file:
                 file.write(b"MJG3" + b"\xff" * 64)
         for i in range(2):
-            cluster.storage_start(i)
+            event(cluster.storage_start(i), "catalogue_damaged")
         create(cluster, "b", 10)
         all_level(cluster)
 

@@ -2,7 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "batch.h"
+#include "catalogue.h"
 #include "hash.h"
+#include "kv_memory.h"
 #include "random.h"
 #include "script_inside.h"
 #include "text.h"
@@ -115,6 +118,114 @@ static int do_pattern(struct script *script, const char *text)
 	return rc;
 }
 
+/* ---- batches of the catalogue ---- */
+
+/* The record by itself, out of a message that has just one of it. */
+static int message_of(struct script *script, const char *format, const char *record,
+		      struct message *ret)
+{
+	struct buffer text = { 0 };
+	int rc;
+
+	buffer_printf(&text, format, record);
+	buffer_append(&text, "", 1);
+	rc = message_parse((char *)text.data, false, &script->arena, ret);
+	buffer_done(&text);
+	return rc < 0 ? script_fail(script, rc, "%s in: %s", error_name(rc), record) : 0;
+}
+
+/* The variable's text is what a message would show. */
+static int quoted_set(struct script *script, const char *name, struct slice bytes)
+{
+	struct pull_reply body = { .batches = bytes };
+	struct message message = { .info = message_info(MSG_pull), .reply = true, .body = &body };
+	struct buffer text = { 0 };
+	const char *begin;
+	int rc;
+
+	message_print(&message, &text);
+	buffer_append(&text, "", 1);
+	begin = text.error ? NULL : strchr((char *)text.data, '"');
+	rc = begin ? variable_set(&script->variables, slice_of(name), slice_of(begin))
+		   : -ERR_NO_MEMORY;
+	buffer_done(&text);
+	return rc;
+}
+
+/* The server as a member, if it has endpoints, and a row with the text: keys ascend. */
+static int batch_rows(struct kv *kv, const struct register_request *fields)
+{
+	struct member_row member = { .node = fields->disk,
+				     .number = 1,
+				     .endpoint_count = fields->endpoints_count };
+	int rc = 0;
+
+	if (fields->endpoints_count > 0) {
+		memcpy(member.endpoints, fields->endpoints,
+		       fields->endpoints_count * sizeof(*fields->endpoints));
+		rc = member_put(kv, &member);
+	}
+	return rc < 0 ? rc : setting_put(kv, "text", fields->name);
+}
+
+static int batch_variables(struct script *script, const char *name, struct slice batch,
+			   struct digest hash)
+{
+	char variable[64], size[24];
+	int rc = quoted_set(script, name, batch);
+
+	snprintf(size, sizeof(size), "%zu", batch.size);
+	snprintf(variable, sizeof(variable), "%s_size", name);
+	if (rc == 0)
+		rc = variable_set(&script->variables, slice_of(variable), slice_of(size));
+	snprintf(variable, sizeof(variable), "%s_rows", name);
+	if (rc == 0)
+		rc = quoted_set(script, variable,
+				(struct slice){ batch.data + BATCH_HEADER_SIZE,
+						batch.size - BATCH_HEADER_SIZE });
+	snprintf(variable, sizeof(variable), "%s_hash", name);
+	return rc < 0 ? rc : digest_set(script, slice_of(variable), hash);
+}
+
+/* The fields are named as in REGISTER: of the batch before; its name is the text of a row, its disk
+ * and endpoints make a member. */
+static int batch_make(struct script *script, const char *name, const struct register_request *req)
+{
+	struct batch_head head = { .epoch = req->catalogue_epoch,
+				   .sequence = req->catalogue_sequence + 1,
+				   .previous = req->catalogue_hash };
+	struct buffer batch = { 0 };
+	struct digest hash;
+	struct kv *kv;
+	int rc = kv_memory_new(&kv);
+
+	if (rc < 0)
+		return rc;
+	rc = batch_rows(kv, req);
+	if (rc == 0)
+		rc = batch_seal(kv, &head, &batch, &hash);
+	if (rc > 0)
+		rc = batch_variables(script, name, (struct slice){ batch.data, batch.size }, hash);
+	kv_memory_free(kv);
+	buffer_done(&batch);
+	return rc;
+}
+
+static int do_batch(struct script *script, const char *text)
+{
+	const char *rest;
+	struct slice target = target_of(text, &rest);
+	struct message message;
+	char name[48];
+	int rc;
+
+	if (!target.size || target.size >= sizeof(name))
+		return script_fail(script, -ERR_USAGE, "batch $name catalogue_epoch=… name=…");
+	snprintf(name, sizeof(name), "%.*s", (int)target.size, (const char *)target.data);
+	rc = message_of(script, "register %s", rest, &message);
+	return rc < 0 ? rc : batch_make(script, name, message.body);
+}
+
 /* ---- signatures ---- */
 
 /* Cuts `key=HEX` off the front of the text. */
@@ -130,20 +241,6 @@ static struct hmac *take_key(const char **text)
 		key.bytes[i] = (uint8_t)byte;
 	*text += strspn(*text, " ");
 	return hmac_new(&key);
-}
-
-/* The record by itself, out of a message that has just one of it. */
-static int message_of(struct script *script, const char *format, const char *record,
-		      struct message *ret)
-{
-	struct buffer text = { 0 };
-	int rc;
-
-	buffer_printf(&text, format, record);
-	buffer_append(&text, "", 1);
-	rc = message_parse((char *)text.data, false, &script->arena, ret);
-	buffer_done(&text);
-	return rc < 0 ? script_fail(script, rc, "%s in: %s", error_name(rc), record) : 0;
 }
 
 /* The first record in braces of the message becomes the variable's text. */
@@ -292,7 +389,7 @@ static const struct command {
 	{ "clock", do_clock },     { "disk", do_disk },       { "set", do_set },
 	{ "number", do_number },   { "repeat", do_repeat },   { "digest", do_digest },
 	{ "pattern", do_pattern }, { "receipt", do_receipt }, { "ticket", do_ticket },
-	{ "needs", do_needs },     { "server", do_server },
+	{ "needs", do_needs },     { "server", do_server },   { "batch", do_batch },
 };
 
 /* The target of a command keeps its name; what comes after it is expanded. */

@@ -85,6 +85,10 @@ static int frame_keep(struct script *script, struct participant *participant,
 	if (participant->kind == IS_NAMESERVER && frame.header.type == MSG_pull &&
 	    !frame.header.reply && !participant->wants_pull)
 		return answer_by_itself(script, participant, &frame.header, "pull state=2");
+	if (participant->kind == DIALS_AS_STORAGE && frame.header.type == MSG_batch &&
+	    !frame.header.reply && !participant->takes_batches)
+		return answer_by_itself(script, participant, &frame.header,
+					"batch status=UNSUPPORTED");
 	frame.body = arena_alloc(&script->arena, bytes->size);
 	room = frame_room(participant);
 	if (!frame.body || !room)
@@ -269,8 +273,9 @@ int order_expect(struct script *script, struct participant *participant, const c
 	int rc;
 
 	participant->wants_heartbeat = strncmp(expected, "heartbeat", 9) == 0;
+	participant->wants_pull = strncmp(expected, "pull", 4) == 0;
 	rc = frame_wait(script, participant, &wanted, &frame);
-	participant->wants_heartbeat = false;
+	participant->wants_heartbeat = participant->wants_pull = false;
 	if (rc < 0)
 		return rc;
 	participant->order = frame.header;
