@@ -8,6 +8,7 @@ static void node_fill(const struct nameserver *ns, const struct member *member,
 	const struct member_row *row = &member->row;
 
 	*ret = (struct node_info){
+		.catalogue_lag = copy_lag(ns, member),
 		.node = row->node,
 		.machine = member->machine,
 		.name = slice_of(row->name),

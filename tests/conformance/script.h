@@ -7,7 +7,8 @@
  *                                own; `needs $free < 16777216` compares numbers
  *
  * Participants. The first line of one opens its connection:
- *   client a:    storage s:      dial the server under test
+ *   client a:    storage s:      dial the server under test; a storage server overhears
+ *                                BATCH unless the script says `storage s: batches`
  *   nameserver n:                is dialled by the storage server under test; its heartbeats are
  *                                answered unless the script orders one
  *   listener h:                  any other place where we are dialled; `listener h: listen` sets

@@ -87,8 +87,7 @@ static int frame_keep(struct script *script, struct participant *participant,
 		return answer_by_itself(script, participant, &frame.header, "pull state=2");
 	if (participant->kind == DIALS_AS_STORAGE && frame.header.type == MSG_batch &&
 	    !frame.header.reply && !participant->takes_batches)
-		return answer_by_itself(script, participant, &frame.header,
-					"batch status=UNSUPPORTED");
+		return 1;
 	frame.body = arena_alloc(&script->arena, bytes->size);
 	room = frame_room(participant);
 	if (!frame.body || !room)

@@ -30,6 +30,7 @@ struct participant {
 	unsigned int frame_count;
 	struct frame_header order; /* the last one taken */
 	bool wants_heartbeat, wants_pull;
+	bool takes_batches; /* the script answers them */
 	bool holds;
 	struct buffer held;
 };

@@ -35,6 +35,14 @@ static int do_nothing(struct script *script, struct participant *participant, co
 	return 0;
 }
 
+static int do_batches(struct script *script, struct participant *participant, const char *text)
+{
+	(void)script;
+	(void)text;
+	participant->takes_batches = true;
+	return 0;
+}
+
 static int do_closed(struct script *script, struct participant *participant, const char *text)
 {
 	int rc = 1;
@@ -260,6 +268,7 @@ static const struct verb {
 	{ "data", do_data, false },       { "bytes", do_bytes, false },
 	{ "hold", do_hold, true },        { "flush", do_flush, false },
 	{ "times", do_times, true },      { "listen", do_listen, true },
+	{ "batches", do_batches, true },
 };
 
 int verb_run(struct script *script, struct participant *participant, const char *name,

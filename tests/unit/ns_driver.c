@@ -161,16 +161,30 @@ void driver_journal(struct ns_driver *d)
 
 static void answer_orders(struct ns_driver *d);
 
-static void turn(struct ns_driver *d, struct ns_event *event)
+static void finish(struct ns_driver *d)
 {
-	step(d, event);
 	end_turn(d);
 	if (!d->hold_durable)
 		driver_durable(d);
 	while (!d->hold_journal && d->read_wanted)
 		driver_journal(d);
+}
+
+static void turn(struct ns_driver *d, struct ns_event *event)
+{
+	step(d, event);
+	if (d->hold_turn)
+		return;
+	finish(d);
 	if (event->kind != NS_FRAME || !event->header->reply)
 		answer_orders(d);
+}
+
+void driver_end(struct ns_driver *d)
+{
+	d->hold_turn = false;
+	finish(d);
+	answer_orders(d);
 }
 
 /* ---- life ---- */

@@ -63,6 +63,7 @@ struct ns_driver {
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
+	bool hold_turn;       /* until driver_end() all belongs to one turn */
 	uint64_t free;        /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
 	bool idle;            /* as of each server */
 	bool failed;          /* NS_FAILED */
@@ -80,6 +81,7 @@ void driver_stop(struct ns_driver *d);
 
 void driver_clock(struct ns_driver *d, uint64_t ms); /* with every tick that becomes due */
 void driver_durable(struct ns_driver *d);            /* all that was sealed */
+void driver_end(struct ns_driver *d);                /* of the turn, see hold_turn */
 void driver_journal(struct ns_driver *d);            /* NS_JOURNAL, if it was asked for */
 
 /* NS_SPACE or NS_READING. */
