@@ -1,0 +1,261 @@
+/* The storage server's core and its copy of the catalogue: jobs, sources, time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "endpoint.h"
+#include "error.h"
+#include "replica_rig.h"
+#include "storage_fixture.h"
+
+enum { JOBS_MAX = 256 };
+
+/* Jobs lie here until the test lets them be done. */
+struct desk {
+	struct fixture f;
+	struct replica_rig rig;
+	struct replica_memory rows;
+	struct replica *replica;
+	struct replica_job jobs[JOBS_MAX];
+	struct buffer bytes[JOBS_MAX];
+	unsigned int count, done;
+	int error; /* of the next job */
+};
+
+static int submit(void *context, const struct replica_job *job)
+{
+	struct desk *desk = context;
+
+	assert_true(desk->count < JOBS_MAX);
+	buffer_append(&desk->bytes[desk->count], job->bytes.data, job->bytes.size);
+	desk->jobs[desk->count++] = *job;
+	return 0;
+}
+
+static const struct storage_catalogue catalogue = { submit };
+
+static bool job_next(struct desk *desk)
+{
+	struct replica_job job = desk->jobs[desk->done];
+	struct replica_result result;
+
+	if (desk->done == desk->count)
+		return false;
+	job.bytes = (struct slice){ desk->bytes[desk->done].data, desk->bytes[desk->done].size };
+	replica_run(desk->replica, &job, &result);
+	if (desk->error)
+		result.error = desk->error;
+	desk->error = 0;
+	desk->done++;
+	fixture_step(&desk->f,
+		     (struct storage_event){ .kind = STORAGE_REPLICA, .replica = &result });
+	return true;
+}
+
+static void begin(struct desk *desk, unsigned int batches)
+{
+	*desk = (struct desk){ .count = 0 };
+	fixture_init(&desk->f);
+	rig_init(&desk->rig, batches);
+	assert_int_equal(replica_memory_init(&desk->rows, NULL), 0);
+	assert_int_equal(replica_new(NULL, &desk->rows.rows, 1024 * 1024, &desk->replica), 0);
+	desk->f.config.catalogue = &catalogue;
+	desk->f.config.catalogue_context = desk;
+	fixture_start(&desk->f);
+	fixture_register(&desk->f);
+	assert_true(job_next(desk));
+	assert_int_equal(desk->count, 1);
+}
+
+static void end(struct desk *desk)
+{
+	fixture_done(&desk->f);
+	replica_free(desk->replica);
+	replica_memory_done(&desk->rows);
+	for (unsigned int i = 0; i < desk->count; i++)
+		buffer_done(&desk->bytes[i]);
+	rig_done(&desk->rig);
+}
+
+static void send_batch(struct desk *desk, unsigned int number)
+{
+	struct slice bytes = rig_batch(&desk->rig, number);
+	struct batch_request req = {
+		.epoch = 5, .sequence = number, .size = (uint32_t)bytes.size, .part = bytes
+	};
+
+	fixture_request(&desk->f, desk->f.nameserver, MSG_batch, number, &req);
+}
+
+static const struct message *sent(struct desk *desk, uint64_t connection, unsigned int code)
+{
+	const struct message *message;
+
+	for (unsigned int n = 0; (message = fixture_sent(&desk->f, connection, n)); n++) {
+		if (message->info->code == code)
+			return message;
+	}
+	return NULL;
+}
+
+static void assert_has(struct desk *desk, uint64_t sequence)
+{
+	const struct message *message = sent(desk, desk->f.nameserver, MSG_batch);
+
+	assert_non_null(message);
+	assert_int_equal(message->status, 0);
+	assert_int_equal(((const struct batch_reply *)message->body)->sequence, sequence);
+}
+
+static uint32_t assert_pulls(struct desk *desk, uint64_t connection, uint64_t sequence)
+{
+	const struct message *message = sent(desk, connection, MSG_pull);
+
+	assert_non_null(message);
+	assert_false(message->reply);
+	assert_int_equal(((const struct pull_request *)message->body)->sequence, sequence);
+	return message->id;
+}
+
+static void answer_level(struct desk *desk, uint64_t connection, uint32_t id)
+{
+	fixture_reply(&desk->f, connection, MSG_pull, id,
+		      &(struct pull_reply){ .state = PULL_LEVEL });
+}
+
+static void test_answers_when_durable(void **state)
+{
+	struct desk desk;
+
+	(void)state;
+	begin(&desk, 4);
+	answer_level(&desk, desk.f.nameserver, assert_pulls(&desk, desk.f.nameserver, 0));
+	send_batch(&desk, 1);
+	assert_null(sent(&desk, desk.f.nameserver, MSG_batch));
+	send_batch(&desk, 2);
+	send_batch(&desk, 2);
+	assert_null(sent(&desk, desk.f.nameserver, MSG_batch));
+	assert_true(job_next(&desk));
+	assert_has(&desk, 1);
+	assert_true(job_next(&desk));
+	assert_has(&desk, 2);
+	assert_true(job_next(&desk));
+	assert_has(&desk, 2);
+	send_batch(&desk, 4);
+	assert_has(&desk, 2);
+	assert_pulls(&desk, desk.f.nameserver, 2);
+	end(&desk);
+}
+
+/* While one pull is under way no other begins, and what a BATCH brings meanwhile is not missed. */
+static void test_batches_during_a_pull(void **state)
+{
+	struct pull_reply reply = { .state = PULL_BATCHES, .sequence = 3, .epoch = 1 };
+	struct buffer batches = { 0 };
+	struct desk desk;
+	uint32_t id;
+
+	(void)state;
+	begin(&desk, 3);
+	id = assert_pulls(&desk, desk.f.nameserver, 0);
+	send_batch(&desk, 1);
+	for (unsigned int i = 1; i <= 3; i++)
+		buffer_append(&batches, rig_batch(&desk.rig, i).data, rig_batch(&desk.rig, i).size);
+	reply.batches = (struct slice){ batches.data, batches.size };
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_pull, id, &reply);
+	assert_int_equal(desk.count, 3);
+	assert_int_equal(desk.bytes[2].size,
+			 rig_batch(&desk.rig, 2).size + rig_batch(&desk.rig, 3).size);
+	assert_true(job_next(&desk));
+	assert_null(sent(&desk, desk.f.nameserver, MSG_pull));
+	assert_true(job_next(&desk));
+	answer_level(&desk, desk.f.nameserver, assert_pulls(&desk, desk.f.nameserver, 3));
+	assert_non_null(fixture_note(&desk.f, NOTE_CATALOGUE_LEVEL));
+	buffer_done(&batches);
+	end(&desk);
+}
+
+static void test_silence_ends_a_pull(void **state)
+{
+	struct desk desk;
+	uint32_t id;
+
+	(void)state;
+	begin(&desk, 1);
+	id = assert_pulls(&desk, desk.f.nameserver, 0);
+	fixture_tick(&desk.f, 4900);
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_heartbeat, 99,
+		      &(struct heartbeat_reply){ 0 });
+	fixture_tick(&desk.f, 200);
+	assert_true(assert_pulls(&desk, desk.f.nameserver, 0) != id);
+	answer_level(&desk, desk.f.nameserver, id); /* late: nothing comes of it */
+	assert_null(sent(&desk, desk.f.nameserver, MSG_pull));
+	end(&desk);
+}
+
+static void test_a_failed_disk(void **state)
+{
+	struct desk desk;
+	const struct message *message;
+
+	(void)state;
+	begin(&desk, 2);
+	answer_level(&desk, desk.f.nameserver, assert_pulls(&desk, desk.f.nameserver, 0));
+	send_batch(&desk, 1);
+	desk.error = -ERR_LOCAL_FULL;
+	assert_true(job_next(&desk));
+	assert_non_null(fixture_note(&desk.f, NOTE_CATALOGUE_FAILED));
+	message = sent(&desk, desk.f.nameserver, MSG_batch);
+	assert_non_null(message);
+	assert_int_equal(message->status, ERR_IO);
+	send_batch(&desk, 1);
+	assert_int_equal(sent(&desk, desk.f.nameserver, MSG_batch)->status, ERR_IO);
+	assert_int_equal(desk.count, 2);
+	for (unsigned int i = 0; i < 60; i++) {
+		fixture_tick(&desk.f, 1000);
+		fixture_reply(&desk.f, desk.f.nameserver, MSG_heartbeat, 99,
+			      &(struct heartbeat_reply){ 0 });
+	}
+	assert_int_equal(desk.jobs[desk.count - 1].kind, REPLICA_OPEN);
+	end(&desk);
+}
+
+/* Only one that knows more may replace what is here. */
+static void test_an_older_history_is_refused(void **state)
+{
+	struct desk desk;
+	struct pull_reply reply = { .state = PULL_UNKNOWN, .sequence = 900, .epoch = 0 };
+
+	(void)state;
+	begin(&desk, 3);
+	answer_level(&desk, desk.f.nameserver, assert_pulls(&desk, desk.f.nameserver, 0));
+	send_batch(&desk, 1);
+	assert_true(job_next(&desk));
+	send_batch(&desk, 3);
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_pull,
+		      assert_pulls(&desk, desk.f.nameserver, 1), &reply);
+	assert_non_null(fixture_note(&desk.f, NOTE_CATALOGUE_REFUSED));
+	assert_int_equal(desk.count, 2);
+	reply.epoch = 2;
+	send_batch(&desk, 3);
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_pull,
+		      assert_pulls(&desk, desk.f.nameserver, 1), &reply);
+	assert_non_null(fixture_note(&desk.f, NOTE_CATALOGUE_ANEW));
+	assert_int_equal(desk.jobs[2].kind, REPLICA_BEGIN);
+	end(&desk);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers_when_durable),
+		cmocka_unit_test(test_batches_during_a_pull),
+		cmocka_unit_test(test_silence_ends_a_pull),
+		cmocka_unit_test(test_a_failed_disk),
+		cmocka_unit_test(test_an_older_history_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
