@@ -492,7 +492,8 @@ struct muster_node {
 	uint64_t last_start_ms;
 	uint64_t starts;
 	bool disk_failed;
-	bool draining; /* also while it is offline */
+	bool draining;          /* also while it is offline */
+	uint64_t catalogue_lag; /* changes that its copy of the catalogue lacks */
 };
 
 /* All storage servers, sorted by id. Returns how many; *ret goes to muster_nodes_free(). */

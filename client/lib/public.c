@@ -78,6 +78,7 @@ void node_convert(const struct node_info *node, struct muster_node *ret)
 		.starts = node->starts,
 		.disk_failed = node->flags & NODE_DISK_FAILED,
 		.draining = node->flags & NODE_TO_BE_EMPTIED,
+		.catalogue_lag = node->catalogue_lag,
 	};
 	memcpy(ret->id, node->node.bytes, sizeof(ret->id));
 	memcpy(ret->machine, node->machine.bytes, sizeof(ret->machine));

@@ -49,6 +49,7 @@ static int node_json(struct call *call, const struct muster_node *node)
 	json_number(object, "first_seen", node->first_seen_ms);
 	json_number(object, "last_start", node->last_start_ms);
 	json_number(object, "starts", node->starts);
+	json_number(object, "catalogue_lag", node->catalogue_lag);
 	return call_json(call, object);
 }
 

@@ -101,6 +101,8 @@ static void status_text(const struct shell *shell, const struct muster_status *s
 	       (unsigned long long)status->directories, status->directories == 1 ? "y" : "ies",
 	       size_format(status->bytes, bytes));
 	health_print(shell, status);
+	printf("catalogue    %u cop%s up to date\n", status->catalogue_copies,
+	       status->catalogue_copies == 1 ? "y" : "ies");
 	printf("space        %s used, %s free\n", size_format(status->used, used),
 	       size_format(status->free, free_text));
 	trash_print(status);

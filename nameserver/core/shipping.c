@@ -39,6 +39,7 @@ void shipping_sealed(struct nameserver *ns, struct slice batch)
 {
 	struct buffer *scratch = &ns->shipping.scratch;
 
+	ns->shipping.due = true;
 	buffer_clear(scratch);
 	if (batch_share(batch, scratch) < 0 ||
 	    recent_add(&ns->shipping.recent, (struct slice){ scratch->data, scratch->size }) < 0)

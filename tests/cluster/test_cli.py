@@ -559,7 +559,7 @@ def test_store(cluster):
     nodes = [json.loads(line) for line in cluster.ok("--json", "nodes").out.splitlines()]
     assert len(nodes) == SERVERS, nodes
     for node in nodes:
-        assert keys(node) == ["address", "capacity", "chunks", "first_seen", "free", "id",
+        assert keys(node) == ["address", "capacity", "catalogue_lag", "chunks", "first_seen", "free", "id",
                               "last_seen", "last_start", "machine", "name", "starts", "state",
                               "used", "zone"], node
         assert node["state"] == "online" and len(node["id"]) == 32, node

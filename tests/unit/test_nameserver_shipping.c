@@ -307,6 +307,42 @@ static void test_only_what_is_durable_leaves(void **state)
 	driver_stop(&d);
 }
 
+/* A server that is told of batches before it knows that it is registered refuses them. */
+static void test_no_batch_overtakes_the_answer(void **state)
+{
+	struct hello_reply hello;
+	struct copy copy;
+	uint32_t id;
+
+	(void)state;
+	start();
+	copy_start(&copy, 1);
+	copy_level(&copy);
+	driver_close(copy.peer);
+	mkdirs("a", 3);
+	copy.peer = driver_connect(&d, "10.2.0.1", "10.0.0.1");
+	copy.peer->id = id_of(1);
+	assert_int_equal(ASK(copy.peer, hello, &hello, .versions = 1 << 16 | PROTOCOL_VERSION,
+			     .role = ROLE_STORAGE, .self = copy.peer->id),
+			 0);
+	d.hold_durable = true;
+	POST(client, mkdir, .operation = 10, .outstanding = 10, .path = slice_of("/b"));
+	id = POST(copy.peer, register, .capacity = 1 << 30, .free = 1 << 30, .start = 1,
+		  .disk = id_of(0x8001), .catalogue_epoch = copy.head.epoch,
+		  .catalogue_sequence = copy.head.sequence, .catalogue_hash = copy.head.hash);
+	driver_clock(&d, 1000);
+	assert_null(driver_next(copy.peer, MSG_batch));
+	assert_int_equal(driver_answer(copy.peer, id, NULL, 0), -ERR_TIMEOUT);
+	d.hold_durable = false;
+	driver_durable(&d);
+	for (size_t i = 0; i < copy.peer->count && copy.peer->received[i].message.id != id; i++)
+		assert_true(copy.peer->received[i].message.info->code != MSG_batch);
+	copy_follow(&copy);
+	assert_same(&copy);
+	copy_end(&copy);
+	driver_stop(&d);
+}
+
 /* One that is slow holds up nobody, has no more than so much on its way, and is level again soon
  * after it wakes up. */
 static void test_a_slow_copy_is_skipped(void **state)
@@ -399,6 +435,10 @@ static void test_a_history_that_is_another(void **state)
 	copy_start(&copy, 1);
 	copy_level(&copy);
 	copy.head.hash.bytes[0] ^= 1;
+	driver_close(copy.peer);
+	copy_register(&copy, 1);
+	driver_beat(&d, 6000);
+	assert_int_equal(status().catalogue_copies, 1);
 	assert_int_equal(copy_pull(&copy), 3);
 	mkdirs("b", 2);
 	assert_int_equal(copy_pull(&copy), 3);
@@ -631,6 +671,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_batch_reaches_every_copy),
 		cmocka_unit_test(test_only_what_is_durable_leaves),
+		cmocka_unit_test(test_no_batch_overtakes_the_answer),
 		cmocka_unit_test(test_a_slow_copy_is_skipped),
 		cmocka_unit_test(test_a_copy_that_comes_back),
 		cmocka_unit_test(test_a_history_that_is_another),
