@@ -151,6 +151,11 @@ static void opened(struct storage *s, const struct replica_result *result)
 	follow->state = FOLLOW_READY;
 	follow->tail = result->head.last;
 	follow->ask_nameserver = true;
+	/* It took us before we knew that it has forgotten changes. */
+	if (storage_is_registered(s) && s->epoch < follow->tail.epoch) {
+		storage_seek_refused(s, -ERR_STALE);
+		storage_conn_drop(s, s->seeker.conn, -ERR_STALE, true);
+	}
 }
 
 /* Only a failure of the disk ends it: what others ask for may well not be had. */
