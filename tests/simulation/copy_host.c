@@ -34,6 +34,15 @@ static void job_run(struct copy_host *copy, struct replica_result *ret)
 
 static void job_start(struct copy_host *copy);
 
+/* Sabotage: a row vanishes. */
+static void row_lose(struct kv *kv)
+{
+	struct slice key, value;
+
+	if (kv_seek(kv, slice_of("d"), &key, &value) == 0)
+		(void)kv->ops->remove(kv, key);
+}
+
 static void job_done(struct world *w, const struct due *due)
 {
 	struct copy_host *copy = due->context;
@@ -46,6 +55,8 @@ static void job_done(struct world *w, const struct due *due)
 	/* Rows may lag behind the journal. */
 	if (w->healed || world_chance(w, 50))
 		(void)replica_settle(copy->replica);
+	if (w->config.sabotage == SABOTAGE_LOOSE_COPIES && world_chance(w, 2))
+		row_lose(due->host->rows->kv);
 	event.replica = &result;
 	copy->done(due->host, &event);
 	if (copy->first)

@@ -331,12 +331,23 @@ static void note(struct host *host, const struct storage_action *action)
 		    (unsigned long long)action->number, action->error);
 }
 
+static bool is_pull(const uint8_t *frame)
+{
+	struct frame_header header;
+
+	return frame_header_decode(frame, &header) == 0 && header.type == MSG_pull && !header.reply;
+}
+
 static void act(struct host *host, const struct storage_action *action)
 {
 	const uint8_t *bytes = of(host)->outbox.bytes.data + action->at;
 
 	switch (action->kind) {
-	case ACT_SEND: net_send(host, action->connection, bytes, action->size); break;
+	case ACT_SEND:
+		if (host->world->config.sabotage == SABOTAGE_MUTE_COPIES && is_pull(bytes))
+			break;
+		net_send(host, action->connection, bytes, action->size);
+		break;
 	case ACT_CLOSE: net_close(host, action->connection, false); break;
 	case ACT_PAUSE: net_pause(host, action->connection, action->on); break;
 	case ACT_DIAL: dial(host, action); break;

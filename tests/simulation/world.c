@@ -19,6 +19,8 @@ static const char *const sabotages[] = {
 	[SABOTAGE_OLD_START] = "old-start",
 	[SABOTAGE_NO_REPAIR] = "no-repair",
 	[SABOTAGE_GREEDY] = "greedy-trim",
+	[SABOTAGE_MUTE_COPIES] = "mute-copies",
+	[SABOTAGE_LOOSE_COPIES] = "loose-copies",
 };
 
 const char *sabotage_name(unsigned int sabotage)

@@ -167,6 +167,8 @@ enum sabotage {
 	SABOTAGE_OLD_START,        /* the name server forgets its last start number */
 	SABOTAGE_NO_REPAIR,        /* FETCH orders are lost */
 	SABOTAGE_GREEDY,           /* a copy too many takes others with it */
+	SABOTAGE_MUTE_COPIES,      /* storage servers do not ask for what their copies lack */
+	SABOTAGE_LOOSE_COPIES,     /* copies lose a row now and then */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
