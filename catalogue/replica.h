@@ -3,11 +3,11 @@
  * the other, in one thread.
  *
  * A copy grows by batches, in order, each durable in the journal before it counts; rows take them
- * in afterwards. One that lacks too many begins anew (REPLICA_BEGIN) and is loaded in pages, which are
- * rows as they are when each page is read. Rows are absolute, so the batches from the first page's
- * on, applied over them, converge; but only from the last page's batch on are they a catalogue. Until
- * then the copy is not whole: it serves nobody, and a server with one says that it has none. A stop
- * among the pages is a new beginning.
+ * in afterwards. One that lacks too many begins anew (REPLICA_BEGIN) and is loaded in pages, which
+ * are rows as they are when each page is read. Rows are absolute, so the batches from the first
+ * page's on, applied over them, converge; but only from the last page's batch on are they a
+ * catalogue. Until then the copy is not whole: it serves nobody, and a server with one says that it
+ * has none. A stop among the pages is a new beginning.
  *
  * After a failure of its disk a copy refuses everything until REPLICA_OPEN. */
 #ifndef MUSTER_CATALOGUE_REPLICA_H
@@ -64,12 +64,13 @@ struct replica_result {
 	uint32_t size;             /* PULL: see recent_read */
 	bool more;                 /* PAGE */
 	struct journal_head point; /* PAGE: the last batch in the rows */
-	const struct replica_peer
-		*peers;          /* the storage servers, if they have changed, else NULL; */
-	unsigned int peer_count; /* until the next job */
+	/* The storage servers if they have changed, else NULL; until the next job. */
+	const struct replica_peer *peers;
+	unsigned int peer_count;
 };
 
-/* Where the rows are: replica_memory.h, replica_view.h. Calls return 0 or negative; all or nothing. */
+/* Where the rows are: replica_memory.h, replica_view.h. Calls return 0 or negative; all or
+ * nothing. */
 struct replica_rows;
 struct replica_rows_ops {
 	/* Opens them if they are not; damage: -ERR_CORRUPT, -ERR_BAD_FORMAT. */
@@ -85,8 +86,8 @@ struct replica_rows {
 	const struct replica_rows_ops *ops;
 };
 
-/* `disk`: of the journal; NULL: there is none. Both are borrowed. `recent_max`: bytes of batches kept
- * in memory for others. */
+/* `disk`: of the journal; NULL: there is none. Both are borrowed. `recent_max`: bytes of batches
+ * kept in memory for others. */
 int replica_new(struct disk *disk, struct replica_rows *rows, size_t recent_max,
 		struct replica **ret);
 void replica_free(struct replica *replica); /* NULL-safe; the rows are closed */

@@ -1,5 +1,6 @@
-/* The thread of the catalogue's copy: it does the core's jobs one after the other, and makes durable
- * with one sync all batches that wait. Rows take batches in when nothing else is to be done. */
+/* The thread of the catalogue's copy: it does the core's jobs one after the other, and makes
+ * durable with one sync all batches that wait. Rows take batches in when nothing else is to be
+ * done. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* muster-storage: sockets, threads and files around the core of storage/core.
  *
- * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); one for
- * the copy of the catalogue; some that receive long transfers and some that send them. A job belongs to one thread at a time and
- * comes back to the loop through `wake`. */
+ * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); one
+ * for the copy of the catalogue; some that receive long transfers and some that send them. A job
+ * belongs to one thread at a time and comes back to the loop through `wake`. */
 #ifndef MUSTER_STORAGE_DAEMON_H
 #define MUSTER_STORAGE_DAEMON_H
 

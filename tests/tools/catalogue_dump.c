@@ -1,8 +1,8 @@
 /* What a catalogue's view holds, for comparing copies: `catalogue_dump [--rows] DIRECTORY`, where
  * DIRECTORY is view/ of a name server or catalogue/view/ of a storage server. Servers may run.
  *
- * Prints `epoch sequence hash whole|partial count digest`: of the last batch, and of the rows that all servers
- * share. With --rows also each of them, in order, in hexadecimal. */
+ * Prints `epoch sequence hash whole|partial count digest`: of the last batch, and of the rows that
+ * all servers share. With --rows also each of them, in order, in hexadecimal. */
 #include <stdio.h>
 #include <stdlib.h>
 

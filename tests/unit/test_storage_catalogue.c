@@ -177,6 +177,36 @@ static void test_batches_during_a_pull(void **state)
 	end(&desk);
 }
 
+/* One batch in two messages; and one that is longer than it said. */
+static void test_a_batch_in_parts(void **state)
+{
+	struct pull_reply reply = { .state = PULL_BATCHES, .sequence = 1, .epoch = 1 };
+	const struct message *message;
+	struct slice batch;
+	struct desk desk;
+
+	(void)state;
+	begin(&desk, 1);
+	batch = rig_batch(&desk.rig, 1);
+	reply.size = (uint32_t)batch.size;
+	reply.batches = (struct slice){ batch.data, 40 };
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_pull,
+		      assert_pulls(&desk, desk.f.nameserver, 0), &reply);
+	message = sent(&desk, desk.f.nameserver, MSG_pull);
+	assert_non_null(message);
+	assert_int_equal(((const struct pull_request *)message->body)->offset, 40);
+	reply.batches = (struct slice){ batch.data + 40, batch.size - 40 };
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_pull, message->id, &reply);
+	assert_int_equal(desk.count, 2);
+	assert_true(job_next(&desk));
+	reply.size = 10;
+	fixture_reply(&desk.f, desk.f.nameserver, MSG_pull,
+		      assert_pulls(&desk, desk.f.nameserver, 1), &reply);
+	assert_null(sent(&desk, desk.f.nameserver, MSG_pull));
+	assert_int_equal(desk.count, 2);
+	end(&desk);
+}
+
 static void test_silence_ends_a_pull(void **state)
 {
 	struct desk desk;
@@ -252,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers_when_durable),
 		cmocka_unit_test(test_batches_during_a_pull),
+		cmocka_unit_test(test_a_batch_in_parts),
 		cmocka_unit_test(test_silence_ends_a_pull),
 		cmocka_unit_test(test_a_failed_disk),
 		cmocka_unit_test(test_an_older_history_is_refused),
