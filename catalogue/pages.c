@@ -30,7 +30,7 @@ static void row_put(struct slice key, struct slice value, struct buffer *ret)
 		memcpy(to + CHANGE_PUT_SIZE + key.size, value.data, value.size);
 }
 
-int page_read(struct kv *kv, struct slice after, struct buffer *ret)
+int page_read(struct kv *kv, struct slice after, size_t most, struct buffer *ret)
 {
 	uint8_t space[KV_KEY_SIZE_MAX + 1];
 	size_t before = ret->size;
@@ -42,8 +42,10 @@ int page_read(struct kv *kv, struct slice after, struct buffer *ret)
 	while ((rc = row_next(kv, from, &key, &value)) == 0) {
 		size_t size = ret->size - before + CHANGE_PUT_SIZE + key.size + value.size;
 
+		if (size > most && ret->size > before)
+			return 1;
 		if (size > CATALOGUE_PART_MAX)
-			return ret->size > before ? 1 : -ERR_TOO_LARGE;
+			return -ERR_TOO_LARGE;
 		row_put(key, value, ret);
 		if (ret->error)
 			return ret->error;

@@ -4,9 +4,10 @@
 
 #include "batch.h"
 
-/* Appends the rows behind the key `after` (empty: from the first on) as put changes, about
- * CATALOGUE_PART_MAX bytes and never more. 1: there are others behind them; 0: that was all. */
-int page_read(struct kv *kv, struct slice after, struct buffer *ret);
+/* Appends the rows behind the key `after` (empty: from the first on) as put changes, at most `most`
+ * bytes (CATALOGUE_PART_MAX fit into a message), but one row at least. 1: there are others behind
+ * them; 0: that was all. -ERR_TOO_LARGE: a row by itself is too large for a message. */
+int page_read(struct kv *kv, struct slice after, size_t most, struct buffer *ret);
 /* Looks at a page that came: put changes of shared rows, keys ascending from `after` on. *ret_last:
  * the last key, `after` if there are no rows. -ERR_CORRUPT. */
 int page_check(struct slice rows, struct slice after, struct slice *ret_last);

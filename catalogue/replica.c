@@ -12,6 +12,7 @@ struct replica {
 	struct replica_rows *rows;
 	struct journal *journal;
 	struct recent recent;
+	size_t page_max;
 	struct view_mark mark; /* of the rows */
 	struct journal_head head;
 	struct buffer pending; /* batches up to `head` that the rows lack */
@@ -26,7 +27,9 @@ struct replica {
 
 static const struct slice nothing;
 
-int replica_new(struct disk *disk, struct replica_rows *rows, size_t recent_max,
+const struct replica_limits replica_limits = { 16 * 1024 * 1024, CATALOGUE_PART_MAX };
+
+int replica_new(struct disk *disk, struct replica_rows *rows, const struct replica_limits *limits,
 		struct replica **ret)
 {
 	struct replica *replica = calloc(1, sizeof(*replica));
@@ -35,7 +38,8 @@ int replica_new(struct disk *disk, struct replica_rows *rows, size_t recent_max,
 		return -ERR_NO_MEMORY;
 	replica->disk = disk;
 	replica->rows = rows;
-	replica->recent.max = recent_max;
+	replica->recent.max = limits->recent;
+	replica->page_max = limits->page;
 	replica->error = -ERR_UNAVAILABLE;
 	*ret = replica;
 	return 0;
@@ -301,7 +305,8 @@ static int page(struct replica *replica, const struct replica_job *job, struct r
 		return rc;
 	if (!is_whole(replica) || replica->head.sequence == 0)
 		return -ERR_UNAVAILABLE;
-	rc = page_read(replica->rows->ops->kv(replica->rows), job->bytes, &replica->answer);
+	rc = page_read(replica->rows->ops->kv(replica->rows), job->bytes, replica->page_max,
+		       &replica->answer);
 	ret->more = rc == 1;
 	ret->point = replica->mark.head;
 	return rc < 0 ? rc : 0;

@@ -18,8 +18,6 @@
 #include "recent.h"
 #include "view.h"
 
-enum { REPLICA_RECENT_MAX = 16 * 1024 * 1024 };
-
 struct replica;
 
 struct replica_head {
@@ -86,9 +84,14 @@ struct replica_rows {
 	const struct replica_rows_ops *ops;
 };
 
-/* `disk`: of the journal; NULL: there is none. Both are borrowed. `recent_max`: bytes of batches
- * kept in memory for others. */
-int replica_new(struct disk *disk, struct replica_rows *rows, size_t recent_max,
+/* What it has for others: bytes of batches in memory, and of a page. */
+struct replica_limits {
+	size_t recent, page;
+};
+extern const struct replica_limits replica_limits; /* the usual ones */
+
+/* `disk`: of the journal; NULL: there is none. Both are borrowed. */
+int replica_new(struct disk *disk, struct replica_rows *rows, const struct replica_limits *limits,
 		struct replica **ret);
 void replica_free(struct replica *replica); /* NULL-safe; the rows are closed */
 /* Never fails itself: ret->error says. */

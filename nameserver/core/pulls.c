@@ -154,7 +154,7 @@ int on_page(struct nameserver *ns, struct session *from, const struct page_reque
 	if (ns->kv->batch_count > 0)
 		return park(ns, PARK_SEALED, IN_PROGRESS_AFTER_MS);
 	buffer_clear(rows);
-	rc = page_read(ns->kv, request->after, rows);
+	rc = page_read(ns->kv, request->after, CATALOGUE_PART_MAX, rows);
 	if (rc < 0)
 		return rc;
 	*reply = (struct page_reply){ .sequence = ns->sequence,

@@ -70,8 +70,7 @@ static int prepare(struct copying *copying)
 	if (rc == 0 && !copying->rows)
 		rc = replica_view_new(copying->view, copying->disk, &copying->rows);
 	if (rc == 0 && !copying->replica)
-		rc = replica_new(copying->disk, copying->rows, REPLICA_RECENT_MAX,
-				 &copying->replica);
+		rc = replica_new(copying->disk, copying->rows, &replica_limits, &copying->replica);
 	return rc;
 }
 

@@ -283,8 +283,7 @@ static int catalogue_new(struct peer_storage *storage)
 
 	storage->jobs_end = &storage->jobs;
 	return rc < 0 ? rc
-		      : replica_new(NULL, &storage->rows.rows, REPLICA_RECENT_MAX,
-				    &storage->replica);
+		      : replica_new(NULL, &storage->rows.rows, &replica_limits, &storage->replica);
 }
 
 static void catalogue_free(struct peer_storage *storage)

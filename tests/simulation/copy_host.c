@@ -4,7 +4,9 @@
 
 #include "replica_memory.h"
 
-enum { RECENT_FEW = 2048, LOSE_PERCENT = 10 };
+enum { LOSE_PERCENT = 10 };
+
+static const struct replica_limits few_limits = { 2048, 512 };
 
 struct copy_job {
 	struct copy_job *next;
@@ -104,7 +106,7 @@ struct copy_host *copy_host_new(struct host *host, copy_done_fn *done)
 	struct copy_host *copy = calloc(1, sizeof(*copy));
 	struct disk *disk = disk_sim_disk(host->disk);
 	/* With few in memory, servers have to copy all from each other. */
-	size_t recent_max = world_chance(host->world, 50) ? RECENT_FEW : REPLICA_RECENT_MAX;
+	bool few = world_chance(host->world, 50);
 
 	if (!copy)
 		abort();
@@ -118,7 +120,8 @@ struct copy_host *copy_host_new(struct host *host, copy_done_fn *done)
 	copy->host = host;
 	copy->done = done;
 	copy->last = &copy->first;
-	if (replica_new(disk, &host->rows->rows, recent_max, &copy->replica) < 0)
+	if (replica_new(disk, &host->rows->rows, few ? &few_limits : &replica_limits,
+			&copy->replica) < 0)
 		abort();
 	return copy;
 }

@@ -81,7 +81,7 @@ struct host {
 	char name[16];
 	uint32_t address;
 	struct id id, disk_id, machine;
-	struct disk_sim *disk; /* NULL: clients */
+	struct disk_sim *disk;       /* NULL: clients */
 	struct replica_memory *rows; /* of the catalogue's copy, in a database that never tears */
 	struct endpoint remembered;
 	bool up;

@@ -74,7 +74,7 @@ void rig_page(const struct replica_rig *rig, unsigned int number, struct buffer 
 {
 	struct kv *kv = rows_after(rig, number);
 
-	assert_int_equal(page_read(kv, (struct slice){ 0 }, ret), 0);
+	assert_int_equal(page_read(kv, (struct slice){ 0 }, CATALOGUE_PART_MAX, ret), 0);
 	kv_memory_free(kv);
 }
 

@@ -13,7 +13,7 @@
 #include "replica_view.h"
 #include "temporary.h"
 
-enum { DISK_SIZE = 64 * 1024 * 1024, RECENT = 1024 * 1024 };
+enum { DISK_SIZE = 64 * 1024 * 1024 };
 
 static struct replica_result run(struct replica *replica, struct replica_job job)
 {
@@ -70,8 +70,9 @@ static void sim_init(struct sim *sim, unsigned int batches)
 	sim->disk = disk_sim_new(DISK_SIZE);
 	assert_non_null(sim->disk);
 	assert_int_equal(replica_memory_init(&sim->rows, disk_sim_disk(sim->disk)), 0);
-	assert_int_equal(
-		replica_new(disk_sim_disk(sim->disk), &sim->rows.rows, RECENT, &sim->replica), 0);
+	assert_int_equal(replica_new(disk_sim_disk(sim->disk), &sim->rows.rows, &replica_limits,
+				     &sim->replica),
+			 0);
 	assert_int_equal(reopen(sim->replica).error, 0);
 }
 
@@ -265,7 +266,8 @@ static bool crash_at(uint64_t step, enum disk_sim_crash_mode mode)
 	finished = !disk_sim_power_is_off(sim.disk);
 	replica_free(sim.replica);
 	disk_sim_crash(sim.disk, mode, step);
-	assert_int_equal(replica_new(disk_sim_disk(sim.disk), &sim.rows.rows, RECENT, &sim.replica),
+	assert_int_equal(replica_new(disk_sim_disk(sim.disk), &sim.rows.rows, &replica_limits,
+				     &sim.replica),
 			 0);
 	result = reopen(sim.replica);
 	assert_int_equal(result.error, 0);
@@ -332,7 +334,7 @@ static void test_view(void **state)
 	rig_init(&rig, 12);
 	assert_int_equal(disk_posix_new(directory, &disk), 0);
 	assert_int_equal(replica_view_new(path, disk, &rows), 0);
-	assert_int_equal(replica_new(disk, rows, RECENT, &replica), 0);
+	assert_int_equal(replica_new(disk, rows, &replica_limits, &replica), 0);
 	assert_int_equal(reopen(replica).error, 0);
 	for (unsigned int i = 1; i <= 3; i++)
 		assert_int_equal(append(replica, rig_batch(&rig, i)), 0);

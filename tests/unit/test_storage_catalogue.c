@@ -60,7 +60,7 @@ static void begin(struct desk *desk, unsigned int batches)
 	fixture_init(&desk->f);
 	rig_init(&desk->rig, batches);
 	assert_int_equal(replica_memory_init(&desk->rows, NULL), 0);
-	assert_int_equal(replica_new(NULL, &desk->rows.rows, 1024 * 1024, &desk->replica), 0);
+	assert_int_equal(replica_new(NULL, &desk->rows.rows, &replica_limits, &desk->replica), 0);
 	desk->f.config.catalogue = &catalogue;
 	desk->f.config.catalogue_context = desk;
 	fixture_start(&desk->f);
