@@ -27,9 +27,9 @@ enum {
 	RECEIPTS_MAX = 64 * COPIES_MAX,
 	NODES_MAX = 1024, /* storage servers of a cluster */
 	NODES_PAGE_MAX = 256,
-	ENTRIES_MAX = 1000,     /* names in one page of a listing */
-	INVENTORY_MAX = 32768,  /* chunks in one INVENTORY */
-	CHUNK_LIST_MAX = 16384, /* chunks in one DELETE */
+	ENTRIES_MAX = 1000,              /* names in one page of a listing */
+	INVENTORY_MAX = 32768,           /* chunks in one INVENTORY */
+	CHUNK_LIST_MAX = 16384,          /* chunks in one DELETE */
 	CATALOGUE_PART_MAX = 512 * 1024, /* bytes of the catalogue in one message */
 	INSPECT_MAX = 64, /* chunks in one INSPECT: an answer in seconds, also from slow disks */
 	VERIFY_PAGE_MAX = 64 * COPIES_MAX,

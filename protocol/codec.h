@@ -45,7 +45,8 @@ int reply_encode(struct buffer *out, unsigned int code, uint32_t id, const void 
 int refusal_encode(struct buffer *out, unsigned int code, uint32_t id, int error);
 
 /* The text form, one line: `stat flags=1 path="/a b"`. For scripts, traces and documentation.
- * Lists are [ {…} {…} ], ids and digests hex, strings and bytes quoted with \n \" \\ \xNN, numbers decimal.
+ * Lists are [ {…} {…} ], ids and digests hex, strings and bytes quoted with \n \" \\ \xNN, numbers
+ * decimal.
  * Zero fields are left out. Frame flags stand after the name, as in `write +MORE failed=1`; a
  * refusal reads `stat status=NOT_FOUND`. The request id is not part of it. */
 int message_print(const struct message *message, struct buffer *out);

@@ -91,8 +91,8 @@ enum ns_event_kind {
 	NS_MALFORMED, /* conn; header: what could be read, or NULL. The core answers and closes. */
 	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
 	NS_DURABLE, /* all batches up to `sequence` are durable */
-	NS_JOURNAL, /* what NS_JOURNAL_READ asked for: sequence, and batches or error: -ERR_STALE, they
-		     * have been trimmed */
+	NS_JOURNAL, /* what NS_JOURNAL_READ asked for: sequence, and batches or error (-ERR_STALE:
+		     * they have been trimmed) */
 	NS_SPACE,   /* from now on there is room for batches, or hardly any: `good` */
 	NS_READING, /* from now on connections are read, or none is: `good`. Silence meanwhile is
 		     * nobody's fault. */
