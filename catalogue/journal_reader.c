@@ -209,7 +209,8 @@ int journal_read(struct journal_reader *reader, const struct journal_range *rang
 	while (rc == 0 && reader->next <= left.through && ret->size < left.most)
 		rc = step(reader, &left, ret);
 	buffer_done(&reader->group);
-	if (rc < 0)
+	/* A file that is trimmed takes its room until it is closed. */
+	if (rc < 0 || reader->next > left.through)
 		file_close(reader);
 	return rc;
 }

@@ -7,11 +7,13 @@
 
 enum {
 	SHIP_RECENT_MAX = 16 * 1024 * 1024, /* bytes of batches in memory */
-	SHIP_BYTES_MAX = 4 * 1024 * 1024,   /* on their way to one server */
-	SHIP_PARTS_MAX = 32,                /* the same; it stops reading at REQUESTS_MAX */
-	SHIP_AGAIN_MS = 5000,               /* before a copy that lacks something is asked again */
-	COPY_LATE_MS = 5000,                /* what a copy may lack and still counts */
-	DURABLE_NOTES = 8,                  /* a second apart: more than COPY_LATE_MS */
+	/* On their way to one server. Half of what it takes before it stops reading, and of what may be
+	 * unsent before we stop reading it: batches alone must hold up neither orders nor heartbeats. */
+	SHIP_BYTES_MAX = REQUEST_BYTES_MAX / 2,
+	SHIP_PARTS_MAX = 32,  /* the same; it stops reading at REQUESTS_MAX */
+	SHIP_AGAIN_MS = 5000, /* before a copy that lacks something is asked again */
+	COPY_LATE_MS = 5000,  /* what a copy may lack and still counts */
+	DURABLE_NOTES = 8,    /* a second apart: more than COPY_LATE_MS */
 };
 
 /* A BATCH that waits for its answer. */
