@@ -11,6 +11,7 @@ import threading
 from muster_proc import *  # noqa: F403
 
 REGISTER, INVENTORY, HEARTBEAT, STORED, CORRUPT_REPORT = 0x40, 0x41, 0x42, 0x43, 0x44
+PULL = 0x57
 CONNECT, DELETE, READ, WRITE, DATA = 0x50, 0x51, 0x60, 0x61, 0x62
 INSPECT, FETCH = 0x52, 0x53
 NO_SPACE, STALE, DENIED, UNAVAILABLE, WRONG_NODE = 8, 10, 11, 15, 18
@@ -128,6 +129,8 @@ class FakeNameServer:
                     arg1, arg2 = self.epoch, 500
                     body = entry.key + bytes([self.want_inventory])
                     self.connections[node] = connection
+                elif request.type == PULL:
+                    body = struct.pack("<BII", 2, 0, 0)  # nothing newer is here
                 accepted.sendall(HEADER.pack(request.type | REPLY, 0, 0, request.id, arg1, arg2,
                                              len(body), 0) + body)
                 if request.type == REGISTER:
