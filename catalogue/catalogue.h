@@ -57,12 +57,18 @@ struct totals {
 	uint64_t files, directories, bytes, chunks;
 };
 
+struct member_space {
+	uint64_t capacity, used, free; /* bytes */
+	uint64_t chunks;
+};
+
 struct member_row {
 	struct id node, disk;
 	uint16_t number; /* stands for the node in "~p" rows; never reused */
 	uint64_t first_seen_ms, last_start_ms, starts, generation;
 	bool retired;
 	bool draining; /* to be emptied */
+	struct member_space space; /* as it was told now and then, for when it is offline */
 	char name[HOST_NAME_MAX_ + 1];
 	char zone[ZONE_NAME_MAX + 1];
 };
@@ -105,6 +111,9 @@ bool directory_is_empty(struct kv *kv, uint64_t inode);
  * it does not (it is in the trash, garbage, or still being copied). NAME_TOO_LONG: `size` is too
  * small; PATH_SIZE_MAX + 1 suffices for every path that a request may name. */
 int catalogue_path(struct kv *kv, uint64_t inode, char *ret, size_t size);
+/* The same of anything: its path below the topmost inode above it ("" if it is that itself), which
+ * is the root, or one without a name. */
+int catalogue_path_below(struct kv *kv, uint64_t inode, uint64_t *ret_top, char *ret, size_t size);
 
 struct new_entry {
 	uint64_t inode; /* fresh id */
@@ -328,7 +337,5 @@ int holders_set(struct kv *kv, uint64_t chunk, const struct holders *holders); /
 /* 1: it was new, or was there; else 0. -ERR_TOO_LARGE: the set is full. */
 int holders_add(struct kv *kv, uint64_t chunk, uint16_t number);
 int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number);
-/* The first chunk after `after` of which a place is known. */
-int holders_next(struct kv *kv, uint64_t after, uint64_t *ret_chunk, struct holders *ret);
 
 #endif

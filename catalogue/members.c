@@ -2,9 +2,32 @@
 
 /* ---- "m": storage servers ---- */
 
-enum { MEMBER_FIXED = ID_SIZE + 2 + 4 * 8 + 1, MEMBER_MAX = 1 + MEMBER_FIXED + 2 + 255 + 255 };
+enum {
+	MEMBER_FIXED = ID_SIZE + 2 + 4 * 8 + 1,
+	SPACE_SIZE = 4 * 8,
+	MEMBER_MAX = 1 + MEMBER_FIXED + SPACE_SIZE + 2 + 255 + 255,
+};
 
-enum member_flags { MEMBER_RETIRED = 1, MEMBER_DRAINING = 2 };
+enum member_flags { MEMBER_RETIRED = 1, MEMBER_DRAINING = 2, MEMBER_SPACE = 4 };
+
+/* Rows of earlier versions do not have it. */
+static void space_get(struct slice *rest, struct member_space *ret)
+{
+	ret->capacity = get_u64(rest->data);
+	ret->used = get_u64(rest->data + 8);
+	ret->free = get_u64(rest->data + 16);
+	ret->chunks = get_u64(rest->data + 24);
+	*rest = (struct slice){ rest->data + SPACE_SIZE, rest->size - SPACE_SIZE };
+}
+
+static uint8_t *space_put(uint8_t *at, const struct member_space *space)
+{
+	put_u64(at, space->capacity);
+	put_u64(at + 8, space->used);
+	put_u64(at + 16, space->free);
+	put_u64(at + 24, space->chunks);
+	return at + SPACE_SIZE;
+}
 
 static uint8_t *text_put(uint8_t *at, const char *text)
 {
@@ -46,6 +69,11 @@ static int member_decode(struct slice key, struct slice value, struct member_row
 	ret->retired = at[50] & MEMBER_RETIRED;
 	ret->draining = at[50] & MEMBER_DRAINING;
 	texts = (struct slice){ at + MEMBER_FIXED, value.size - 1 - MEMBER_FIXED };
+	ret->space = (struct member_space){ 0 };
+	if (at[50] & MEMBER_SPACE && texts.size < SPACE_SIZE)
+		return -ERR_BAD_FORMAT;
+	if (at[50] & MEMBER_SPACE)
+		space_get(&texts, &ret->space);
 	rc = text_get(&texts, ret->name, sizeof(ret->name));
 	if (rc == 0)
 		rc = text_get(&texts, ret->zone, sizeof(ret->zone));
@@ -75,8 +103,9 @@ int member_put(struct kv *kv, const struct member_row *member)
 	put_u64(at + 34, member->starts);
 	put_u64(at + 42, member->generation);
 	at[50] = (uint8_t)((member->retired ? MEMBER_RETIRED : 0) |
-			   (member->draining ? MEMBER_DRAINING : 0));
-	at = text_put(at + MEMBER_FIXED, member->name);
+			   (member->draining ? MEMBER_DRAINING : 0) | MEMBER_SPACE);
+	at = space_put(at + MEMBER_FIXED, &member->space);
+	at = text_put(at, member->name);
 	at = text_put(at, member->zone);
 	return kv_put(kv, key_id(space, "m", &member->node),
 		      (struct slice){ row, (size_t)(at - row) });

@@ -51,9 +51,9 @@ void walk_begin(struct walk *walk, uint64_t root);
 int walk_next(struct kv *kv, struct walk *walk, struct inode *ret); /* NOT_FOUND: the end */
 
 int chunk_put(struct kv *kv, uint64_t inode, const struct chunk_row *chunk);
-/* 1: the chunk is in no file any more. */
 int chunk_remove(struct kv *kv, uint64_t inode, const struct chunk_row *chunk);
-bool chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode); /* others have it too */
+/* Whether others have the file's chunk too: 1, 0. */
+int chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode);
 
 /* Whether a change of so many chunks still fits into the batch. */
 bool batch_has_room(const struct kv *kv, uint64_t chunks);
