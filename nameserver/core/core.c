@@ -494,6 +494,7 @@ static void config_complete(struct nameserver_config *config)
 	DEFAULT(repair_delay_ms, REPAIR_DELAY_MS);
 	DEFAULT(unknown_grace_ms, UNKNOWN_GRACE_MS);
 	DEFAULT(trash_ms, TRASH_MS);
+	DEFAULT(copy_step, COPY_STEP);
 	DEFAULT(version, "");
 #undef DEFAULT
 	if (config->no_trash)

@@ -54,7 +54,7 @@ static void delete_done(struct nameserver *ns, const struct order_result *result
 		bad_remove(ns, member, member->ordered.ids[i]);
 	chunk_set_done(&member->ordered);
 	if (result->error == 0)
-		member->free = believable(reply->free);
+		member_deleted(member, reply->deleted, reply->free);
 	if (member->doomed.count)
 		garbage_soon(ns);
 }

@@ -13,7 +13,7 @@ int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *me
 			rc = inode_get(ns->kv, owner, &inode);
 			if (rc < 0)
 				return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
-			*memory = (struct wanted_memory){ owner, inode.copies };
+			*memory = (struct wanted_memory){ owner, copies_wanted(ns, &inode) };
 		}
 		*ret = memory->copies > *ret ? memory->copies : *ret;
 	}

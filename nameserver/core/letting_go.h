@@ -19,6 +19,8 @@ int freeing_count(struct nameserver *ns, uint64_t *ret);
 
 /* ---- moves.c ---- */
 
+enum { COPY_STEP = 512 }; /* files, directories and chunks: some milliseconds */
+
 void copies_tick(struct nameserver *ns);
 uint64_t copies_deadline(const struct nameserver *ns);
 void copies_free(struct nameserver *ns);

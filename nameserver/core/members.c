@@ -57,6 +57,24 @@ uint64_t member_room(const struct member *member)
 	return member->free > member->leased ? member->free - member->leased : 0;
 }
 
+void member_gained(struct member *member, uint64_t bytes)
+{
+	member->chunks++;
+	member->used = believable(member->used + bytes);
+	member->free -= member->free < bytes ? member->free : bytes;
+}
+
+/* That it is empty only its heartbeat says: somebody may switch it off then. */
+void member_deleted(struct member *member, uint64_t chunks, uint64_t free)
+{
+	uint64_t freed = free > member->free ? free - member->free : 0;
+
+	member->free = believable(free);
+	member->used -= member->used < freed ? member->used : freed;
+	if (member->chunks)
+		member->chunks -= chunks < member->chunks ? chunks : member->chunks - 1;
+}
+
 /* ---- the table ---- */
 
 static int number_room(struct nameserver *ns, uint16_t number)
@@ -100,6 +118,10 @@ static int member_insert(struct nameserver *ns, const struct member_row *row, st
 	member->row = *row;
 	member->state = NODE_OFFLINE;
 	member->heard_ms = member->offline_ms = ns->now_ms;
+	member->capacity = row->space.capacity;
+	member->used = row->space.used;
+	member->free = row->space.free;
+	member->chunks = row->space.chunks;
 	HASH_ADD(hh, ns->members, row.node, sizeof(member->row.node), member);
 	ns->by_number[row->number] = member;
 	for (; at > 0 && memcmp(ns->sorted[at - 1]->row.node.bytes, row->node.bytes, ID_SIZE) > 0;
@@ -133,6 +155,7 @@ static void member_free(struct member *member)
 	chunk_set_done(&member->listed);
 	chunk_set_done(&member->fresh);
 	chunk_set_done(&member->bad);
+	chunk_set_done(&member->away);
 	chunk_set_done(&member->doubted);
 	chunk_set_done(&member->unknown);
 	chunk_set_done(&member->doomed);
@@ -218,9 +241,35 @@ void member_lost(struct nameserver *ns, struct member *member)
 		chunk_set_done(&member->listed);
 		chunk_set_done(&member->fresh);
 	}
+	/* What it still has its next inventory says; what it had may be gone by then. */
+	chunk_set_done(&member->doomed);
 	if (member->state == NODE_ONLINE)
 		member_set_state(ns, member, NODE_SUSPECT);
 	orders_lost(ns, member);
+}
+
+/* So that it is known what an offline server held, even after a restart of ours. */
+static void space_keep(struct nameserver *ns, struct member *member)
+{
+	member->row.space = (struct member_space){
+		.capacity = member->capacity,
+		.used = member->used,
+		.free = member->free,
+		.chunks = member->chunks,
+	};
+	if (!ns->full && member_put(ns->kv, &member->row) < 0)
+		ns->failed = true;
+}
+
+enum { SPACE_PART = 64 };
+
+static bool space_has_changed(const struct member *member)
+{
+	const struct member_space *kept = &member->row.space;
+	uint64_t more = member->used > kept->used ? member->used - kept->used
+						  : kept->used - member->used;
+
+	return more > member->capacity / SPACE_PART || !member->chunks != !kept->chunks;
 }
 
 void members_tick(struct nameserver *ns)
@@ -235,6 +284,7 @@ void members_tick(struct nameserver *ns)
 			if (member->session)
 				session_close(ns, member->session);
 			member_set_state(ns, member, NODE_OFFLINE);
+			space_keep(ns, member);
 		} else if (silent_ms >= ns->config.suspect_after_ms) {
 			member_set_state(ns, member, NODE_SUSPECT);
 		}
@@ -339,6 +389,12 @@ static int row_update(struct nameserver *ns, struct member_row *row,
 		row->last_start_ms = ns->wall_ms;
 	}
 	row->generation = request->start;
+	row->space = (struct member_space){
+		.capacity = believable(request->capacity),
+		.used = believable(request->used),
+		.free = believable(request->free),
+		.chunks = request->chunks,
+	};
 	name_copy(row->zone, sizeof(row->zone), request->zone);
 	return memcmp(&before, row, sizeof(before)) ? member_put(ns->kv, row) : 0;
 }
@@ -472,6 +528,8 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	placement_join(ns, member);
 	member_event(ns, LOG_DEBUG, "node_registered", member);
 	member_heard(ns, member);
+	if (member->bad.count)
+		sweep_request(ns, false);
 }
 
 enum { REFUSED_AGAIN_MS = 10 * 60 * 1000 };
@@ -551,11 +609,15 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 
 	if (!member)
 		return -ERR_STALE;
+	if (request->free >= member->free + ns->config.chunk_size)
+		repair_has_room(ns);
 	member->used = believable(request->used);
 	member->free = believable(request->free);
 	member->chunks = request->chunks;
 	member->load = request->load;
 	disk_set(ns, member, request->flags & HEARTBEAT_DISK_FAILED);
+	if (space_has_changed(member))
+		space_keep(ns, member);
 	drain_look(ns, member);
 	space_tell(ns, member);
 	reply->epoch = ns->epoch;

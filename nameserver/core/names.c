@@ -74,7 +74,7 @@ int on_create(struct nameserver *ns, struct session *from, const struct create_r
 	reply->inode = inode.id;
 	reply->version = inode.version;
 	ns_event(ns, LOG_INFO, "created", "path=%s size=0 copies=%u ms=%llu",
-		 quoted(ns, request->path), inode.copies ? inode.copies : ns->config.copies,
+		 quoted(ns, request->path), copies_wanted(ns, &inode),
 		 (unsigned long long)park_age_ms(ns));
 	return 0;
 }

@@ -72,6 +72,7 @@ struct nameserver_config {
 	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
 	uint64_t trash_ms; /* running time that removed files are kept */
+	uint32_t copy_step; /* files, directories and chunks that are copied in one go */
 	bool no_trash;     /* they are not */
 };
 

@@ -147,9 +147,11 @@ struct member {
 	struct chunk_set
 		fresh;        /* got durable since it registered, while an inventory is under way */
 	struct chunk_set bad; /* copies reported corrupt: see place_bad */
+	struct chunk_set away; /* lost since it registered: receipts for them are void */
 	struct chunk_set doubted; /* it is to look at them, see copy_doubt */
 	bool looking;             /* it does */
 	uint64_t look_ms;         /* not before */
+	uint64_t stuck_until_ms;  /* it lives, but did not answer an INSPECT: no use before that */
 	struct chunk_set unknown;
 	bool digest_known;
 	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
@@ -206,6 +208,12 @@ struct events {
 	struct id refused; /* the server that was refused last, why and when */
 	int refused_error;
 	uint64_t refused_ms;
+};
+
+/* See telling_level. */
+struct telling {
+	uint64_t since_ms;
+	unsigned int count;
 };
 
 struct order;
@@ -285,6 +293,7 @@ struct nameserver {
 	struct sweep sweep;
 	uint64_t under_copied, lost;
 	uint64_t bad_copies;          /* of all members */
+	struct telling corrupt;
 	struct order *orders;         /* see orders.h */
 	struct order_list order_list; /* by the time at which they are given up */
 	struct repair *repair;        /* see repair.h */
@@ -318,6 +327,11 @@ static inline struct moment moment_now(const struct nameserver *ns)
 	return (struct moment){ uptime_ms(ns), ns->wall_ms };
 }
 uint64_t fresh_id(const struct nameserver *ns, uint64_t *counter);
+/* 0 stands for what the name server's option says. */
+static inline uint8_t copies_wanted(const struct nameserver *ns, const struct inode *inode)
+{
+	return inode->copies ? inode->copies : ns->config.copies;
+}
 struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind);
 /* Frames go through the queue; `request` as in request_encode. Returns the id used, 0: failed. */
 uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request);
@@ -411,6 +425,9 @@ unsigned int members_online(const struct nameserver *ns);
 bool members_are_coming(const struct nameserver *ns);
 uint64_t believable(uint64_t bytes);               /* of what a server says about its size */
 uint64_t member_room(const struct member *member); /* bytes free that nobody was promised */
+/* What its next heartbeat will say, as far as we know: it has got a chunk, it has deleted some. */
+void member_gained(struct member *member, uint64_t bytes);
+void member_deleted(struct member *member, uint64_t chunks, uint64_t free);
 
 /* ---- places.c: where copies are ---- */
 

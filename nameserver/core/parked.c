@@ -1,4 +1,6 @@
 /* Requests that wait for their answer. */
+#include <assert.h>
+
 #include "ns_state.h"
 
 enum { PARKED_MAX = 4096 };
@@ -21,6 +23,7 @@ int parked_keep(struct nameserver *ns, const struct session *from,
 {
 	struct parked *parked;
 
+	assert(ns->park.cause == PARK_EVENTS || message_info(header->type)->flags & MESSAGE_SLOW);
 	if (ns->park.last || ns->park.until_ms <= ns->now_ms)
 		return -ERR_IN_PROGRESS;
 	if (ns->parked_count >= PARKED_MAX)

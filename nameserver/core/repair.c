@@ -8,7 +8,9 @@ enum {
 	FETCHES_MAX = 256,
 	FETCHES_OF_SERVER = 4, /* as source, and as target */
 	LOOKS = 64,            /* chunks a step: some 1 ms of 20 */
-	PAUSE_MS = 500,        /* when all servers that matter are busy */
+	PAUSE_MS = 500,        /* when all servers that matter are busy, or full */
+	PAUSE_MAX_MS = 30 * 1000,
+	PROGRESS_MS = 5000,
 	RETRY_MS = 5000,
 	ATTEMPTS_MAX = 8,              /* then the chunk waits for the next walk */
 	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
@@ -39,6 +41,13 @@ struct repair {
 	uint64_t next_ms; /* the next step */
 	uint64_t walk_ms; /* when there will be more to find */
 	bool waits;       /* there will be when a server comes */
+	uint64_t pause_ms;
+	struct repair_work {
+		bool told; /* since `begun_ms` something has been done */
+		uint64_t begun_ms, told_ms;
+		uint64_t copied, bytes, trimmed;
+	} work;
+	struct telling repaired, trimmed;
 };
 
 /* ---- the queues ---- */
@@ -96,7 +105,7 @@ static void job_add(struct nameserver *ns, uint64_t chunk, enum queue queue)
 	}
 	job = HASH_COUNT(repair->jobs) < most ? calloc(1, sizeof(*job)) : NULL;
 	if (!job) {
-		walk_at(repair, ns->now_ms + RETRY_MS);
+		walk_at(repair, queue == QUEUE_NEW ? ns->new_until_ms : ns->now_ms + RETRY_MS);
 		return;
 	}
 	job->chunk = chunk;
@@ -133,8 +142,24 @@ void repair_wait(struct nameserver *ns)
 	ns->repair->waits = true;
 }
 
+/* What could not be done is tried at once. */
+static void pause_end(struct nameserver *ns, uint64_t in_ms)
+{
+	struct repair *repair = ns->repair;
+
+	repair->pause_ms = PAUSE_MS;
+	if (repair->next_ms > ns->now_ms + in_ms)
+		repair->next_ms = ns->now_ms + in_ms;
+}
+
+void repair_has_room(struct nameserver *ns)
+{
+	pause_end(ns, PAUSE_MS);
+}
+
 void repair_server_came(struct nameserver *ns)
 {
+	pause_end(ns, PAUSE_MS);
 	if (ns->repair->waits)
 		walk_at(ns->repair, ns->now_ms + STEP_MS);
 	ns->repair->waits = false;
@@ -143,6 +168,27 @@ void repair_server_came(struct nameserver *ns)
 static enum queue queue_of(const struct chunk_health *health)
 {
 	return health->copies.sound == 1 && health->wanted > 1 ? QUEUE_LAST : QUEUE_COPY;
+}
+
+static struct job *job_waiting(const struct repair *repair, uint64_t chunk)
+{
+	struct job *job = job_find(repair, chunk);
+
+	return job && job->queue == QUEUE_NEW ? job : NULL;
+}
+
+static void job_settle(struct repair *repair, uint64_t chunk)
+{
+	struct job *job = job_waiting(repair, chunk);
+
+	if (job)
+		job_drop(repair, job);
+}
+
+void repair_settled(struct nameserver *ns, uint64_t chunk)
+{
+	if (job_waiting(ns->repair, chunk))
+		repair_look(ns, chunk);
 }
 
 void repair_found(struct nameserver *ns, const struct chunk_health *health)
@@ -157,7 +203,7 @@ void repair_found(struct nameserver *ns, const struct chunk_health *health)
 			walk_at(ns->repair, health->missed_ms);
 		break;
 	case NEED_SERVERS: repair_wait(ns); break;
-	case NEED_NOTHING: break;
+	case NEED_NOTHING: job_settle(ns->repair, health->chunk); break;
 	}
 }
 
@@ -217,6 +263,9 @@ static bool must_avoid(const struct chunk_health *health, const struct job *job,
 	bool bad = copy_is_bad(member, health->chunk);
 
 	if (member->fetching >= FETCHES_OF_SERVER)
+		return true;
+	if (chunk_set_has(&member->doomed, health->chunk) ||
+	    chunk_set_has(&member->ordered, health->chunk))
 		return true;
 	if (holders_have(&health->holders, member->row.number) && !bad)
 		return true;
@@ -280,11 +329,64 @@ const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk)
 	return quoted(ns, slice_of(""));
 }
 
+/* ---- what is told of it ---- */
+
+enum { TOLD_MAX = 100, TOLD_MS = 10 * 60 * 1000 };
+
+enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
+			     enum log_level level)
+{
+	if (telling->count == 0 || ns->now_ms - telling->since_ms >= TOLD_MS) {
+		telling->since_ms = ns->now_ms;
+		telling->count = 0;
+	}
+	if (telling->count >= TOLD_MAX)
+		return LOG_DEBUG;
+	telling->count++;
+	return level;
+}
+
+static struct repair_work *work_of(struct nameserver *ns)
+{
+	struct repair_work *work = &ns->repair->work;
+
+	if (!work->told)
+		*work = (struct repair_work){
+			.told = true,
+			.begun_ms = ns->now_ms,
+			.told_ms = ns->now_ms,
+		};
+	return work;
+}
+
+static uint64_t work_left(const struct nameserver *ns)
+{
+	return repair_count(ns) + ns->repair->counts[QUEUE_TRIM];
+}
+
+static void work_tell(struct nameserver *ns)
+{
+	struct repair_work *work = &ns->repair->work;
+	uint64_t left = work_left(ns);
+
+	if (!work->told || (left && ns->now_ms - work->told_ms < PROGRESS_MS))
+		return;
+	ns_event(ns, LOG_INFO, left ? "repair_progress" : "repair_done",
+		 "copied=%llu bytes=%llu trimmed=%llu left=%llu ms=%llu",
+		 (unsigned long long)work->copied, (unsigned long long)work->bytes,
+		 (unsigned long long)work->trimmed, (unsigned long long)left,
+		 (unsigned long long)(ns->now_ms - work->begun_ms));
+	work->told_ms = ns->now_ms;
+	work->told = left != 0;
+}
+
 static void fetch_event(struct nameserver *ns, const struct job *job, enum log_level level,
 			const char *event)
 {
 	const struct member *source = member_by_number(ns, job->source);
 
+	if (level == LOG_DEBUG && !ns->config.debug)
+		return;
 	ns_event_about(ns, member_by_number(ns, job->target), level, event,
 		       "source=%s chunk=%llx length=%lu path=%s ms=%llu",
 		       source ? source->row.name : "?", (unsigned long long)job->chunk,
@@ -301,7 +403,7 @@ static int fetch_receipt(struct nameserver *ns, struct member *member,
 
 	if (rc <= 0 || holder != member || (chunk && receipt->chunk != chunk))
 		return -ERR_BAD_RECEIPT;
-	rc = place_stored(ns, member, receipt);
+	rc = place_fetched(ns, member, receipt);
 	if (rc < 0)
 		ns->failed = true;
 	return rc > 0 ? 0 : -ERR_STALE;
@@ -326,9 +428,12 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 	fetch_end(ns, job);
 	if (error == 0)
 		error = fetch_receipt(ns, result->member, &reply->receipt, job->chunk);
-	ns->repair->next_ms = ns->now_ms;
+	pause_end(ns, 0);
 	if (error == 0) {
-		fetch_event(ns, job, LOG_INFO, "repaired");
+		work_of(ns)->copied++;
+		work_of(ns)->bytes += job->length;
+		fetch_event(ns, job, telling_level(ns, &ns->repair->repaired, LOG_INFO),
+			    "repaired");
 		job->attempts = 0;
 		job_move(ns->repair, job, QUEUE_COPY);
 		return;
@@ -405,9 +510,13 @@ static const char *trim_reason(const struct member *member, uint64_t chunk)
 
 static int trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	ns_event_about(ns, member, LOG_INFO, "trimmed", "chunk=%llx reason=%s path=%s",
-		       (unsigned long long)chunk, trim_reason(member, chunk),
-		       chunk_path_quoted(ns, chunk));
+	enum log_level level = telling_level(ns, &ns->repair->trimmed, LOG_INFO);
+
+	work_of(ns)->trimmed++;
+	if (level != LOG_DEBUG || ns->config.debug)
+		ns_event_about(ns, member, level, "trimmed", "chunk=%llx reason=%s path=%s",
+			       (unsigned long long)chunk, trim_reason(member, chunk),
+			       chunk_path_quoted(ns, chunk));
 	return place_trim(ns, member, chunk);
 }
 
@@ -473,7 +582,7 @@ static unsigned int queue_run(struct nameserver *ns, enum queue queue, unsigned 
 			break;
 		looked++;
 		switch (job_run(ns, job)) {
-		case DONE: repair->next_ms = ns->now_ms + STEP_MS; break;
+		case DONE: pause_end(ns, STEP_MS); break;
 		case TRY_LATER: job_retry(ns, job); break;
 		case SERVERS_BUSY: job_move(repair, job, queue); break;
 		}
@@ -520,10 +629,13 @@ void repair_tick(struct nameserver *ns)
 		repair->walk_ms = UINT64_MAX;
 		sweep_request(ns, false);
 	}
+	work_tell(ns);
 	if (!has_work(ns) || ns->now_ms < repair->next_ms)
 		return;
 	takers_count(ns);
-	repair->next_ms = ns->now_ms + PAUSE_MS;
+	repair->next_ms = ns->now_ms + repair->pause_ms;
+	repair->pause_ms =
+		2 * repair->pause_ms < PAUSE_MAX_MS ? 2 * repair->pause_ms : PAUSE_MAX_MS;
 	for (int queue = QUEUE_LAST; queue <= QUEUE_TRIM; queue++)
 		left -= queue_run(ns, (enum queue)queue, left);
 }
@@ -543,6 +655,10 @@ uint64_t repair_deadline(const struct nameserver *ns)
 
 	at = retry_ms < at ? retry_ms : at;
 	at = new_ms < at ? new_ms : at;
+	if (repair->work.told && work_left(ns) == 0)
+		return ns->now_ms;
+	if (repair->work.told && repair->work.told_ms + PROGRESS_MS < at)
+		at = repair->work.told_ms + PROGRESS_MS;
 	return has_work(ns) && repair->next_ms < at ? repair->next_ms : at;
 }
 
@@ -555,6 +671,7 @@ int repair_new(struct nameserver *ns)
 	for (int i = 0; i < QUEUES; i++)
 		TAILQ_INIT(&repair->queues[i]);
 	repair->walk_ms = UINT64_MAX;
+	repair->pause_ms = PAUSE_MS;
 	ns->repair = repair;
 	ns->new_from = ns->new_next = ns->start << ID_BITS_OF_COUNT;
 	return 0;

@@ -58,6 +58,8 @@ struct member *surplus_choose(const struct nameserver *ns, const struct chunk_he
 
 /* A receipt that verified: 1: the copy counts. */
 int place_stored(struct nameserver *ns, struct member *member, const struct receipt *receipt);
+/* The same, of our own FETCH. */
+int place_fetched(struct nameserver *ns, struct member *member, const struct receipt *receipt);
 /* Takes the copy off the books and has it deleted there; see chunk_doom. */
 int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk);
 /* It was not deleted after all. */
@@ -72,6 +74,10 @@ void bad_remove(struct nameserver *ns, struct member *member, uint64_t chunk);
 
 /* ---- repair.c ---- */
 
+/* `level`, but for what is told of many chunks: it is told of 100 in ten minutes; LOG_DEBUG then. */
+enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
+			     enum log_level level);
+
 int repair_new(struct nameserver *ns);
 void repair_free(struct nameserver *ns);
 void repair_tick(struct nameserver *ns);
@@ -81,6 +87,10 @@ uint64_t repair_count(const struct nameserver *ns); /* chunks to be copied, or b
 void takers_count(struct nameserver *ns);
 /* Something about the chunk has changed. */
 void repair_look(struct nameserver *ns, uint64_t chunk);
+/* A copy has come: what was waited for may be there. */
+void repair_settled(struct nameserver *ns, uint64_t chunk);
+/* Much room has come somewhere. */
+void repair_has_room(struct nameserver *ns);
 /* What a walk has found. */
 void repair_found(struct nameserver *ns, const struct chunk_health *health);
 /* There is something to be done for which servers are missing; one has come. */
