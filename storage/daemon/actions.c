@@ -307,6 +307,7 @@ static int forward(struct daemon *daemon, const struct storage_action *action)
 				    .length = action->length,
 				    .prefix = { daemon->outbox.bytes.data + action->at,
 						action->size } };
+	struct store_reader *reader;
 	int rc = 0;
 
 	if (!wire || wire->gone)
@@ -314,7 +315,9 @@ static int forward(struct daemon *daemon, const struct storage_action *action)
 	if (order.source)
 		order.source->references++;
 	else
-		rc = source_of_chunk(daemon, action->chunk, action->length, &order.source);
+		rc = store_reader_open(daemon->store, action->chunk, &reader);
+	if (rc == 0 && !order.source)
+		rc = source_of_reader(daemon, reader, action->length, &order.source);
 	if (rc < 0)
 		return rc;
 	rc = flow_start(wire, &order);
