@@ -235,7 +235,7 @@ static int verify_print(const struct verification *all)
 	if (!call_confirms(all->call))
 		return STATUS_DONE;
 	printf("verified %" PRIu64 " file%s, %s: %" PRIu64 " %s", all->files, plural(all->files),
-	       size_format(all->bytes, size), all->copies, all->copies == 1 ? "copy" : "copies");
+	       bytes_format(all->bytes, size), all->copies, all->copies == 1 ? "copy" : "copies");
 	if (all->bad)
 		printf(", %" PRIu64 " bad, to be replaced", all->bad);
 	if (all->silent)

@@ -36,9 +36,8 @@ void transfer_rate_print(uint64_t bytes, const struct progress *progress)
 	char rate[RATE_MAX];
 
 	if (elapsed_ms >= RATE_AFTER_MS)
-		printf(" in %.2f s (%s)", (double)elapsed_ms / 1000,
+		printf(" in %.1f s (%s)", (double)elapsed_ms / 1000,
 		       rate_format(bytes, elapsed_ms, rate));
-	putchar('\n');
 }
 
 int transfer_destination(struct call *call, struct destination *ret)
