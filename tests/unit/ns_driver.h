@@ -59,6 +59,7 @@ struct ns_driver {
 	bool hold_durable;
 	uint64_t free;        /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
 	bool idle;            /* as of each server */
+	bool mute;            /* nor do they answer DELETE */
 	bool failed;          /* NS_FAILED */
 	struct buffer events; /* "name key=value …\n" */
 };
