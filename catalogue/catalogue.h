@@ -67,7 +67,7 @@ struct member_row {
 	uint16_t number; /* stands for the node in "~p" rows; never reused */
 	uint64_t first_seen_ms, last_start_ms, starts, generation;
 	bool retired;
-	bool draining; /* to be emptied */
+	bool draining;             /* to be emptied */
 	struct member_space space; /* as it was told now and then, for when it is offline */
 	char name[HOST_NAME_MAX_ + 1];
 	char zone[ZONE_NAME_MAX + 1];
@@ -195,6 +195,13 @@ struct removed {
  * NOT_DIR, NOT_EMPTY; BAD_NAME: the root. Takes time with the number of entries below. */
 int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, struct moment when,
 		     struct removed *ret);
+/* What a tree holds, counted in steps ahead of catalogue_remove or catalogue_restore, which then
+ * take no time while the count lives; if something in the tree changes, it begins anew. Counts end
+ * before their kv does. */
+struct tree_count;
+int tree_count_new(struct kv *kv, struct slice path, struct tree_count **ret);   /* NOT_DIR */
+int tree_count_step(struct kv *kv, struct tree_count *count, unsigned int most); /* 1: the end */
+void tree_count_free(struct kv *kv, struct tree_count *count);                   /* NULL-safe */
 /* Empties the store: `root`, a fresh id, becomes the root; all there was, the trash too, becomes
  * garbage. *ret: what that was. */
 int catalogue_empty(struct kv *kv, uint64_t root, struct moment when, struct removed *ret);
@@ -279,9 +286,11 @@ struct purge {
 	uint64_t id; /* 0: all of that path */
 	uint64_t from_ms;
 	struct moment when;
+	unsigned int most; /* entries in one go, the newest first */
 };
-int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret); /* NOT_FOUND */
-int catalogue_purge_all(struct kv *kv, struct removed *ret);                      /* O(1) */
+/* 1: there may be more. NOT_FOUND. */
+int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret);
+int catalogue_purge_all(struct kv *kv, struct removed *ret); /* O(1) */
 
 /* Makes garbage of the oldest entries: of those that were let go or are older than before_ms, at
  * most `most`, and no more once they have `bytes`. Returns how many; *ret: what they had. */

@@ -47,6 +47,7 @@ int dirent_put(struct kv *kv, uint64_t parent, struct slice name, const struct i
 	uint8_t row[1 + DIRENT_SIZE] = { ROW_VERSION };
 	int rc;
 
+	tree_touched(kv, parent);
 	put_u64(row + 1, inode->id);
 	row[9] = inode->type;
 	rc = kv_put(kv, key_dirent(space, parent, name), (struct slice){ row, sizeof(row) });
@@ -56,8 +57,10 @@ int dirent_put(struct kv *kv, uint64_t parent, struct slice name, const struct i
 int dirent_remove(struct kv *kv, uint64_t parent, struct slice name, uint64_t inode)
 {
 	uint8_t space[ROW_KEY_MAX];
-	int rc = kv_remove(kv, key_dirent(space, parent, name));
+	int rc;
 
+	tree_touched(kv, parent);
+	rc = kv_remove(kv, key_dirent(space, parent, name));
 	return rc < 0 ? rc : kv_remove(kv, key_number(space, "n", inode));
 }
 

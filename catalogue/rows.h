@@ -73,8 +73,10 @@ int garbage_count(struct kv *kv, int64_t change);
  * the order of the rows. What is put must hang nowhere. */
 int trash_put(struct kv *kv, struct trash_row *row);
 
-/* Adds the inode itself and all that hangs below it. */
+/* The inode itself and all that hangs below it; what was counted ahead is not counted again. */
 int subtree_count(struct kv *kv, const struct inode *inode, struct totals *sum);
+/* What hangs below the inode, or the inode itself, changes. */
+void tree_touched(struct kv *kv, uint64_t inode);
 /* Whether the tree may go from one path to the other: NAME_TOO_LONG where something in it would get
  * a path beyond the bounds. Looks only if the new path is longer, and at a bounded number. */
 int subtree_fits(struct kv *kv, const struct inode *inode, struct slice from, struct slice to);
