@@ -168,8 +168,7 @@ static void chunk_problem(struct checker *checker, const struct chunk_health *he
 	struct owner owner = { 0 };
 	struct problem *problem;
 
-	if (is_told(checker, health->chunk, kind) ||
-	    owner_find(checker, health->chunk, &owner) < 0)
+	if (is_told(checker, health->chunk, kind) || owner_find(checker, health->chunk, &owner) < 0)
 		return;
 	problem = problem_add(checker, kind, "%s", text);
 	if (!problem)
@@ -207,10 +206,9 @@ static void lack_check(struct checker *checker, const struct chunk_health *healt
 
 static void bad_check(struct checker *checker, const struct chunk_health *health)
 {
-	const struct nameserver *ns = checker->ns;
+	const struct member *member;
 
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		const struct member *member = ns->sorted[i];
+	LIST_FOREACH(member, &checker->ns->with_bad, with_bad) {
 		unsigned int before = checker->count;
 
 		if (!copy_is_bad(member, health->chunk) || before >= PROBLEMS_MAX)

@@ -52,29 +52,6 @@ bool members_are_coming(const struct nameserver *ns)
 	return false;
 }
 
-uint64_t member_room(const struct member *member)
-{
-	return member->free > member->leased ? member->free - member->leased : 0;
-}
-
-void member_gained(struct member *member, uint64_t bytes)
-{
-	member->chunks++;
-	member->used = believable(member->used + bytes);
-	member->free -= member->free < bytes ? member->free : bytes;
-}
-
-/* That it is empty only its heartbeat says: somebody may switch it off then. */
-void member_deleted(struct member *member, uint64_t chunks, uint64_t free)
-{
-	uint64_t freed = free > member->free ? free - member->free : 0;
-
-	member->free = believable(free);
-	member->used -= member->used < freed ? member->used : freed;
-	if (member->chunks)
-		member->chunks -= chunks < member->chunks ? chunks : member->chunks - 1;
-}
-
 /* ---- the table ---- */
 
 static int number_room(struct nameserver *ns, uint16_t number)
@@ -118,10 +95,7 @@ static int member_insert(struct nameserver *ns, const struct member_row *row, st
 	member->row = *row;
 	member->state = NODE_OFFLINE;
 	member->heard_ms = member->offline_ms = ns->now_ms;
-	member->capacity = row->space.capacity;
-	member->used = row->space.used;
-	member->free = row->space.free;
-	member->chunks = row->space.chunks;
+	space_recall(member);
 	HASH_ADD(hh, ns->members, row.node, sizeof(member->row.node), member);
 	ns->by_number[row->number] = member;
 	for (; at > 0 && memcmp(ns->sorted[at - 1]->row.node.bytes, row->node.bytes, ID_SIZE) > 0;
@@ -176,6 +150,8 @@ void member_drop(struct nameserver *ns, struct member *member)
 	ns->by_number[member->row.number] = NULL;
 	HASH_DEL(ns->members, member);
 	ns->bad_copies -= member->bad.count;
+	if (member->bad.count)
+		LIST_REMOVE(member, with_bad);
 	member_free(member);
 }
 
@@ -241,35 +217,9 @@ void member_lost(struct nameserver *ns, struct member *member)
 		chunk_set_done(&member->listed);
 		chunk_set_done(&member->fresh);
 	}
-	/* What it still has its next inventory says; what it had may be gone by then. */
-	chunk_set_done(&member->doomed);
 	if (member->state == NODE_ONLINE)
 		member_set_state(ns, member, NODE_SUSPECT);
 	orders_lost(ns, member);
-}
-
-/* So that it is known what an offline server held, even after a restart of ours. */
-static void space_keep(struct nameserver *ns, struct member *member)
-{
-	member->row.space = (struct member_space){
-		.capacity = member->capacity,
-		.used = member->used,
-		.free = member->free,
-		.chunks = member->chunks,
-	};
-	if (!ns->full && member_put(ns->kv, &member->row) < 0)
-		ns->failed = true;
-}
-
-enum { SPACE_PART = 64 };
-
-static bool space_has_changed(const struct member *member)
-{
-	const struct member_space *kept = &member->row.space;
-	uint64_t more = member->used > kept->used ? member->used - kept->used
-						  : kept->used - member->used;
-
-	return more > member->capacity / SPACE_PART || !member->chunks != !kept->chunks;
 }
 
 void members_tick(struct nameserver *ns)
@@ -490,14 +440,6 @@ static void endpoints_update(struct member *member, const struct session *from,
 	}
 }
 
-/* 8 PiB: what all servers together say must not overflow. */
-uint64_t believable(uint64_t bytes)
-{
-	const uint64_t most = (uint64_t)1 << 53;
-
-	return bytes < most ? bytes : most;
-}
-
 static void disk_set(struct nameserver *ns, struct member *member, bool failed)
 {
 	if (failed == member->disk_failed)
@@ -587,21 +529,6 @@ int on_register(struct nameserver *ns, struct session *from, const struct regist
 	return 0;
 }
 
-enum { LOW_PART = 20, ENOUGH_PART = 10 };
-
-/* Told once, until a good deal more is free. */
-static void space_tell(struct nameserver *ns, struct member *member)
-{
-	if (!member->space_low && member->free < member->capacity / LOW_PART) {
-		member->space_low = true;
-		ns_event_about(ns, member, LOG_WARN, "space_low", "free=%llu capacity=%llu",
-			       (unsigned long long)member->free,
-			       (unsigned long long)member->capacity);
-	} else if (member->free > member->capacity / ENOUGH_PART) {
-		member->space_low = false;
-	}
-}
-
 int on_heartbeat(struct nameserver *ns, struct session *from,
 		 const struct heartbeat_request *request, struct heartbeat_reply *reply)
 {
@@ -609,17 +536,10 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 
 	if (!member)
 		return -ERR_STALE;
-	if (request->free >= member->free + ns->config.chunk_size)
-		repair_has_room(ns);
-	member->used = believable(request->used);
-	member->free = believable(request->free);
-	member->chunks = request->chunks;
 	member->load = request->load;
 	disk_set(ns, member, request->flags & HEARTBEAT_DISK_FAILED);
-	if (space_has_changed(member))
-		space_keep(ns, member);
+	space_heard(ns, member, request);
 	drain_look(ns, member);
-	space_tell(ns, member);
 	reply->epoch = ns->epoch;
 	return 0;
 }

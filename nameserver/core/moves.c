@@ -201,7 +201,7 @@ static struct copy_job *job_next(const struct nameserver *ns)
 {
 	struct copy_job *job;
 
-	if (ns->deaf || ns->sequence - ns->durable >= COPY_AHEAD)
+	if (ns->deaf || ns->behind || ns->sequence - ns->durable >= COPY_AHEAD)
 		return NULL;
 	TAILQ_FOREACH(job, &ns->copies, order) {
 		if (job->copy)
@@ -238,8 +238,10 @@ static int job_begin(struct nameserver *ns, const struct session *from,
 {
 	struct copy_job *job = calloc(1, sizeof(*job));
 
-	if (!job)
+	if (!job) {
+		copy_free(copy);
 		return -ERR_NO_MEMORY;
+	}
 	*job = (struct copy_job){
 		.client = from->self,
 		.operation = request->operation,

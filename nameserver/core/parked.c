@@ -43,6 +43,8 @@ int parked_keep(struct nameserver *ns, const struct session *from,
 		memcpy(parked->body, body, header->body_size);
 	TAILQ_INSERT_TAIL(&ns->parked, parked, order);
 	ns->parked_count++;
+	if (parked->until_ms < ns->parked_next_ms)
+		ns->parked_next_ms = parked->until_ms;
 	return 0;
 }
 
@@ -57,8 +59,10 @@ void parked_wake(struct nameserver *ns, enum park_cause cause)
 {
 	struct parked *parked;
 
-	TAILQ_FOREACH(parked, &ns->parked, order)
+	TAILQ_FOREACH(parked, &ns->parked, order) {
 		parked->due = parked->due || parked->cause == cause;
+		ns->parked_due = ns->parked_due || parked->due;
+	}
 }
 
 void parked_forget(struct nameserver *ns, uint64_t conn)
@@ -97,23 +101,34 @@ static struct parked *parked_first_due(const struct nameserver *ns)
 	return NULL;
 }
 
+static void next_find(struct nameserver *ns)
+{
+	const struct parked *parked;
+
+	ns->parked_next_ms = UINT64_MAX;
+	TAILQ_FOREACH(parked, &ns->parked, order) {
+		if (parked->until_ms < ns->parked_next_ms)
+			ns->parked_next_ms = parked->until_ms;
+	}
+}
+
+/* After every step: mostly there is nothing to do. */
 void parked_run(struct nameserver *ns)
 {
 	unsigned int most = ns->parked_count;
 	struct parked *parked;
 
+	if (!ns->parked_due && ns->now_ms < ns->parked_next_ms)
+		return;
+	ns->parked_due = false;
 	while (most-- && !ns->failed && (parked = parked_first_due(ns)))
 		parked_handle(ns, parked);
+	next_find(ns);
 }
 
 uint64_t parked_deadline(const struct nameserver *ns)
 {
-	const struct parked *parked;
-	uint64_t at = UINT64_MAX;
-
-	TAILQ_FOREACH(parked, &ns->parked, order)
-		at = parked->until_ms < at ? parked->until_ms : at;
-	return at;
+	return ns->parked_next_ms;
 }
 
 void parked_free(struct nameserver *ns)

@@ -30,13 +30,18 @@ static int bad_add(struct nameserver *ns, struct member *member, uint64_t chunk)
 
 	if (rc > 0)
 		ns->bad_copies++;
+	if (rc > 0 && member->bad.count == 1)
+		LIST_INSERT_HEAD(&ns->with_bad, member, with_bad);
 	return rc;
 }
 
 void bad_remove(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	if (member->bad.count && chunk_set_remove(&member->bad, chunk))
-		ns->bad_copies--;
+	if (!member->bad.count || !chunk_set_remove(&member->bad, chunk))
+		return;
+	ns->bad_copies--;
+	if (!member->bad.count)
+		LIST_REMOVE(member, with_bad);
 }
 
 static int place_noted(struct nameserver *ns, uint64_t chunk, struct member *member, bool added)
@@ -122,6 +127,7 @@ int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int 
 /* The chunk goes: nothing is known of it any more, and its holders are told. */
 int places_end(struct nameserver *ns, uint64_t chunk)
 {
+	struct member *bad, *next;
 	struct standing standing;
 	struct holders holders;
 	int rc = standing_get(ns, chunk, &standing);
@@ -131,10 +137,11 @@ int places_end(struct nameserver *ns, uint64_t chunk)
 	if (rc < 0)
 		return rc;
 	standing_change(ns, chunk, standing, (struct standing){ 0 });
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		if (copy_is_bad(ns->sorted[i], chunk))
-			chunk_doom(ns, ns->sorted[i], chunk);
-		bad_remove(ns, ns->sorted[i], chunk);
+	for (bad = LIST_FIRST(&ns->with_bad); bad; bad = next) {
+		next = LIST_NEXT(bad, with_bad);
+		if (copy_is_bad(bad, chunk))
+			chunk_doom(ns, bad, chunk);
+		bad_remove(ns, bad, chunk);
 	}
 	for (unsigned int i = 0; i < holders.count; i++) {
 		struct member *member = member_by_number(ns, holders.numbers[i]);

@@ -6,11 +6,9 @@ enum {
 	JOBS_MAX = 64 * 1024,
 	JOBS_LAST_ROOM = 16 * 1024, /* of these, only for chunks with one copy left */
 	FETCHES_MAX = 256,
-	FETCHES_OF_SERVER = 4, /* as source, and as target */
-	LOOKS = 64,            /* chunks a step: some 1 ms of 20 */
-	PAUSE_MS = 500,        /* when all servers that matter are busy, or full */
+	LOOKS = 64,     /* chunks a step: some 1 ms of 20 */
+	PAUSE_MS = 500, /* when all servers that matter are busy, or full */
 	PAUSE_MAX_MS = 30 * 1000,
-	PROGRESS_MS = 5000,
 	RETRY_MS = 5000,
 	ATTEMPTS_MAX = 8,              /* then the chunk waits for the next walk */
 	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
@@ -42,11 +40,7 @@ struct repair {
 	uint64_t walk_ms; /* when there will be more to find */
 	bool waits;       /* there will be when a server comes */
 	uint64_t pause_ms;
-	struct repair_work {
-		bool told; /* since `begun_ms` something has been done */
-		uint64_t begun_ms, told_ms;
-		uint64_t copied, bytes, trimmed;
-	} work;
+	struct repair_work work;
 	struct telling repaired, trimmed;
 };
 
@@ -207,13 +201,6 @@ void repair_found(struct nameserver *ns, const struct chunk_health *health)
 	}
 }
 
-void takers_count(struct nameserver *ns)
-{
-	ns->takers = 0;
-	for (unsigned int i = 0; i < ns->member_count; i++)
-		ns->takers += member_may_take(ns->sorted[i], 0);
-}
-
 void repair_look(struct nameserver *ns, uint64_t chunk)
 {
 	struct chunk_health health;
@@ -228,30 +215,6 @@ void repair_look(struct nameserver *ns, uint64_t chunk)
 }
 
 /* ---- FETCH ---- */
-
-static const struct member *source_choose(const struct nameserver *ns,
-					  const struct chunk_health *health, const struct job *job)
-{
-	const struct member *best = NULL;
-	unsigned int best_cost = 0;
-
-	for (unsigned int i = 0; i < health->holders.count; i++) {
-		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
-		unsigned int cost;
-
-		if (!member || !member->session || !member->key ||
-		    member->fetched_from >= FETCHES_OF_SERVER || copy_is_bad(member, health->chunk))
-			continue;
-		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +
-		       (member->disk_failed ? 200u : 0) +
-		       (job->attempts && job->source == member->row.number ? 50u : 0);
-		if (!best || cost < best_cost) {
-			best = member;
-			best_cost = cost;
-		}
-	}
-	return best;
-}
 
 /* Not where a copy is; where a bad one is only if no other server is left; not again, if it can be
  * helped, where it failed the last time. */
@@ -317,67 +280,9 @@ static void fetch_end(struct nameserver *ns, struct job *job)
 	target->leased -= job->length;
 }
 
-const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk)
-{
-	char *path = arena_alloc(&ns->arena, PATH_SIZE_MAX + 1);
-	uint64_t inode = 0, end;
-
-	while (path && chunk_owner(ns->kv, chunk, inode, &inode, &end) == 0) {
-		if (catalogue_path(ns->kv, inode, path, PATH_SIZE_MAX + 1) >= 0)
-			return quoted(ns, slice_of(path));
-	}
-	return quoted(ns, slice_of(""));
-}
-
-/* ---- what is told of it ---- */
-
-enum { TOLD_MAX = 100, TOLD_MS = 10 * 60 * 1000 };
-
-enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
-			     enum log_level level)
-{
-	if (telling->count == 0 || ns->now_ms - telling->since_ms >= TOLD_MS) {
-		telling->since_ms = ns->now_ms;
-		telling->count = 0;
-	}
-	if (telling->count >= TOLD_MAX)
-		return LOG_DEBUG;
-	telling->count++;
-	return level;
-}
-
-static struct repair_work *work_of(struct nameserver *ns)
-{
-	struct repair_work *work = &ns->repair->work;
-
-	if (!work->told)
-		*work = (struct repair_work){
-			.told = true,
-			.begun_ms = ns->now_ms,
-			.told_ms = ns->now_ms,
-		};
-	return work;
-}
-
 static uint64_t work_left(const struct nameserver *ns)
 {
 	return repair_count(ns) + ns->repair->counts[QUEUE_TRIM];
-}
-
-static void work_tell(struct nameserver *ns)
-{
-	struct repair_work *work = &ns->repair->work;
-	uint64_t left = work_left(ns);
-
-	if (!work->told || (left && ns->now_ms - work->told_ms < PROGRESS_MS))
-		return;
-	ns_event(ns, LOG_INFO, left ? "repair_progress" : "repair_done",
-		 "copied=%llu bytes=%llu trimmed=%llu left=%llu ms=%llu",
-		 (unsigned long long)work->copied, (unsigned long long)work->bytes,
-		 (unsigned long long)work->trimmed, (unsigned long long)left,
-		 (unsigned long long)(ns->now_ms - work->begun_ms));
-	work->told_ms = ns->now_ms;
-	work->told = left != 0;
 }
 
 static void fetch_event(struct nameserver *ns, const struct job *job, enum log_level level,
@@ -430,8 +335,9 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 		error = fetch_receipt(ns, result->member, &reply->receipt, job->chunk);
 	pause_end(ns, 0);
 	if (error == 0) {
-		work_of(ns)->copied++;
-		work_of(ns)->bytes += job->length;
+		work_begin(ns, &ns->repair->work);
+		ns->repair->work.copied++;
+		ns->repair->work.bytes += job->length;
 		fetch_event(ns, job, telling_level(ns, &ns->repair->repaired, LOG_INFO),
 			    "repaired");
 		job->attempts = 0;
@@ -481,7 +387,7 @@ static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 
 	if (chunk_find(ns->kv, job->chunk, &row) < 0)
 		return TRY_LATER;
-	ends[0] = (struct member *)source_choose(ns, health, job);
+	ends[0] = (struct member *)source_choose(ns, health, job->attempts ? job->source : 0);
 	ends[1] = ends[0] ? target_choose(ns, health, job, row.length) : NULL;
 	if (!ends[0] || !ends[1])
 		return SERVERS_BUSY;
@@ -512,7 +418,8 @@ static int trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
 	enum log_level level = telling_level(ns, &ns->repair->trimmed, LOG_INFO);
 
-	work_of(ns)->trimmed++;
+	work_begin(ns, &ns->repair->work);
+	ns->repair->work.trimmed++;
 	if (level != LOG_DEBUG || ns->config.debug)
 		ns_event_about(ns, member, level, "trimmed", "chunk=%llx reason=%s path=%s",
 			       (unsigned long long)chunk, trim_reason(member, chunk),
@@ -526,8 +433,7 @@ static enum outcome job_trim(struct nameserver *ns, struct job *job,
 {
 	struct member *member;
 
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		member = ns->sorted[i];
+	LIST_FOREACH(member, &ns->with_bad, with_bad) {
 		if (copy_is_bad(member, health->chunk) &&
 		    !holders_have(&health->holders, member->row.number))
 			chunk_doom(ns, member, health->chunk);
@@ -629,7 +535,7 @@ void repair_tick(struct nameserver *ns)
 		repair->walk_ms = UINT64_MAX;
 		sweep_request(ns, false);
 	}
-	work_tell(ns);
+	work_tell(ns, &repair->work, work_left(ns));
 	if (!has_work(ns) || ns->now_ms < repair->next_ms)
 		return;
 	takers_count(ns);
@@ -652,13 +558,12 @@ uint64_t repair_deadline(const struct nameserver *ns)
 	const struct repair *repair = ns->repair;
 	uint64_t at = repair->walk_ms;
 	uint64_t retry_ms = first_due(repair, QUEUE_RETRY), new_ms = first_due(repair, QUEUE_NEW);
+	uint64_t told_ms;
 
 	at = retry_ms < at ? retry_ms : at;
 	at = new_ms < at ? new_ms : at;
-	if (repair->work.told && work_left(ns) == 0)
-		return ns->now_ms;
-	if (repair->work.told && repair->work.told_ms + PROGRESS_MS < at)
-		at = repair->work.told_ms + PROGRESS_MS;
+	told_ms = work_deadline(ns, &repair->work, work_left(ns));
+	at = told_ms < at ? told_ms : at;
 	return has_work(ns) && repair->next_ms < at ? repair->next_ms : at;
 }
 

@@ -8,7 +8,7 @@ enum {
 	PART_BYTES = 64 * 1024 * 1024, /* or one chunk */
 	PARTS_MAX = 256,               /* some 30 KiB each */
 	INSPECT_MS = 30 * 1000,        /* for a part, also by a busy disk */
-	SILENCE_ROOM_MS = 1000, /* that a heartbeat may be late */
+	SILENCE_ROOM_MS = 1000,        /* that a heartbeat may be late */
 	BUSY_AGAIN_MS = 200,
 	PART_KEPT_MS = 30 * 1000, /* after its end, for the repeated request */
 };
