@@ -50,6 +50,7 @@ void daemon_step(struct daemon *daemon, struct storage_event *event)
 		return;
 	}
 	daemon->stepping = true;
+	log_hold();
 	step(daemon, event);
 	for (unsigned int i = 0; i < daemon->later_count; i++) {
 		struct storage_event next = daemon->later[i];

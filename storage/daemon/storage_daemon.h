@@ -1,8 +1,9 @@
 /* muster-storage: sockets, threads and files around the core of storage/core.
  *
  * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); some
- * that receive long transfers and some that send them. A job belongs to one thread at a time and
- * comes back to the loop through `wake`. */
+ * that receive long transfers and some that send them; libuv's, which wait for the disk where a
+ * READ or an inspection has to, and for names. A job belongs to one thread at a time and comes back
+ * to the loop through `wake`, or as libuv does it. */
 #ifndef MUSTER_STORAGE_DAEMON_H
 #define MUSTER_STORAGE_DAEMON_H
 
@@ -177,6 +178,7 @@ struct daemon {
 	uv_loop_t loop;
 	uv_async_t wake;
 	uv_check_t turn;
+	uv_prepare_t before_wait;
 	uv_timer_t tick, chores, addresses;
 	uv_signal_t terminate, interrupt, hangup;
 	uint64_t tick_due_ms;

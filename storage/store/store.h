@@ -82,7 +82,8 @@ struct store_write;
 
 /* Reserves the space; touches no disk. A digest that is not zero must be the one found at the end.
  * A copy that is here serves on until the commit, and must be quarantined by then.
- * -ERR_BAD_REQUEST: id or length 0; -ERR_TOO_LARGE; -ERR_EXISTS: it is on its way; -ERR_NO_SPACE; -ERR_IO: failed disk; -ERR_NO_MEMORY. */
+ * -ERR_BAD_REQUEST: id or length 0; -ERR_TOO_LARGE; -ERR_EXISTS: it is on its way; -ERR_NO_SPACE;
+ * -ERR_IO: failed disk; -ERR_NO_MEMORY. */
 int store_write_new(struct store *store, const struct chunk_meta *meta, struct store_write **ret);
 /* [any] Bytes in order, at most what was announced; `crcs`: one per 64 KiB block of them, as they
  * were verified. All but the last piece are whole blocks. -ERR_BAD_REQUEST if not; -ERR_NO_SPACE;
