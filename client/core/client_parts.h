@@ -67,7 +67,7 @@ typedef void answer_fn(struct client *client, void *owner, int error, const void
 struct request {
 	uint32_t id; /* 0: it is held */
 	uint16_t code;
-	bool sent; /* on the present connection */
+	bool sent;             /* on the present connection */
 	unsigned int sendings; /* on all of them */
 	bool patient;
 	uint64_t operation; /* 0: changes nothing */

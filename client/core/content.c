@@ -224,8 +224,7 @@ static bool may_inherit(const struct client_op *op, struct slice path, uint64_t 
 
 	if (!get->asking || get->opened || (get->heir_of && get->heir_of != inode))
 		return false;
-	return path.size == 0 ||
-	       slice_equal((struct slice){ op->path.data, op->path.size }, path);
+	return path.size == 0 || slice_equal((struct slice){ op->path.data, op->path.size }, path);
 }
 
 /* The name server keeps a content for the client, however many gets it has; and the answer to a get

@@ -290,8 +290,8 @@ static struct request *find_late(struct client *client)
 /* A name server that answers nothing at all may be gone without a word: it is looked for anew. */
 void control_tick(struct client *client)
 {
-	uint64_t since_ms = client->heard_ms > client->connected_ms ? client->heard_ms
-								    : client->connected_ms;
+	uint64_t since_ms =
+		client->heard_ms > client->connected_ms ? client->heard_ms : client->connected_ms;
 	struct request *late;
 	bool any = false;
 
