@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -40,6 +39,7 @@ static const struct hint hints[] = {
 	{ ERR_EXISTS, NULL, CALL_FORCE, "use -f to replace it" },
 	{ ERR_EXISTS, "cp", CALL_KEEP_BOTH, "use --keep-both to have both" },
 	{ ERR_EXISTS, "mkdir", CALL_PARENTS, "with -p that is no error" },
+	{ ERR_NOT_FOUND, "mkdir", CALL_PARENTS, "use -p to make its parents" },
 	{ ERR_IS_DIR, NULL, CALL_TREE, "use -r" },
 	{ ERR_NOT_EMPTY, "rm", CALL_TREE, "use -r to remove all that is in it" },
 	{ ERR_NOT_EMPTY, "rmdir", -1, "rm -r removes all that is in it" },
@@ -99,7 +99,7 @@ static void error_print(const struct call *call, const char *path, const char *m
 		fputs(": ", stderr);
 	}
 	/* It may quote what a server or the user said. */
-	name_print(stderr, message);
+	words_print(stderr, message);
 	fputc('\n', stderr);
 }
 

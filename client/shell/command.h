@@ -111,7 +111,7 @@ __attribute__((format(printf, 2, 3))) int call_usage(const struct call *call, co
 /* A remark on standard error, but not with --quiet or --json. */
 __attribute__((format(printf, 2, 3))) void call_note(const struct call *call, const char *format,
 						     ...);
-/* Whether confirmations ("stored …") are wanted as text. */
+/* Whether confirmations ("stored …") and progress are wanted as text. */
 bool call_confirms(const struct call *call);
 /* Whether somebody is there to be asked. */
 bool call_can_ask(void);
@@ -126,5 +126,9 @@ bool call_ends(const struct call *call, unsigned int left, int *status);
 int call_json(const struct call *call, cJSON *object);
 
 int status_worse(int a, int b);
+
+/* Words that stand for something as arguments, each list ended by NULL. */
+extern const char *const level_names[]; /* of --level, by enum muster_level */
+extern const char *const trash_verbs[]; /* what `trash` does */
 
 #endif

@@ -97,7 +97,7 @@ static int get_stdout(struct call *call, const char *path, const struct range *r
 
 	fflush(stdout);
 	progress_init(&progress, call->command->name,
-		      transfer_shows_progress(call) && !isatty(STDOUT_FILENO));
+		      call_confirms(call) && !isatty(STDOUT_FILENO));
 	rc = muster_get(call->session, &args, NULL);
 	progress_hide(&progress);
 	return rc < 0 ? output_fail(&output, path, rc) : STATUS_DONE;
@@ -157,7 +157,7 @@ static int get_file(struct call *call, const char *path, const char *local,
 	if (rc < 0)
 		return call_fail(call, local, rc, NULL);
 	args.sink.fd = target.fd;
-	progress_init(&progress, "get", transfer_shows_progress(call));
+	progress_init(&progress, "get", call_confirms(call));
 	rc = muster_get(call->session, &args, &result);
 	progress_hide(&progress);
 	if (rc < 0) {

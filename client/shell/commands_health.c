@@ -232,7 +232,7 @@ static int verify_print(const struct verification *all)
 {
 	char size[SIZE_TEXT_MAX];
 
-	if (!call_confirms(all->call))
+	if (!call_confirms(all->call) || (all->status != STATUS_DONE && all->files == 0))
 		return STATUS_DONE;
 	printf("verified %" PRIu64 " file%s, %s: %" PRIu64 " %s", all->files, plural(all->files),
 	       bytes_format(all->bytes, size), all->copies, all->copies == 1 ? "copy" : "copies");
@@ -350,7 +350,7 @@ static void problem_print(struct checking *checking, const struct muster_problem
 		detail = problem->detail;
 	}
 	fputs(": ", stdout);
-	name_print(stdout, detail);
+	words_print(stdout, detail);
 	putchar('\n');
 }
 

@@ -86,8 +86,7 @@ static int cp_report(struct call *call, const char *path, const struct muster_co
 	if (call_confirms(call)) {
 		arrow_print("copied", path, copied->path);
 		printf(": %llu %s, %s\n", (unsigned long long)copied->count,
-		       copied->count == 1 ? "entry" : "entries",
-		       bytes_format(copied->bytes, size));
+		       copied->count == 1 ? "entry" : "entries", bytes_format(copied->bytes, size));
 	}
 	return STATUS_DONE;
 }

@@ -94,7 +94,7 @@ static int send_source(const struct sending *sending, const struct muster_source
 	};
 	int rc;
 
-	progress_init(&progress, call->command->name, transfer_shows_progress(call));
+	progress_init(&progress, call->command->name, call_confirms(call));
 	rc = sending->send(call->session, &args, &result);
 	progress_hide(&progress);
 	return rc < 0 ? call_fail_last(call, path, rc)

@@ -47,8 +47,8 @@ static void count_add(char *text, size_t room, uint64_t count, const char *what)
 	size_t used = strlen(text);
 
 	if (count)
-		snprintf(text + used, room - used, "%s%" PRIu64 " %s", used ? ", " : "", count,
-			 what);
+		snprintf(text + used, room - used, "%s%" PRIu64 " chunk%s %s", used ? ", " : "",
+			 count, plural(count), what);
 }
 
 static void health_print(const struct shell *shell, const struct muster_status *status)

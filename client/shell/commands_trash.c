@@ -7,7 +7,6 @@
 #include "text.h"
 
 struct trash_action {
-	const char *name;
 	unsigned int min; /* arguments after the name */
 	unsigned int max;
 	command_fn *handler;
@@ -219,16 +218,25 @@ static int trash_purge(struct call *call)
 	return rc < 0 ? call_fail_last(call, path, rc) : purged_report(call, path, &purged);
 }
 
+enum { TRASH_LS, TRASH_RESTORE, TRASH_PURGE };
+
+const char *const trash_verbs[] = {
+	[TRASH_LS] = "ls",
+	[TRASH_RESTORE] = "restore",
+	[TRASH_PURGE] = "purge",
+	[TRASH_PURGE + 1] = NULL,
+};
+
 static const struct trash_action actions[] = {
-	{ "ls", 0, 1, trash_ls },
-	{ "restore", 1, 2, trash_restore },
-	{ "purge", 0, 1, trash_purge },
+	[TRASH_LS] = { 0, 1, trash_ls },
+	[TRASH_RESTORE] = { 1, 2, trash_restore },
+	[TRASH_PURGE] = { 0, 1, trash_purge },
 };
 
 static const struct trash_action *action_find(const char *name)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++) {
-		if (strcmp(actions[i].name, name) == 0)
+		if (strcmp(trash_verbs[i], name) == 0)
 			return &actions[i];
 	}
 	return NULL;
@@ -242,10 +250,10 @@ int command_trash(struct call *call)
 	if (!action)
 		return call_usage(call, "wants ls, restore or purge, not '%s'", call->arguments[0]);
 	if (call->count - 1 < action->min)
-		return call_usage(call, "%s wants a path", action->name);
+		return call_usage(call, "%s wants a path", call->arguments[0]);
 	if (call->count - 1 > action->max)
-		return call_usage(call, "%s takes at most %u path%s", action->name, action->max,
-				  plural(action->max));
+		return call_usage(call, "%s takes at most %u path%s", call->arguments[0],
+				  action->max, plural(action->max));
 	status = call_session(call);
 	return status == STATUS_DONE ? action->handler(call) : status;
 }

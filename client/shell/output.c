@@ -96,6 +96,22 @@ unsigned int name_width(const char *name)
 	return columns;
 }
 
+void words_print(FILE *out, const char *text)
+{
+	struct buffer escaped = { 0 };
+
+	for (; *text; text += *text == '\\') {
+		size_t size = strcspn(text, "\\");
+
+		name_escape(&escaped, text, size);
+		text += size;
+		buffer_append(&escaped, text, *text == '\\');
+	}
+	if (escaped.size && escaped.error == 0)
+		fwrite(escaped.data, 1, escaped.size, out);
+	buffer_done(&escaped);
+}
+
 const char *plural(uint64_t count)
 {
 	return count == 1 ? "" : "s";

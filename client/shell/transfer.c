@@ -25,11 +25,6 @@ void local_name(const char *path, char ret[256])
 	ret[size] = '\0';
 }
 
-bool transfer_shows_progress(const struct call *call)
-{
-	return call_confirms(call);
-}
-
 void transfer_rate_print(uint64_t bytes, const struct progress *progress)
 {
 	uint64_t elapsed_ms = clock_monotonic_ms() - progress->start_ms;

@@ -59,8 +59,8 @@ static bool tree_interrupted(void *context)
 static int local_path(const struct tree *tree, const char *path, char ret[LOCAL_PATH_MAX])
 {
 	bool slash = tree->local[strlen(tree->local) - 1] == '/';
-	int size = snprintf(ret, LOCAL_PATH_MAX, "%s%s%s", tree->local,
-			    slash || !*path ? "" : "/", path);
+	int size = snprintf(ret, LOCAL_PATH_MAX, "%s%s%s", tree->local, slash || !*path ? "" : "/",
+			    path);
 
 	return size < LOCAL_PATH_MAX ? 0 : -ERR_NAME_TOO_LONG;
 }
@@ -111,10 +111,8 @@ static void tree_skip(void *context, const char *path, int error, const char *wh
 	struct buffer name = { 0 };
 	char full[LOCAL_PATH_MAX];
 
-	if (tree->root < 0)
+	if (tree->root < 0 || remote_join(tree->remote, path, full) < 0)
 		local_path(tree, path, full);
-	else
-		snprintf(full, sizeof(full), "%s/%s", tree->remote, path);
 	if (error < 0) {
 		tree->status = status_worse(tree->status, call_fail(tree->call, full, error, why));
 		tree->failed++;
@@ -455,8 +453,7 @@ static int summary_print(struct tree *tree, const char *did)
 
 static void progress_start(struct tree *tree)
 {
-	progress_init(&tree->progress, tree->call->command->name,
-		      transfer_shows_progress(tree->call));
+	progress_init(&tree->progress, tree->call->command->name, call_confirms(tree->call));
 	tree->progress.files_total = tree->plan.files;
 	tree->progress.bytes_total = tree->plan.bytes;
 }

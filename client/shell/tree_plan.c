@@ -74,8 +74,7 @@ static int local_entry(struct plan *plan, const struct plan_item *parent, int di
 	}
 	link = S_ISLNK(st.st_mode);
 	if (link && fstatat(directory, name, &st, 0) < 0) {
-		skip(plan, parent, name,
-		     errno == ELOOP ? -ERR_NOT_FOUND : error_from_errno(errno),
+		skip(plan, parent, name, errno == ELOOP ? -ERR_NOT_FOUND : error_from_errno(errno),
 		     "the link leads nowhere");
 		return 0;
 	}
