@@ -563,6 +563,8 @@ def test_names_that_cannot_be(cluster):
     for words in (["rm", "/"], ["rm", "-r", "/"], ["rmdir", "/"], ["mv", "/", home], ["mv", home + "/..", home]):
         cluster.fails(FAILED, r": /: not a valid name \(it is the root", *words)
     cluster.fails(FAILED, "rm: '': not a valid name", "rm", "")
+    cluster.fails(FAILED, r"no such file or directory \(use -p", "mkdir", home + "/x/y")
+    assert cluster.fails(FAILED, "verify: .*: no such file", "verify", home + "/none").text == ""
     cluster.fails(FAILED, "put: '': no such file or directory", "put", "", home)
     cluster.fails(USAGE, "--nameserver: wants HOST", "-n", "", "ls")
     with Terminal(cluster, "rm", "-r", "/") as terminal:
@@ -839,8 +841,9 @@ def test_interactive(cluster):
         terminal.until("> ")
         terminal.type("put - g\n")
         terminal.until("\n")
+        wait_until(lambda: termios.tcgetattr(terminal.fd)[3] & termios.ICANON)
         terminal.type("half a line")
-        time.sleep(0.2)
+        terminal.until("half a line")
         terminal.type("\x03")
         terminal.until("cancelled")
         terminal.until("> ")

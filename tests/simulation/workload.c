@@ -180,7 +180,7 @@ static void draw_trash(struct world *w, struct op_plan *plan)
 	snprintf(plan->path, sizeof(plan->path), "%s",
 		 paths[RESTORED + world_below(w, ROOT_PATHS - RESTORED)]);
 	plan->kind = kind < 80 ? SIM_RESTORE : SIM_PURGE;
-	if (kind >= 92)
+	if (kind >= 88)
 		plan->path[0] = '\0';
 	if (kind == 99 && w->config.seed % 4 == 0)
 		plan->kind = SIM_FORMAT;
@@ -419,13 +419,24 @@ static void see_copy(struct world *w, const struct workload_op *op, int error)
 	}
 }
 
-static void aside_read(struct world *w, const struct due *due)
+/* What follows from an operation that has been answered. */
+static void begin_planned(struct world *w, const struct due *due)
 {
-	struct op_plan plan = { .kind = SIM_GET };
-
 	(void)w;
-	snprintf(plan.path, sizeof(plan.path), "%s", (const char *)due->context);
-	begin(due->host, &plan, false);
+	begin(due->host, due->context, false);
+}
+
+static void plan_next(struct host *host, enum op_kind_sim kind, const char *path)
+{
+	struct op_plan *plan = calloc(1, sizeof(*plan));
+
+	if (!plan)
+		abort();
+	plan->kind = kind;
+	snprintf(plan->path, sizeof(plan->path), "%s", path);
+	world_after(
+		host->world, world_below(host->world, SECOND),
+		(struct due){ .run = begin_planned, .host = host, .context = plan, .owned = true });
 }
 
 /* What was put aside is read soon, and at the end. */
@@ -439,11 +450,7 @@ static void put_aside(struct world *w, const struct workload_op *op)
 
 		snprintf(path, sizeof(path), "%.30s%.30s", op->plan.to, op->plan.tree ? name : "");
 		aside_new(w, path, op->positions[i]);
-		world_after(w, world_below(w, SECOND),
-			    (struct due){ .run = aside_read,
-					  .host = op->host,
-					  .context = strdup(path),
-					  .owned = true });
+		plan_next(op->host, SIM_GET, path);
 	}
 }
 
@@ -505,6 +512,9 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 		w->workload->formatting--;
 		w->workload->tree = TREE_UNMADE;
 	}
+	/* Nothing may come back. */
+	if (op->plan.kind == SIM_PURGE && seen->error == 0 && op->plan.path[0] == '\0')
+		plan_next(op->host, SIM_RESTORE, paths[RESTORED + world_below(w, 2)]);
 	if (seen->error == 0 && is_aside(op->plan.to))
 		put_aside(w, op);
 	if (op->must_succeed && outcome_of(op, seen->error) >= MODEL_NOTHING)

@@ -219,6 +219,8 @@ void driver_clock(struct ns_driver *d, uint64_t ms)
 		struct ns_event event = { .kind = NS_TICK };
 		uint64_t at = nameserver_deadline(d->ns);
 
+		if (d->failed)
+			return;
 		if (at > target) {
 			d->wall_ms += target - d->now_ms;
 			d->now_ms = target;
@@ -229,6 +231,7 @@ void driver_clock(struct ns_driver *d, uint64_t ms)
 			d->now_ms = at;
 		}
 		turn(d, &event);
+		d->ticks++;
 	}
 	assert(d->now_ms > target); /* the core asks for ticks without end */
 }

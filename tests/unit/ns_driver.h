@@ -54,6 +54,7 @@ struct ns_driver {
 	uint64_t sealed; /* the newest batch */
 	struct digest hash;
 	struct buffer journal; /* all batches */
+	unsigned int ticks;    /* that the core asked for */
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
