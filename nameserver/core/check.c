@@ -1,6 +1,6 @@
 /* CHECK: what is wrong, for people. Servers first, then chunk after chunk; of the chunks of a file
- * each kind of problem is told once in an answer. A removed file has no path: where it was stands in
- * the detail. */
+ * each kind of problem is told once in an answer. A removed file has no path: where it was is said
+ * in the detail. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -102,7 +102,7 @@ void fetch_answered_late(struct nameserver *ns, struct member *member,
 
 /* ---- repair_told.c ---- */
 
-/* `level`, but for what is told of many chunks: it is told of 100 in ten minutes; LOG_DEBUG then. */
+/* `level`; but of what is told of many chunks a hundred in ten minutes, then LOG_DEBUG. */
 enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
 			     enum log_level level);
 /* From when something has been done until nothing is left to do. */
