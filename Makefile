@@ -158,9 +158,12 @@ asan: ## unit tests with the address and undefined-behaviour sanitizers
 	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) all unit
 	@ASAN_DIR=$(abspath $(ASAN_BUILD)) tests/run 20-unit
 
-tsan: ## unit tests with the thread sanitizer
+# The threads of a server that gives up are still there when it exits.
+tsan: ## unit tests and the daemons' suites with the thread sanitizer
 	@$(MAKE) $(parallel) VARIANT=tsan BUILD=$(TSAN_BUILD) all unit
-	@ASAN_DIR=$(abspath $(TSAN_BUILD)) tests/run 20-unit
+	@TSAN_OPTIONS="halt_on_error=1 report_thread_leaks=0" UNIT_LIMIT_S=600 \
+		BUILD_DIR=$(abspath $(TSAN_BUILD)) ASAN_DIR=$(abspath $(TSAN_BUILD)) \
+		tests/run 20-unit 60-nameserver 61-storage 61-storage-copies 61-storage-faults
 
 bench: all $(BENCHES) ## figures beside the bare machine's (BENCH="--rounds 3 large" for some)
 	@BUILD_DIR=$(abspath $(BUILD)) tests/bench/run.py $(BENCH)
@@ -178,6 +181,7 @@ soak: deps ## SOAK_SEEDS simulated clusters and SOAK_IMAGES power cuts, then the
 
 fuzz: ## build and run every fuzzer of tests/fuzz for FUZZ_SECONDS
 	@$(MAKE) $(parallel) CC=clang VARIANT=fuzz BUILD=$(FUZZ_BUILD) fuzzers
+	@tests/fuzz/seeds.py $(FUZZ_BUILD)/corpus
 	@set -e; for name in $(FUZZ_SOURCES:tests/fuzz/%.c=%); do \
 		mkdir -p $(FUZZ_BUILD)/corpus/$$name; \
 		$(FUZZ_BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \

@@ -19,13 +19,16 @@ int disk_close(struct disk *disk, int file)
 	return disk->ops->close(disk, file);
 }
 
-int64_t disk_read(struct disk *disk, int file, void *data, size_t size, uint64_t offset)
+typedef int64_t read_fn(struct disk *disk, int file, void *data, size_t size, uint64_t offset);
+
+static int64_t read_all(struct disk *disk, read_fn *read, int file, struct iovec part,
+			uint64_t offset)
 {
-	uint8_t *at = data;
+	uint8_t *at = part.iov_base;
 	size_t done = 0;
 
-	while (done < size) {
-		int64_t got = disk->ops->read(disk, file, at + done, size - done, offset + done);
+	while (done < part.iov_len) {
+		int64_t got = read(disk, file, at + done, part.iov_len - done, offset + done);
 
 		if (got < 0)
 			return got;
@@ -34,6 +37,18 @@ int64_t disk_read(struct disk *disk, int file, void *data, size_t size, uint64_t
 		done += (size_t)got;
 	}
 	return (int64_t)done;
+}
+
+int64_t disk_read(struct disk *disk, int file, void *data, size_t size, uint64_t offset)
+{
+	return read_all(disk, disk->ops->read, file, (struct iovec){ data, size }, offset);
+}
+
+int64_t disk_read_cached(struct disk *disk, int file, void *data, size_t size, uint64_t offset)
+{
+	read_fn *read = disk->ops->read_cached ? disk->ops->read_cached : disk->ops->read;
+
+	return read_all(disk, read, file, (struct iovec){ data, size }, offset);
 }
 
 /* Where in a list of parts the writing has come to. */

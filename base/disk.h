@@ -34,6 +34,9 @@ struct disk_ops {
 	int (*open)(struct disk *disk, const char *path, int flags);
 	int (*close)(struct disk *disk, int file);
 	int64_t (*read)(struct disk *disk, int file, void *data, size_t size, uint64_t offset);
+	/* May be NULL: then `read` is used. */
+	int64_t (*read_cached)(struct disk *disk, int file, void *data, size_t size,
+			       uint64_t offset);
 	int64_t (*write)(struct disk *disk, int file, const struct iovec *parts, int count,
 			 uint64_t offset);
 	int (*sync_file)(struct disk *disk, int file);
@@ -63,6 +66,8 @@ int disk_open(struct disk *disk, const char *path, int flags);
 int disk_close(struct disk *disk, int file);
 /* Reads up to `size` bytes; fewer only at the end of the file. */
 int64_t disk_read(struct disk *disk, int file, void *data, size_t size, uint64_t offset);
+/* As disk_read, but -ERR_BUSY if that would have to wait for the disk and this can be told. */
+int64_t disk_read_cached(struct disk *disk, int file, void *data, size_t size, uint64_t offset);
 /* All or an error: short writes are continued inside. */
 int disk_write(struct disk *disk, int file, const void *data, size_t size, uint64_t offset);
 int disk_writev(struct disk *disk, int file, const struct iovec *parts, int count, uint64_t offset);

@@ -268,7 +268,7 @@ static bool piece_next(const char **format, va_list *args, struct piece *ret)
 
 	if (*at != '%') {
 		ret->text = at;
-		ret->size = strcspn(at, "%");
+		ret->size = (size_t)(strchrnul(at, '%') - at);
 		*format += ret->size;
 		return true;
 	}

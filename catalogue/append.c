@@ -94,6 +94,7 @@ int catalogue_append(struct kv *kv, struct inode *file, const struct new_tail *t
 		rc = totals_get(kv, &totals);
 	if (rc < 0 || (tail->size == 0 && replaced == 0))
 		return rc;
+	tree_touched(kv, file->id);
 	totals_add(&before, file);
 	totals_subtract(&totals, &before);
 	rc = tail_retire(kv, file, tail, uptime_ms);

@@ -58,12 +58,18 @@ struct totals {
 	uint64_t files, directories, bytes, chunks;
 };
 
+struct member_space {
+	uint64_t capacity, used, free; /* bytes */
+	uint64_t chunks;
+};
+
 struct member_row {
 	struct id node, disk;
 	uint16_t number; /* stands for the node in "~p" rows; never reused */
 	uint64_t first_seen_ms, last_start_ms, starts, generation;
 	bool retired;
-	bool draining; /* to be emptied */
+	bool draining;             /* to be emptied */
+	struct member_space space; /* as it was told now and then, for when it is offline */
 	char name[HOST_NAME_MAX_ + 1];
 	char zone[ZONE_NAME_MAX + 1];
 	struct endpoint endpoints[ENDPOINTS_MAX]; /* as it last registered: for other servers */
@@ -108,6 +114,9 @@ bool directory_is_empty(struct kv *kv, uint64_t inode);
  * it does not (it is in the trash, garbage, or still being copied). NAME_TOO_LONG: `size` is too
  * small; PATH_SIZE_MAX + 1 suffices for every path that a request may name. */
 int catalogue_path(struct kv *kv, uint64_t inode, char *ret, size_t size);
+/* The same of anything: its path below the topmost inode above it ("" if it is that itself), which
+ * is the root, or one without a name. */
+int catalogue_path_below(struct kv *kv, uint64_t inode, uint64_t *ret_top, char *ret, size_t size);
 
 struct new_entry {
 	uint64_t inode; /* fresh id */
@@ -189,6 +198,13 @@ struct removed {
  * NOT_DIR, NOT_EMPTY; BAD_NAME: the root. Takes time with the number of entries below. */
 int catalogue_remove(struct kv *kv, struct slice path, unsigned int flags, struct moment when,
 		     struct removed *ret);
+/* What a tree holds, counted in steps ahead of catalogue_remove or catalogue_restore, which then
+ * take no time while the count lives; if something in the tree changes, it begins anew. Counts end
+ * before their kv does. */
+struct tree_count;
+int tree_count_new(struct kv *kv, struct slice path, struct tree_count **ret);   /* NOT_DIR */
+int tree_count_step(struct kv *kv, struct tree_count *count, unsigned int most); /* 1: the end */
+void tree_count_free(struct kv *kv, struct tree_count *count);                   /* NULL-safe */
 /* Empties the store: `root`, a fresh id, becomes the root; all there was, the trash too, becomes
  * garbage. *ret: what that was. */
 int catalogue_empty(struct kv *kv, uint64_t root, struct moment when, struct removed *ret);
@@ -273,9 +289,11 @@ struct purge {
 	uint64_t id; /* 0: all of that path */
 	uint64_t from_ms;
 	struct moment when;
+	unsigned int most; /* entries in one go, the newest first */
 };
-int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret); /* NOT_FOUND */
-int catalogue_purge_all(struct kv *kv, struct removed *ret);                      /* O(1) */
+/* 1: there may be more. NOT_FOUND. */
+int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret);
+int catalogue_purge_all(struct kv *kv, struct removed *ret); /* O(1) */
 
 /* Makes garbage of the oldest entries: of those that were let go or are older than before_ms, at
  * most `most`, and no more once they have `bytes`. Returns how many; *ret: what they had. */
@@ -331,7 +349,5 @@ int holders_set(struct kv *kv, uint64_t chunk, const struct holders *holders); /
 /* 1: it was new, or was there; else 0. -ERR_TOO_LARGE: the set is full. */
 int holders_add(struct kv *kv, uint64_t chunk, uint16_t number);
 int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number);
-/* The first chunk after `after` of which a place is known. */
-int holders_next(struct kv *kv, uint64_t after, uint64_t *ret_chunk, struct holders *ret);
 
 #endif

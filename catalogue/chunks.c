@@ -90,14 +90,9 @@ int chunks_put(struct kv *kv, uint64_t inode, uint64_t end, struct chunk_list ch
 int chunk_remove(struct kv *kv, uint64_t inode, const struct chunk_row *chunk)
 {
 	uint8_t space[ROW_KEY_MAX];
-	uint64_t other, end;
 	int rc = kv_remove(kv, key_pair(space, "c", inode, chunk->end));
 
-	if (rc == 0)
-		rc = kv_remove(kv, key_pair(space, "k", chunk->chunk, inode));
-	if (rc == 0)
-		rc = chunk_owner(kv, chunk->chunk, 0, &other, &end);
-	return rc == -ERR_NOT_FOUND ? 1 : rc;
+	return rc < 0 ? rc : kv_remove(kv, key_pair(space, "k", chunk->chunk, inode));
 }
 
 int chunks_copy(struct kv *kv, uint64_t from, uint64_t to, unsigned int most, uint64_t *offset)
@@ -133,13 +128,14 @@ int chunk_owner(struct kv *kv, uint64_t chunk, uint64_t after, uint64_t *ret_ino
 	return rc;
 }
 
-bool chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode)
+int chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode)
 {
 	uint64_t owner, end;
+	int rc = row_expected(chunk_owner(kv, chunk, 0, &owner, &end));
 
-	if (chunk_owner(kv, chunk, 0, &owner, &end) < 0)
-		return false;
-	return owner != inode || chunk_owner(kv, chunk, inode, &owner, &end) == 0;
+	if (rc == 0 && owner == inode)
+		rc = chunk_owner(kv, chunk, inode, &owner, &end);
+	return rc == -ERR_NOT_FOUND ? 0 : rc < 0 ? rc : 1;
 }
 
 int chunk_next(struct kv *kv, uint64_t after, uint64_t *ret)

@@ -47,6 +47,7 @@ int dirent_put(struct kv *kv, uint64_t parent, struct slice name, const struct i
 	uint8_t row[1 + DIRENT_SIZE] = { ROW_VERSION };
 	int rc;
 
+	tree_touched(kv, parent);
 	put_u64(row + 1, inode->id);
 	row[9] = inode->type;
 	rc = kv_put(kv, key_dirent(space, parent, name), (struct slice){ row, sizeof(row) });
@@ -56,8 +57,10 @@ int dirent_put(struct kv *kv, uint64_t parent, struct slice name, const struct i
 int dirent_remove(struct kv *kv, uint64_t parent, struct slice name, uint64_t inode)
 {
 	uint8_t space[ROW_KEY_MAX];
-	int rc = kv_remove(kv, key_dirent(space, parent, name));
+	int rc;
 
+	tree_touched(kv, parent);
+	rc = kv_remove(kv, key_dirent(space, parent, name));
 	return rc < 0 ? rc : kv_remove(kv, key_number(space, "n", inode));
 }
 
@@ -135,32 +138,41 @@ int inode_is_below(struct kv *kv, uint64_t inode, uint64_t above)
 	return -ERR_BAD_FORMAT;
 }
 
-int catalogue_path(struct kv *kv, uint64_t inode, char *ret, size_t size)
+int catalogue_path_below(struct kv *kv, uint64_t inode, uint64_t *ret_top, char *ret, size_t size)
 {
 	size_t at = size;
 	struct slice name;
-	uint64_t root;
-	int rc = catalogue_root(kv, &root);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	if (size < 2)
 		return -ERR_NAME_TOO_LONG;
 	ret[--at] = '\0';
-	if (inode == root)
-		ret[--at] = '/';
-	while (inode != root) {
-		rc = name_row_get(kv, inode, &inode, &name);
-		if (rc < 0)
-			return rc;
+	*ret_top = inode;
+	while ((rc = name_row_get(kv, *ret_top, ret_top, &name)) == 0) {
 		if (name.size + 1 > at)
 			return -ERR_NAME_TOO_LONG;
 		at -= name.size;
 		memcpy(ret + at, name.data, name.size);
 		ret[--at] = '/';
 	}
+	if (rc != -ERR_NOT_FOUND)
+		return rc;
 	memmove(ret, ret + at, size - at);
 	return (int)(size - at - 1);
+}
+
+int catalogue_path(struct kv *kv, uint64_t inode, char *ret, size_t size)
+{
+	uint64_t root, top = 0;
+	int rc = catalogue_root(kv, &root);
+
+	if (rc == 0)
+		rc = catalogue_path_below(kv, inode, &top, ret, size);
+	if (rc >= 0 && top != root)
+		return -ERR_NOT_FOUND;
+	if (rc == 0)
+		memcpy(ret, "/", 2);
+	return rc == 0 ? 1 : rc;
 }
 
 /* ---- over a tree ---- */

@@ -72,29 +72,36 @@ static int inode_remove(struct collector *collector, uint64_t inode)
 	return kv_remove(collector->kv, key_number(space, "i", inode));
 }
 
+/* What cannot be looked up may be shared: nothing is said to be free then. */
+static int chunk_free(struct collector *collector, uint64_t inode, const struct chunk_row *chunk)
+{
+	int rc = chunk_is_shared(collector->kv, chunk->chunk, inode);
+
+	if (rc < 0)
+		return rc;
+	collector->steps++;
+	collector->chunks++;
+	if (rc == 0)
+		collector->how->each(collector->how->context, chunk->chunk);
+	return chunk_remove(collector->kv, inode, chunk);
+}
+
 /* 1: all of it is gone, 0: the steps ran out before. */
 static int file_free(struct collector *collector, uint64_t inode)
 {
 	struct chunk_row chunk = { 0 };
-	int rc;
+	int rc = 0;
 
-	while (!exhausted(collector)) {
+	while (rc == 0 && !exhausted(collector)) {
 		rc = catalogue_chunk_at(collector->kv, inode, chunk.end, &chunk);
 		if (rc == -ERR_NOT_FOUND) {
 			rc = inode_remove(collector, inode);
 			return rc < 0 ? rc : 1;
 		}
-		if (rc < 0)
-			return rc;
-		collector->steps++;
-		collector->chunks++;
-		if (!chunk_is_shared(collector->kv, chunk.chunk, inode))
-			collector->how->each(collector->how->context, chunk.chunk);
-		rc = chunk_remove(collector->kv, inode, &chunk);
-		if (rc < 0)
-			return rc;
+		if (rc == 0)
+			rc = chunk_free(collector, inode, &chunk);
 	}
-	return 0;
+	return rc;
 }
 
 /* Files in a directory are freed where they are; directories and files that are being read become

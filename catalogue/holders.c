@@ -92,18 +92,3 @@ int holders_remove(struct kv *kv, uint64_t chunk, uint16_t number)
 	rc = holders_set(kv, chunk, &holders);
 	return rc < 0 ? rc : 1;
 }
-
-int holders_next(struct kv *kv, uint64_t after, uint64_t *ret_chunk, struct holders *ret)
-{
-	uint8_t space[ROW_KEY_MAX], next[KV_KEY_SIZE_MAX + 1];
-	struct slice start = kv_after(key_number(space, HOLDERS_KIND, after), next);
-	struct slice key, value;
-	int rc = kv_seek(kv, start, &key, &value);
-
-	if (rc < 0)
-		return rc;
-	if (key.size != start.size - 1 || memcmp(key.data, HOLDERS_KIND, 2) != 0)
-		return -ERR_NOT_FOUND;
-	*ret_chunk = get_be64(key.data + 2);
-	return holders_decode(value, ret);
-}

@@ -13,6 +13,7 @@
 enum { KV_KEY_SIZE_MAX = 400, KV_VALUE_SIZE_MAX = 1024 * 1024 };
 
 struct kv;
+struct tree_count;
 
 struct kv_ops {
 	int (*get)(struct kv *kv, struct slice key, struct slice *ret);
@@ -24,9 +25,10 @@ struct kv_ops {
 
 struct kv {
 	const struct kv_ops *ops;
-	struct buffer batch;  /* encoded changes since the last take, see batch.h */
-	uint32_t batch_count; /* how many */
-	uint64_t root;        /* the catalogue's, remembered: 0 after changes from elsewhere */
+	struct buffer batch;       /* encoded changes since the last take, see batch.h */
+	uint32_t batch_count;      /* how many */
+	uint64_t root;             /* the catalogue's, remembered: 0 after changes from elsewhere */
+	struct tree_count *counts; /* the catalogue's, under way */
 };
 
 /* The value; it lives until the next change or the end of the event being handled, whichever comes

@@ -5,11 +5,30 @@
 enum {
 	MEMBER_VERSION = 2,
 	MEMBER_FIXED = ID_SIZE + 2 + 4 * 8 + 1,
+	SPACE_SIZE = 4 * 8,
 	MEMBER_ENDPOINT = 1 + 1 + ID_SIZE + 2,
-	MEMBER_MAX = 1 + MEMBER_FIXED + 2 + 255 + 255 + 1 + ENDPOINTS_MAX * MEMBER_ENDPOINT,
+	MEMBER_MAX =
+		1 + MEMBER_FIXED + SPACE_SIZE + 2 + 255 + 255 + 1 + ENDPOINTS_MAX * MEMBER_ENDPOINT,
 };
 
 enum member_flags { MEMBER_RETIRED = 1, MEMBER_DRAINING = 2 };
+
+static void space_get(const uint8_t *at, struct member_space *ret)
+{
+	ret->capacity = get_u64(at);
+	ret->used = get_u64(at + 8);
+	ret->free = get_u64(at + 16);
+	ret->chunks = get_u64(at + 24);
+}
+
+static uint8_t *space_put(uint8_t *at, const struct member_space *space)
+{
+	put_u64(at, space->capacity);
+	put_u64(at + 8, space->used);
+	put_u64(at + 16, space->free);
+	put_u64(at + 24, space->chunks);
+	return at + SPACE_SIZE;
+}
 
 static uint8_t *text_put(uint8_t *at, const char *text)
 {
@@ -72,7 +91,7 @@ static int member_decode(struct slice key, struct slice value, struct member_row
 	struct slice texts;
 	int rc;
 
-	if (value.size < 1 + MEMBER_FIXED || value.data[0] != MEMBER_VERSION)
+	if (value.size < 1 + MEMBER_FIXED + SPACE_SIZE || value.data[0] != MEMBER_VERSION)
 		return -ERR_BAD_FORMAT;
 	memcpy(ret->node.bytes, key.data + 1, ID_SIZE);
 	memcpy(ret->disk.bytes, at, ID_SIZE);
@@ -83,7 +102,9 @@ static int member_decode(struct slice key, struct slice value, struct member_row
 	ret->generation = get_u64(at + 42);
 	ret->retired = at[50] & MEMBER_RETIRED;
 	ret->draining = at[50] & MEMBER_DRAINING;
-	texts = (struct slice){ at + MEMBER_FIXED, value.size - 1 - MEMBER_FIXED };
+	space_get(at + MEMBER_FIXED, &ret->space);
+	at += MEMBER_FIXED + SPACE_SIZE;
+	texts = (struct slice){ at, (size_t)(value.data + value.size - at) };
 	rc = text_get(&texts, ret->name, sizeof(ret->name));
 	if (rc == 0)
 		rc = text_get(&texts, ret->zone, sizeof(ret->zone));
@@ -114,7 +135,8 @@ int member_put(struct kv *kv, const struct member_row *member)
 	put_u64(at + 42, member->generation);
 	at[50] = (uint8_t)((member->retired ? MEMBER_RETIRED : 0) |
 			   (member->draining ? MEMBER_DRAINING : 0));
-	at = text_put(at + MEMBER_FIXED, member->name);
+	at = space_put(at + MEMBER_FIXED, &member->space);
+	at = text_put(at, member->name);
 	at = text_put(at, member->zone);
 	at = endpoints_put(at, member);
 	return kv_put(kv, key_id(space, "m", &member->node),

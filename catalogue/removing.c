@@ -2,22 +2,6 @@
 #include "path.h"
 #include "rows.h"
 
-int subtree_count(struct kv *kv, const struct inode *inode, struct totals *sum)
-{
-	struct inode below;
-	struct walk walk;
-	int rc = 0;
-
-	*sum = (struct totals){ 0 };
-	totals_add(sum, inode);
-	if (inode->type != ENTRY_DIRECTORY)
-		return 0;
-	walk_begin(&walk, inode->id);
-	while ((rc = walk_next(kv, &walk, &below)) == 0)
-		totals_add(sum, &below);
-	return rc == -ERR_NOT_FOUND ? 0 : rc;
-}
-
 static unsigned int depth_of(struct slice path)
 {
 	unsigned int depth = 0;

@@ -51,9 +51,9 @@ void walk_begin(struct walk *walk, uint64_t root);
 int walk_next(struct kv *kv, struct walk *walk, struct inode *ret); /* NOT_FOUND: the end */
 
 int chunk_put(struct kv *kv, uint64_t inode, const struct chunk_row *chunk);
-/* 1: the chunk is in no file any more. */
 int chunk_remove(struct kv *kv, uint64_t inode, const struct chunk_row *chunk);
-bool chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode); /* others have it too */
+/* Whether others have the file's chunk too: 1, 0. */
+int chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode);
 
 /* Whether a change of so many chunks still fits into the batch. */
 bool batch_has_room(const struct kv *kv, uint64_t chunks);
@@ -73,8 +73,10 @@ int garbage_count(struct kv *kv, int64_t change);
  * the order of the rows. What is put must hang nowhere. */
 int trash_put(struct kv *kv, struct trash_row *row);
 
-/* Adds the inode itself and all that hangs below it. */
+/* The inode itself and all that hangs below it; what was counted ahead is not counted again. */
 int subtree_count(struct kv *kv, const struct inode *inode, struct totals *sum);
+/* What hangs below the inode, or the inode itself, changes. */
+void tree_touched(struct kv *kv, uint64_t inode);
 /* Whether the tree may go from one path to the other: NAME_TOO_LONG where something in it would get
  * a path beyond the bounds. Looks only if the new path is longer, and at a bounded number. */
 int subtree_fits(struct kv *kv, const struct inode *inode, struct slice from, struct slice to);

@@ -183,9 +183,7 @@ static int root_put(struct kv *kv, const struct inode *root)
 
 int catalogue_format(struct kv *kv, const struct id *cluster, const char *cluster_name)
 {
-	const struct inode root = {
-		.id = INODE_ROOT, .type = ENTRY_DIRECTORY, .version = 1, .copies = COPIES_DEFAULT
-	};
+	const struct inode root = { .id = INODE_ROOT, .type = ENTRY_DIRECTORY, .version = 1 };
 	int rc = root_put(kv, &root);
 
 	if (rc == 0)

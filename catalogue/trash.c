@@ -213,12 +213,15 @@ int catalogue_purge(struct kv *kv, const struct purge *how, struct removed *ret)
 		ret->entries += row.totals.files + row.totals.directories;
 		ret->bytes += row.totals.bytes;
 		count++;
-		if (how->id)
+		if (how->id || count == how->most)
 			break;
 	}
 	if (rc < 0 && rc != -ERR_NOT_FOUND)
 		return rc;
-	return count ? trash_state_put(kv, &state) : -ERR_NOT_FOUND;
+	if (count == 0)
+		return -ERR_NOT_FOUND;
+	rc = trash_state_put(kv, &state);
+	return rc < 0 ? rc : !how->id && count == how->most;
 }
 
 int catalogue_purge_all(struct kv *kv, struct removed *ret)

@@ -87,6 +87,7 @@ int main(int argc, char **argv)
 		rc = follow(argv[1]);
 	if (rc < 0 && rc != -MUSTER_E_CANCELLED)
 		fprintf(stderr, "tail: %s\n", muster_error_text(rc));
+	signal(SIGINT, SIG_DFL); /* there is nothing to interrupt any more */
 	muster_close(session);
 	return rc < 0 && rc != -MUSTER_E_CANCELLED;
 }

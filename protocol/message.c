@@ -12,6 +12,7 @@ enum {
 	ADMIN = MESSAGE_ADMIN,
 	ONE_WAY = MESSAGE_ONE_WAY,
 	BULK = MESSAGE_BULK,
+	SLOW = MESSAGE_SLOW,
 };
 
 /* clang-format off */

@@ -22,6 +22,7 @@ enum message_flags {
 	MESSAGE_ONE_WAY = 1 << 2,
 	MESSAGE_BULK = 1 << 3,
 	MESSAGE_ADMIN = 1 << 4,
+	MESSAGE_SLOW = 1 << 5,
 };
 
 /* Positions of the records in the table, for record_at(). */

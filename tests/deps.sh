@@ -2,7 +2,7 @@
 # Installs the Debian packages that building and testing need and that are missing.
 set -u
 
-packages="gcc libc6-dev make pkg-config libuv1-dev liblmdb-dev libisal-dev libxxhash-dev libssl-dev libcjson-dev
+packages="gcc g++ libc6-dev make pkg-config libuv1-dev liblmdb-dev libisal-dev libxxhash-dev libssl-dev libcjson-dev
 libedit-dev libcmocka-dev uthash-dev libbsd-dev python3 iproute2 nftables dpkg-dev mandoc clang libclang-rt-14-dev
 clang-format"
 

@@ -175,8 +175,12 @@ static void ops_run(struct client *client)
 static struct client_op *op_new(struct client *client, const struct client_start *start,
 				enum op_kind kind)
 {
-	struct client_op *op = TAILQ_FIRST(&client->spare_ops);
+	struct client_op *op;
 
+	/* What is over is looked at until its CLIENT_DONE has been carried out. */
+	if (start->outbox->count == 0)
+		TAILQ_CONCAT(&client->spare_ops, &client->over_ops, entry);
+	op = TAILQ_FIRST(&client->spare_ops);
 	if (op)
 		TAILQ_REMOVE(&client->spare_ops, op, entry);
 	else
@@ -212,7 +216,7 @@ static void op_release(struct client *client, struct client_op *op)
 	control_forget(client, op);
 	op->running = false;
 	op->over = true;
-	TAILQ_INSERT_HEAD(&client->spare_ops, op, entry);
+	TAILQ_INSERT_HEAD(&client->over_ops, op, entry);
 }
 
 void op_finish(struct client *client, struct client_op *op, int error, const void *reply)
@@ -382,7 +386,7 @@ static void on_opened(struct client *client, uint64_t connection)
 static void on_closed(struct client *client, const struct client_event *event)
 {
 	if (event->connection == client->control)
-		seek_lost(client);
+		seek_lost(client, client->heard_ms >= client->connected_ms);
 	else if (!seek_closed(client, event->connection, event->error) &&
 		 !reach_closed(client, event->connection, event->error))
 		links_closed(client, event->connection);
@@ -391,7 +395,6 @@ static void on_closed(struct client *client, const struct client_event *event)
 static void on_frame(struct client *client, const struct client_event *event)
 {
 	if (event->connection == client->control) {
-		client->heard_ms = client->now_ms;
 		control_frame(client, event->header, event->body);
 	} else if (!seek_frame(client, event) && !reach_frame(client, event)) {
 		links_frame(client, event);
@@ -527,6 +530,7 @@ struct client *client_new(const struct client_config *config)
 	TAILQ_INIT(&client->running);
 	TAILQ_INIT(&client->waiting);
 	TAILQ_INIT(&client->spare_ops);
+	TAILQ_INIT(&client->over_ops);
 	TAILQ_INIT(&client->files);
 	TAILQ_INIT(&client->bulk.waiting);
 	memcpy(client->discovery.cluster_name, config->cluster_name,
@@ -560,6 +564,7 @@ void client_free(struct client *client)
 	ops_free(&client->running);
 	ops_free(&client->waiting);
 	ops_free(&client->spare_ops);
+	ops_free(&client->over_ops);
 	files_done(client);
 	control_done(client);
 	links_done(client);

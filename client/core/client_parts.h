@@ -67,7 +67,8 @@ typedef void answer_fn(struct client *client, void *owner, int error, const void
 struct request {
 	uint32_t id; /* 0: it is held */
 	uint16_t code;
-	bool sent; /* on the present connection */
+	bool sent;             /* on the present connection */
+	unsigned int sendings; /* on all of them */
 	bool patient;
 	uint64_t operation; /* 0: changes nothing */
 	uint64_t deadline_ms;
@@ -93,7 +94,7 @@ void control_forget(struct client *client, void *owner);
 void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body);
 void control_go_on(struct client *client);     /* the held ones, as far as there is room */
 void control_connected(struct client *client); /* sends what is unsent, all of it again */
-void control_lost(struct client *client);
+void control_lost(struct client *client, bool served);
 void control_tick(struct client *client);
 void control_done(struct client *client);
 
@@ -128,7 +129,8 @@ void seek_resolved(struct client *client, const struct client_event *event);
 bool seek_opened(struct client *client, uint64_t connection);
 bool seek_closed(struct client *client, uint64_t connection, int error);
 bool seek_frame(struct client *client, const struct client_event *event);
-void seek_lost(struct client *client); /* the control connection broke */
+/* The control connection is gone, over which the name server has `served`. */
+void seek_lost(struct client *client, bool served);
 void seek_port_taken(struct client *client);
 void seek_hello(struct client *client, uint64_t connection, struct hello_request *hello);
 
@@ -411,9 +413,10 @@ struct client {
 	/* session */
 	struct seek seek;
 	struct discovery discovery;
-	uint64_t control;  /* connection; 0: none */
-	uint64_t heard_ms; /* anything from the name server */
-	uint64_t lost_ms;
+	uint64_t control;      /* connection; 0: none */
+	uint64_t connected_ms; /* since then */
+	uint64_t heard_ms;     /* anything from the name server but its HELLO */
+	uint64_t lost_ms;      /* since then there is none; before that, it was of use */
 	struct id nameserver;
 	struct endpoint nameserver_endpoint;
 	struct id cluster;
@@ -445,6 +448,7 @@ struct client {
 	struct op_list running;
 	struct op_list waiting;
 	struct op_list spare_ops;
+	struct op_list over_ops; /* their CLIENT_DONE may still be in the outbox */
 	struct file_list files;
 	unsigned int running_count;
 	unsigned int small_puts;
@@ -495,6 +499,7 @@ void put_retry(struct client *client, struct client_op *op, int error);
 int put_reason(const struct client_op *op, int error);
 void put_drop(struct client *client, struct client_op *op); /* releases all it uses */
 void put_tick(struct client *client, struct client_op *op);
+uint64_t put_moved_ms(const struct client_op *op); /* when something of it moved last */
 void put_commit(struct client *client, struct client_op *op);
 bool place_take(struct client *client, struct chunk_place *ret, const struct place *place,
 		const struct node_address *nodes, uint16_t node_count);

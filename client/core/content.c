@@ -69,13 +69,16 @@ static int located_take(struct client *client, struct located *ret,
 	return 0;
 }
 
-/* They follow each other without gaps. */
+/* They follow each other without gaps, up to the content's end at most. */
 static bool is_in_order(const struct open_reply *reply)
 {
+	uint64_t size = reply->entry.size;
+
 	for (unsigned int i = 0; i < reply->chunks_count; i++) {
 		const struct located_chunk *chunk = &reply->chunks[i];
 
-		if (chunk->length == 0 || chunk->offset > UINT64_MAX - chunk->length)
+		if (chunk->length == 0 || chunk->length > size ||
+		    chunk->offset > size - chunk->length)
 			return false;
 		if (i > 0 && chunk->offset != chunk[-1].offset + chunk[-1].length)
 			return false;
@@ -214,6 +217,16 @@ static bool is_held(const struct client *client, uint64_t inode)
 	return false;
 }
 
+/* A get whose answer may turn out to be that content. It closes one content besides its own. */
+static bool may_inherit(const struct client_op *op, struct slice path, uint64_t inode)
+{
+	const struct get_state *get = &op->get;
+
+	if (!get->asking || get->opened || (get->heir_of && get->heir_of != inode))
+		return false;
+	return path.size == 0 || slice_equal((struct slice){ op->path.data, op->path.size }, path);
+}
+
 /* The name server keeps a content for the client, however many gets it has; and the answer to a get
  * that has just asked may rest on that. An empty path: any. */
 void content_close(struct client *client, const struct client_op *op, struct slice path,
@@ -230,9 +243,7 @@ void content_close(struct client *client, const struct client_op *op, struct sli
 			continue;
 		if (get->opened && get->content->entry.inode == inode)
 			return;
-		if (get->asking && !get->opened &&
-		    (path.size == 0 ||
-		     slice_equal((struct slice){ other->path.data, other->path.size }, path))) {
+		if (may_inherit(other, path, inode)) {
 			get->heir_of = inode;
 			return;
 		}

@@ -4,7 +4,10 @@
 
 #include <stdlib.h>
 
-enum { PATIENT_ANSWER_MS = IN_PROGRESS_AFTER_MS + 500 };
+enum {
+	PATIENT_ANSWER_MS = IN_PROGRESS_AFTER_MS + 500,
+	SENDINGS_MAX = 16, /* of one question, each over another connection */
+};
 
 static struct request *request_new(struct client *client)
 {
@@ -18,6 +21,8 @@ static struct request *request_new(struct client *client)
 		return NULL;
 	request->id = 0;
 	request->sent = false;
+	request->sendings = 0;
+	request->deadline_ms = 0;
 	request->operation = 0;
 	buffer_clear(&request->frame);
 	return request;
@@ -37,23 +42,12 @@ static void request_done(struct client *client, struct request *request)
 	TAILQ_INSERT_HEAD(&client->spare, request, entry);
 }
 
-/* With these the name server may be busy for longer; it says so every IN_PROGRESS_AFTER_MS. */
-static bool may_take_long(unsigned int code)
-{
-	switch (code) {
-	case MSG_copy:
-	case MSG_put_begin:
-	case MSG_put_chunks:
-	case MSG_verify: return true;
-	default: return false;
-	}
-}
-
+/* With what is SLOW the name server may be busy for longer; it says so in time. */
 static uint64_t answer_ms(const struct client *client, const struct request *request)
 {
 	uint64_t limit_ms = request_ms(client);
 
-	if (may_take_long(request->code) && limit_ms < PATIENT_ANSWER_MS)
+	if (message_info(request->code)->flags & MESSAGE_SLOW && limit_ms < PATIENT_ANSWER_MS)
 		limit_ms = PATIENT_ANSWER_MS;
 	return limit_ms;
 }
@@ -66,7 +60,9 @@ static void request_send(struct client *client, struct request *request)
 		return;
 	send_end(client, client->control);
 	request->sent = true;
-	request->deadline_ms = client->now_ms + answer_ms(client, request);
+	request->sendings++;
+	if (request->deadline_ms == 0)
+		request->deadline_ms = client->now_ms + answer_ms(client, request);
 }
 
 /* Messages that change something begin with these two numbers, whatever follows. */
@@ -194,16 +190,19 @@ static void request_answer(struct client *client, struct request *request, int e
  * to know is seen here, since a request that was given up is not repeated. */
 static void request_repeat(struct client *client, struct request *request)
 {
+	request->sendings = 0;
+	request->deadline_ms = 0;
 	if (request->answer)
 		request_send(client, request);
 	else
 		request_done(client, request);
 }
 
+/* It says nothing, or nothing that makes sense. */
 static void drop_connection(struct client *client)
 {
 	act(client, CLIENT_CLOSE)->connection = client->control;
-	seek_lost(client);
+	seek_lost(client, false);
 }
 
 static void serve(struct client *client, const struct frame_header *header,
@@ -231,6 +230,7 @@ void control_frame(struct client *client, const struct frame_header *header, con
 		drop_connection(client);
 		return;
 	}
+	client->heard_ms = client->now_ms;
 	if (!header->reply) {
 		serve(client, header, &message);
 		return;
@@ -249,20 +249,31 @@ void control_connected(struct client *client)
 	struct request *request;
 
 	TAILQ_FOREACH(request, &client->requests, entry) {
-		if (!request->sent)
+		if (!request->sent && request->sendings < SENDINGS_MAX)
 			request_send(client, request);
 	}
 }
 
-void control_lost(struct client *client)
+/* A name server that has `served` gets the whole time anew, for each question. */
+void control_lost(struct client *client, bool served)
 {
 	struct request *request, *next;
 
 	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next) {
 		request->sent = false;
+		if (served)
+			request->deadline_ms = 0;
 		if (!request->answer)
 			request_done(client, request);
 	}
+}
+
+/* Or one that breaks the connection, or even the name server, whenever it is asked. */
+static bool is_late(const struct client *client, const struct request *request)
+{
+	if (request->sent)
+		return client->now_ms >= request->deadline_ms;
+	return request->sendings >= SENDINGS_MAX;
 }
 
 static struct request *find_late(struct client *client)
@@ -270,7 +281,7 @@ static struct request *find_late(struct client *client)
 	struct request *request;
 
 	TAILQ_FOREACH(request, &client->requests, entry) {
-		if (request->sent && client->now_ms >= request->deadline_ms)
+		if (is_late(client, request))
 			return request;
 	}
 	return NULL;
@@ -279,6 +290,8 @@ static struct request *find_late(struct client *client)
 /* A name server that answers nothing at all may be gone without a word: it is looked for anew. */
 void control_tick(struct client *client)
 {
+	uint64_t since_ms =
+		client->heard_ms > client->connected_ms ? client->heard_ms : client->connected_ms;
 	struct request *late;
 	bool any = false;
 
@@ -286,7 +299,7 @@ void control_tick(struct client *client)
 		any = true;
 		request_answer(client, late, -ERR_TIMEOUT, NULL);
 	}
-	if (any && client->control && client->now_ms - client->heard_ms >= request_ms(client))
+	if (any && client->control && client->now_ms - since_ms >= request_ms(client))
 		drop_connection(client);
 }
 

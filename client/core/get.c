@@ -45,22 +45,31 @@ static int get_begin(struct client *client, struct client_op *op, const struct e
 	return 0;
 }
 
+static int open_take(struct client *client, struct client_op *op, const struct open_reply *reply)
+{
+	struct get_state *get = &op->get;
+	int error = get->opened ? 0 : get_begin(client, op, &reply->entry);
+
+	if (error == 0 && reply->entry.inode != get->entry.inode)
+		error = -ERR_STALE;
+	if (error == 0)
+		error = content_take(client, get->content, reply);
+	/* Or else it would be asked for again and again. */
+	if (error == 0 && get->at < get->to && !content_fresh(client, get->content, get->asked))
+		error = -ERR_BAD_REQUEST;
+	return error;
+}
+
 static void open_answered(struct client *client, void *owner, int error, const void *body)
 {
-	const struct open_reply *reply = body;
 	struct client_op *op = owner;
 	struct get_state *get = &op->get;
 
 	get->asking = false;
 	if (!get->opened)
 		op->progress_ms = client->now_ms;
-	if (error == 0 && !get->opened)
-		error = get_begin(client, op, &reply->entry);
 	if (error == 0)
-		error = content_take(client, get->content, reply);
-	if (error == 0 && get->at < get->to && get->asked == get->at &&
-	    !content_find(get->content, get->at))
-		error = -ERR_BAD_REQUEST;
+		error = open_take(client, op, body);
 	if (error < 0 || get->how.open_only)
 		op_finish(client, op, error, NULL);
 	else
@@ -291,7 +300,7 @@ static void part_start(struct client *client, struct client_op *op, unsigned int
 	const struct located *located = content_fresh(client, get->content, get->from);
 
 	if (!located) {
-		open_ask(client, op, get->at);
+		open_ask(client, op, get->from);
 		return;
 	}
 	*part = (struct part){

@@ -527,7 +527,7 @@ void put_drop(struct client *client, struct client_op *op)
 	put->receipt_capacity = COPIES_MAX;
 }
 
-static uint64_t last_move(const struct client_op *op)
+uint64_t put_moved_ms(const struct client_op *op)
 {
 	uint64_t moved_ms = op->progress_ms;
 
@@ -567,6 +567,6 @@ void put_tick(struct client *client, struct client_op *op)
 	for (unsigned int i = 0; i < CLIENT_PIECES_MAX && op->running; i++)
 		piece_tick(client, &put->pieces[i]);
 	if (op->running && is_waiting_for_servers(client, put) &&
-	    client->now_ms - last_move(op) >= stuck_ms(client))
+	    client->now_ms - put_moved_ms(op) >= stuck_ms(client))
 		op_finish(client, op, -ERR_UNREACHABLE, NULL);
 }

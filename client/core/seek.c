@@ -200,22 +200,45 @@ static void seek_beacons(struct client *client)
 	seek_choose(client);
 }
 
+/* Transfers go on without a name server as far as they can. */
+static uint64_t waits_since(const struct client *client, const struct client_op *op)
+{
+	uint64_t since_ms = op->start_ms > client->lost_ms ? op->start_ms : client->lost_ms;
+	uint64_t moved_ms = 0;
+
+	if (op->running && op->kind == OP_PUT)
+		moved_ms = put_moved_ms(op);
+	else if (op->running && op->kind == OP_GET)
+		moved_ms = op->progress_ms;
+	return moved_ms > since_ms ? moved_ms : since_ms;
+}
+
 static void ops_time_out(struct client *client, struct op_list *list)
 {
+	int error = client->seek.error ? client->seek.error : -ERR_TIMEOUT;
 	struct client_op *op, *next;
 
 	TAILQ_FOREACH_SAFE(op, list, entry, next) {
-		uint64_t since = op->start_ms > client->lost_ms ? op->start_ms : client->lost_ms;
-
-		if (client->now_ms - since >= client->config.timeout_ms)
-			op_finish(client, op, client->seek.error, NULL);
+		if (client->now_ms - waits_since(client, op) >= client->config.timeout_ms)
+			op_finish(client, op, error, NULL);
 	}
+}
+
+/* Somebody waits for the name server; or contents are held open, and it may have forgotten that. */
+static bool is_needed(const struct client *client)
+{
+	if (client->wanted || !TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting))
+		return true;
+	return !TAILQ_EMPTY(&client->files) &&
+	       client->now_ms - client->seek.since_ms < client->config.timeout_ms;
 }
 
 void seek_tick(struct client *client)
 {
 	struct seek *seek = &client->seek;
 
+	if (!client_is_ready(client))
+		ops_time_out(client, &client->waiting);
 	if (!seek->active)
 		return;
 	for (unsigned int i = 0; i < DIALS_MAX; i++) {
@@ -231,12 +254,11 @@ void seek_tick(struct client *client)
 	else
 		seek_beacons(client);
 	ops_time_out(client, &client->running);
-	ops_time_out(client, &client->waiting);
 	if (client->wanted && client->now_ms - client->wanted_ms >= client->config.timeout_ms) {
 		client->wanted = false;
 		act(client, CLIENT_CONNECTED)->error = seek->error;
 	}
-	if (!client->wanted && TAILQ_EMPTY(&client->running) && TAILQ_EMPTY(&client->waiting))
+	if (!is_needed(client))
 		seek_stop(client);
 }
 
@@ -353,7 +375,7 @@ static void session_begin(struct client *client, struct attempt *attempt,
 	memcpy(client->cluster_name, reply->cluster_name.data, size);
 	client->cluster_name[size] = '\0';
 	client->epoch = reply->epoch;
-	client->heard_ms = client->now_ms;
+	client->connected_ms = client->now_ms;
 	client->seek.error = 0;
 	attempt->stage = ATTEMPT_FREE;
 	seek_stop(client);
@@ -401,19 +423,23 @@ bool seek_frame(struct client *client, const struct client_event *event)
 	return true;
 }
 
-void seek_lost(struct client *client)
+void seek_lost(struct client *client, bool served)
 {
 	client->control = 0;
-	client->lost_ms = client->now_ms;
+	/* Else nobody's time begins anew. */
+	if (served)
+		client->lost_ms = client->now_ms;
+	else if (client->heard_ms > client->lost_ms)
+		client->lost_ms = client->heard_ms;
 	client->port_settled = false;
 	client->port = 0;
 	client->proof = (struct id){ 0 };
 	act(client, CLIENT_LISTEN)->size = 0;
 	control_forget(client, client);
-	control_lost(client);
+	control_lost(client, served);
 	links_new_port(client);
 	bulk_reset(client);
-	if (!TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting) ||
-	    !TAILQ_EMPTY(&client->files))
+	client->seek.since_ms = client->now_ms;
+	if (is_needed(client))
 		seek_start(client);
 }

@@ -103,8 +103,6 @@ static void on_stored(void *context, struct muster_op *put, int result)
 			return;
 	}
 	append->op->put = put->put;
-	if (append->base.size > 0)
-		memset(append->op->put.digest, 0, sizeof(append->op->put.digest));
 	append_end(append, put, result);
 }
 

@@ -106,7 +106,7 @@ struct muster_file *muster_op_take_file(struct muster_op *op)
 {
 	struct muster_file *file = op->file;
 
-	if (op->kind != LIB_OPEN || op->result < 0 || !file)
+	if (op->kind != LIB_OPEN || !op->over || op->result < 0 || !file)
 		return NULL;
 	file->closed = false;
 	file_unuse(op);

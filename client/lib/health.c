@@ -73,17 +73,21 @@ static int verify_part(struct walk *walk, struct muster_verify_args *args, muste
 {
 	struct question question = verify_question(args);
 	const struct muster_verify_page *page;
+	struct step step;
 	void *answer;
 	int rc = question_page(walk->session, &question, &answer);
 
 	if (rc < 0)
 		return rc;
 	page = answer;
+	step = (struct step){
+		.more = page->next<page->entry.size, .advanced = page->next> args->offset,
+		.done = page->next,
+		.total = page->entry.size,
+	};
 	rc = each_finding(walk, page, each);
 	if (rc == 0)
-		rc = go_on(walk,
-			   &(struct step){ page->next<page->entry.size, page->next> args->offset,
-					   page->next, page->entry.size });
+		rc = go_on(walk, &step);
 	args->offset = page->next;
 	args->inode = page->entry.inode;
 	free(answer);

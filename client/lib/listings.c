@@ -44,6 +44,17 @@ struct muster_list {
 	unsigned int at;
 };
 
+/* Else a listing might never end, or show a name twice. */
+static bool is_ascending(const struct muster_page *page, const char *after)
+{
+	for (unsigned int i = 0; i < page->count; i++) {
+		if (strcmp(page->entries[i].name, after) <= 0)
+			return false;
+		after = page->entries[i].name;
+	}
+	return true;
+}
+
 static int list_page(struct muster_list *list)
 {
 	struct muster_list_args args = { .path = list->path, .after = list->after };
@@ -60,8 +71,7 @@ static int list_page(struct muster_list *list)
 	page = answer;
 	if (page->count == 0)
 		return 0;
-	/* Names ascend; else a listing might never end. */
-	if (*list->after && strcmp(page->entries[0].name, list->after) <= 0) {
+	if (!is_ascending(page, list->after)) {
 		list->at = page->count;
 		return -ERR_BAD_REQUEST;
 	}

@@ -31,15 +31,18 @@
  *
  * Time. A call waits as long as something moves: a large file may take hours. When nothing at all
  * moves for `timeout_ms` of the session's options, 4.5 s by default, it ends: -MUSTER_E_TIMEOUT,
- * -MUSTER_E_UNREACHABLE or -MUSTER_E_NO_NAMESERVER. muster_interrupt() ends it at once. (The one
- * thing that is not in our hands is the system's resolver: options with numbers need none.) With a
- * shorter `timeout_ms` calls that may take the name server a while, such as a copy, still wait for
- * 2.5 s: it tells that it is alive every 2 s.
+ * -MUSTER_E_UNREACHABLE or -MUSTER_E_NO_NAMESERVER. A name server that is lost and found again in
+ * between gets that time anew. After such an end a change may have happened, or may still happen:
+ * look before it is made again. muster_interrupt() ends a call at once. (The one thing that is not
+ * in our hands is the system's resolver: options with numbers need none.) With a shorter
+ * `timeout_ms` calls that may take the name server a while, such as a copy, still wait for 2.5 s:
+ * it tells that it is alive every 2 s.
  *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
  * (-MUSTER_E_BAD_NAME): at most 4096 bytes, 255 per component.
  *
- * Memory. A session needs less than 64 MiB however large the files are that go through it.
+ * Memory. A session needs less than 64 MiB however large the files are that go through it, and for
+ * each file held open (struct muster_file) up to 0.7 MiB more.
  *
  * Versions. What is in this header stays as it is for as long as the library is libmuster.so.0.
  * Structures that the caller fills in are to be zeroed first: zero means what is usual.
@@ -150,8 +153,10 @@ struct muster_options {
 	/* The longest wait in which nothing moves at all: for a name server, for an answer, for the
 	 * next byte. 0: 4.5 s. */
 	unsigned int timeout_ms;
-	const char *remembered;   /* "HOST:PORT" that worked last time, tried at once; NULL: none */
-	const uint8_t *client_id; /* 16 bytes that no other running client uses; NULL: random */
+	const char *remembered; /* "HOST:PORT" that worked last time, tried at once; NULL: none */
+	/* 16 bytes that no other session has or ever had: what it changes is numbered under them.
+	 * NULL: random. */
+	const uint8_t *client_id;
 };
 
 struct muster;
@@ -197,7 +202,7 @@ MUSTER_API unsigned int muster_clusters(const struct muster *session, struct mus
 MUSTER_API const char *muster_detail(const struct muster *session);
 
 /* Makes the blocking call that now runs, or else the next one, return -MUSTER_E_CANCELLED. May be
- * called from a signal handler and from any thread. */
+ * called from a signal handler and from any thread, but not once muster_close() has begun. */
 MUSTER_API void muster_interrupt(struct muster *session);
 
 /* ---- names ----
@@ -442,7 +447,7 @@ MUSTER_API int muster_append(struct muster *session, const struct muster_put_arg
 /* A file held open for reading anywhere: all reads see the content it had when it was opened, even
  * if the name is replaced, appended to or removed meanwhile. Where its chunks are is remembered, so
  * that a read mostly costs one question to a storage server and none to the name server. After a
- * loss of the name server a content whose name is gone may be gone too: -MUSTER_E_STALE or
+ * restart of the name server a content whose name is gone may be gone too: -MUSTER_E_STALE or
  * -MUSTER_E_NOT_FOUND. See muster_start_read() for several reads at once. */
 struct muster_file;
 MUSTER_API int muster_file_open(struct muster *session, const char *path, struct muster_file **ret);

@@ -90,7 +90,9 @@ static void put_ended(struct muster_op *op, const struct client_action *action)
 		.copies = stored->commit.copies,
 		.copies_wanted = stored->commit.copies_wanted,
 	};
-	memcpy(op->put.digest, stored->digest.bytes, sizeof(op->put.digest));
+	/* Of the whole file, not of what was put behind something else. */
+	if (stored->size == stored->added)
+		memcpy(op->put.digest, stored->digest.bytes, sizeof(op->put.digest));
 	op_progress(op, stored->added, true);
 }
 

@@ -164,7 +164,8 @@ int muster_process(struct muster *session)
 
 int muster_wait(struct muster *session, int wait_ms)
 {
-	engine_turn(session, wait_ms);
+	/* An interrupt's wake-up may have been used up by an earlier turn. */
+	engine_turn(session, atomic_load(&session->interrupted) ? 0 : wait_ms);
 	if (atomic_exchange(&session->interrupted, false))
 		return -ERR_CANCELLED;
 	return (int)session->running;

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -36,7 +37,9 @@ struct hint {
 static const struct hint hints[] = {
 	{ ERR_EXISTS, "cp", CALL_FORCE, "use -f to replace it, --keep-both to have both" },
 	{ ERR_EXISTS, NULL, CALL_FORCE, "use -f to replace it" },
+	{ ERR_EXISTS, "cp", CALL_KEEP_BOTH, "use --keep-both to have both" },
 	{ ERR_EXISTS, "mkdir", CALL_PARENTS, "with -p that is no error" },
+	{ ERR_NOT_FOUND, "mkdir", CALL_PARENTS, "use -p to make its parents" },
 	{ ERR_IS_DIR, NULL, CALL_TREE, "use -r" },
 	{ ERR_NOT_EMPTY, "rm", CALL_TREE, "use -r to remove all that is in it" },
 	{ ERR_NOT_EMPTY, "rmdir", -1, "rm -r removes all that is in it" },
@@ -92,11 +95,11 @@ static void error_print(const struct call *call, const char *path, const char *m
 	if (call->command)
 		fprintf(stderr, "%s: ", call->command->name);
 	if (path) {
-		name_print(stderr, path);
+		name_print(stderr, *path ? path : "''");
 		fputs(": ", stderr);
 	}
 	/* It may quote what a server or the user said. */
-	name_print(stderr, message);
+	words_print(stderr, message);
 	fputc('\n', stderr);
 }
 
@@ -124,6 +127,8 @@ int call_fail_detail(const struct call *call, const char *path, int error, const
 {
 	const struct hint *usual = usual_hint(call, error);
 
+	if (error == -ERR_BAD_NAME && path && strcmp(path, "/") == 0)
+		return report(call, path, error, "it is the root, which stays what it is");
 	if (usual && (usual->option >= 0 || !(detail && *detail)))
 		return report(call, path, error, usual->text);
 	return report(call, path, error, detail);
@@ -137,6 +142,18 @@ int call_fail(const struct call *call, const char *path, int error, const char *
 int call_fail_last(const struct call *call, const char *path, int error)
 {
 	return call_fail_detail(call, path, error, muster_detail(call->session));
+}
+
+int call_fail_errno(const struct call *call, const char *path, int os)
+{
+	char text[128];
+	int rc = os == EINTR ? -ERR_CANCELLED : error_from_errno(os);
+
+	if (rc != -ERR_IO || os == EIO)
+		return call_fail(call, path, rc, NULL);
+	snprintf(text, sizeof(text), "%s", strerror(os));
+	text[0] = (char)tolower((unsigned char)text[0]);
+	return call_fail_text(call, path, rc, text);
 }
 
 int call_usage(const struct call *call, const char *format, ...)
@@ -215,6 +232,13 @@ bool call_unheard(const struct call *call)
 	return call->shell->unheard;
 }
 
+bool call_ends(const struct call *call, unsigned int left, int *status)
+{
+	if (call_interrupted(call) && left > 0 && *status == STATUS_DONE)
+		*status = call_fail(call, NULL, -ERR_CANCELLED, NULL);
+	return call_interrupted(call) || call_unheard(call);
+}
+
 int call_json(const struct call *call, cJSON *object)
 {
 	int rc = json_print(stdout, object);
@@ -282,13 +306,15 @@ int call_each_path(struct call *call, unsigned int first, call_path_fn *each)
 	char path[REMOTE_PATH_MAX];
 	int status = call_session(call);
 
+	if (status != STATUS_DONE)
+		return status;
 	for (unsigned int i = first; i < call->count && status != STATUS_NO_NAMESERVER; i++) {
 		int now = call_resolve(call, call->arguments[i], path);
 
 		if (now == STATUS_DONE)
 			now = each(call, path);
 		status = status_worse(status, now);
-		if (call_interrupted(call) || call_unheard(call))
+		if (call_ends(call, call->count - i - 1, &status))
 			break;
 	}
 	return status;

@@ -102,6 +102,8 @@ int call_fail(const struct call *call, const char *path, int error, const char *
 /* Of the session's last blocking call, with what the library says about it. */
 int call_fail_last(const struct call *call, const char *path, int error);
 int call_fail_detail(const struct call *call, const char *path, int error, const char *detail);
+/* Of a call to this machine's system, with its own words where our table has none. */
+int call_fail_errno(const struct call *call, const char *path, int os);
 /* With words of its own instead of the error's. */
 int call_fail_text(const struct call *call, const char *path, int error, const char *message);
 __attribute__((format(printf, 2, 3))) int call_usage(const struct call *call, const char *format,
@@ -109,7 +111,7 @@ __attribute__((format(printf, 2, 3))) int call_usage(const struct call *call, co
 /* A remark on standard error, but not with --quiet or --json. */
 __attribute__((format(printf, 2, 3))) void call_note(const struct call *call, const char *format,
 						     ...);
-/* Whether confirmations ("stored …") are wanted as text. */
+/* Whether confirmations ("stored …") and progress are wanted as text. */
 bool call_confirms(const struct call *call);
 /* Whether somebody is there to be asked. */
 bool call_can_ask(void);
@@ -118,9 +120,15 @@ bool call_ask(const struct call *call, const char *before, const char *name, con
 bool call_interrupted(const struct call *call);
 /* True once nobody reads standard output any more. */
 bool call_unheard(const struct call *call);
+/* After one of several arguments: whether the `left` others stay undone. Says so if nothing did. */
+bool call_ends(const struct call *call, unsigned int left, int *status);
 /* Prints the object, reports failure. */
 int call_json(const struct call *call, cJSON *object);
 
 int status_worse(int a, int b);
+
+/* Words that stand for something as arguments, each list ended by NULL. */
+extern const char *const level_names[]; /* of --level, by enum muster_level */
+extern const char *const trash_verbs[]; /* what `trash` does */
 
 #endif

@@ -8,16 +8,14 @@
 /* How long one question may wait for news; the name server allows no more. */
 enum { WAIT_MS = 2000 };
 
-static const char *const level_words[] = {
-	[MUSTER_ERROR] = "error",
-	[MUSTER_WARN] = "warn",
-	[MUSTER_INFO] = "info",
-	[MUSTER_DEBUG] = "debug",
+const char *const level_names[] = {
+	[MUSTER_ERROR] = "error", [MUSTER_WARN] = "warn",    [MUSTER_INFO] = "info",
+	[MUSTER_DEBUG] = "debug", [MUSTER_DEBUG + 1] = NULL,
 };
 
 static const char *level_word(enum muster_level level)
 {
-	return (unsigned int)level < ARRAY_SIZE(level_words) ? level_words[level] : "unknown";
+	return level <= MUSTER_DEBUG ? level_names[level] : "unknown";
 }
 
 static enum tone level_tone(enum muster_level level)
@@ -34,8 +32,8 @@ static int level_parse(const struct call *call, enum muster_level *ret)
 	*ret = MUSTER_INFO;
 	if (!text)
 		return STATUS_DONE;
-	for (unsigned int i = 0; i < ARRAY_SIZE(level_words); i++) {
-		if (strcmp(text, level_words[i]) == 0) {
+	for (unsigned int i = 0; level_names[i]; i++) {
+		if (strcmp(text, level_names[i]) == 0) {
 			*ret = (enum muster_level)i;
 			return STATUS_DONE;
 		}
@@ -71,7 +69,7 @@ static void event_print(const struct call *call, const struct muster_event *even
 	name_print(stdout, event->event);
 	if (*event->text)
 		fputs("  ", stdout);
-	name_print(stdout, event->text);
+	words_print(stdout, event->text);
 	putchar('\n');
 }
 

@@ -77,7 +77,7 @@ static int rm_report(struct call *call, const char *path, const struct muster_re
 		name_print(stdout, path);
 		printf(": %llu %s, %s\n", (unsigned long long)removed->count,
 		       removed->count == 1 ? "entry" : "entries",
-		       size_format(removed->bytes, size));
+		       bytes_format(removed->bytes, size));
 	}
 	return STATUS_DONE;
 }
@@ -91,7 +91,7 @@ static int rm_one(struct call *call, const char *path)
 	struct muster_removed removed = { 0 };
 	int rc = 0;
 
-	if (call_can_ask() && !force) {
+	if (call_can_ask() && !force && strcmp(path, "/") != 0) {
 		rc = holds_names(call, path);
 		if (rc == 1 && !call_ask(call, "remove ", path, " and all that is in it? [y/N] "))
 			return STATUS_FAILED;

@@ -97,7 +97,7 @@ static int get_stdout(struct call *call, const char *path, const struct range *r
 
 	fflush(stdout);
 	progress_init(&progress, call->command->name,
-		      transfer_shows_progress(call) && !isatty(STDOUT_FILENO));
+		      call_confirms(call) && !isatty(STDOUT_FILENO));
 	rc = muster_get(call->session, &args, NULL);
 	progress_hide(&progress);
 	return rc < 0 ? output_fail(&output, path, rc) : STATUS_DONE;
@@ -118,6 +118,8 @@ int command_cat(struct call *call)
 static int fetched_report(struct call *call, const char *path, const char *local,
 			  const struct muster_get_result *result, const struct progress *progress)
 {
+	char size[SIZE_TEXT_MAX];
+
 	if (call->shell->preferences.json) {
 		cJSON *object = cJSON_CreateObject();
 
@@ -131,8 +133,9 @@ static int fetched_report(struct call *call, const char *path, const char *local
 		return STATUS_DONE;
 	fputs("fetched ", stdout);
 	name_print(stdout, path);
-	printf(": %llu byte%s", (unsigned long long)result->bytes, plural(result->bytes));
+	printf(": %s", bytes_format(result->bytes, size));
 	transfer_rate_print(result->bytes, progress);
+	putchar('\n');
 	return STATUS_DONE;
 }
 
@@ -154,7 +157,7 @@ static int get_file(struct call *call, const char *path, const char *local,
 	if (rc < 0)
 		return call_fail(call, local, rc, NULL);
 	args.sink.fd = target.fd;
-	progress_init(&progress, "get", transfer_shows_progress(call));
+	progress_init(&progress, "get", call_confirms(call));
 	rc = muster_get(call->session, &args, &result);
 	progress_hide(&progress);
 	if (rc < 0) {
@@ -243,7 +246,7 @@ int command_get(struct call *call)
 		return status;
 	for (unsigned int i = 0; i + 1 < call->count && status != STATUS_NO_NAMESERVER; i++) {
 		status = status_worse(status, get_one(call, call->arguments[i], &range));
-		if (call_interrupted(call) || call_unheard(call))
+		if (call_ends(call, call->count - i - 2, &status))
 			break;
 	}
 	return status;

@@ -232,10 +232,10 @@ static int verify_print(const struct verification *all)
 {
 	char size[SIZE_TEXT_MAX];
 
-	if (!call_confirms(all->call))
+	if (!call_confirms(all->call) || (all->status != STATUS_DONE && all->files == 0))
 		return STATUS_DONE;
 	printf("verified %" PRIu64 " file%s, %s: %" PRIu64 " %s", all->files, plural(all->files),
-	       size_format(all->bytes, size), all->copies, all->copies == 1 ? "copy" : "copies");
+	       bytes_format(all->bytes, size), all->copies, all->copies == 1 ? "copy" : "copies");
 	if (all->bad)
 		printf(", %" PRIu64 " bad, to be replaced", all->bad);
 	if (all->silent)
@@ -350,7 +350,7 @@ static void problem_print(struct checking *checking, const struct muster_problem
 		detail = problem->detail;
 	}
 	fputs(": ", stdout);
-	name_print(stdout, detail);
+	words_print(stdout, detail);
 	putchar('\n');
 }
 

@@ -12,6 +12,7 @@ struct listing {
 	struct call *call;
 	struct name_columns columns;
 	struct servers servers; /* --copies */
+	unsigned int names;     /* columns of the longest of their names */
 	const char *path;
 	bool whole_path;  /* a file that was asked for by itself */
 	bool directories; /* some were among the names */
@@ -41,10 +42,13 @@ static void holding_print(const struct listing *listing, const struct holding *h
 	bool colour = listing->call->shell->colour;
 	char digest[DIGEST_TEXT_MAX];
 	char name[64];
+	unsigned int columns;
 
 	fputs("    ", stdout);
-	name_print(stdout, server_name(&listing->servers, holding->node, name));
-	printf("  %s  ", holding->has_digest ? digest_format(holding->digest, digest) : "-");
+	columns = name_print(stdout, server_name(&listing->servers, holding->node, name));
+	printf("%*s  %-*s  ", columns < listing->names ? (int)(listing->names - columns) : 0, "",
+	       DIGEST_TEXT_MAX - 1,
+	       holding->has_digest ? digest_format(holding->digest, digest) : "-");
 	tone_print(stdout, colour ? copy_state_tone(holding->state) : TONE_PLAIN,
 		   copy_state_word(holding->state));
 	putchar('\n');
@@ -144,6 +148,8 @@ static int directory_show(struct listing *listing)
 		status = status_worse(status, entry_show(listing, &entry));
 		listing->directories |= entry.type == MUSTER_DIRECTORY;
 	}
+	if (rc > 0 && call_interrupted(call))
+		rc = -ERR_CANCELLED;
 	muster_list_close(list);
 	name_columns_flush(&listing->columns);
 	return rc < 0 ? call_fail_last(call, listing->path, rc) : status;
@@ -180,6 +186,8 @@ static int deeper_show(struct listing *listing, struct remote_walk *walk)
 		if (!listing->directories)
 			remote_walk_skip(walk);
 	}
+	if (rc == 0 && call_interrupted(call) && status == STATUS_DONE)
+		rc = -ERR_CANCELLED;
 	if (rc < 0)
 		status = status_worse(status, call_fail_last(call, walk->path, rc));
 	remote_walk_done(walk);
@@ -229,6 +237,7 @@ static int ls_one(struct call *call, const char *path)
 		rc = servers_load(call, &listing.servers);
 	if (rc < 0)
 		return call_fail_last(call, path, rc);
+	listing.names = servers_width(&listing.servers);
 	name_columns_init(&listing.columns, call->shell->width, call->shell->colour);
 	status = ls_found(&listing, &entry, first);
 	name_columns_done(&listing.columns);

@@ -72,6 +72,8 @@ static int mv_one(struct call *call, const char *path, const struct destination 
 
 static int cp_report(struct call *call, const char *path, const struct muster_copied *copied)
 {
+	char size[SIZE_TEXT_MAX];
+
 	if (call->shell->preferences.json) {
 		cJSON *object = cJSON_CreateObject();
 
@@ -83,9 +85,8 @@ static int cp_report(struct call *call, const char *path, const struct muster_co
 	}
 	if (call_confirms(call)) {
 		arrow_print("copied", path, copied->path);
-		printf(": %llu %s, %llu byte%s\n", (unsigned long long)copied->count,
-		       copied->count == 1 ? "entry" : "entries", (unsigned long long)copied->bytes,
-		       plural(copied->bytes));
+		printf(": %llu %s, %s\n", (unsigned long long)copied->count,
+		       copied->count == 1 ? "entry" : "entries", bytes_format(copied->bytes, size));
 	}
 	return STATUS_DONE;
 }
@@ -127,7 +128,7 @@ static int each_to(struct call *call,
 		if (now == STATUS_DONE)
 			now = one(call, path, &to);
 		status = status_worse(status, now);
-		if (call_interrupted(call))
+		if (call_ends(call, call->count - i - 2, &status))
 			break;
 	}
 	return status;

@@ -67,6 +67,8 @@ static int branches_show(struct branches *branches, const char *path)
 		rc = 0;
 		status = branch_show(branches, &entry);
 	}
+	if (rc == 0 && call_interrupted(call))
+		rc = -ERR_CANCELLED;
 	if (rc < 0)
 		status = call_fail_last(call, branches->walk.path, rc);
 	remote_walk_done(&branches->walk);

@@ -64,15 +64,17 @@ static int stored_json(const struct call *call, const char *path,
 static int stored_report(const struct sending *sending, const char *path,
 			 const struct muster_put_result *result, const struct progress *progress)
 {
+	char size[SIZE_TEXT_MAX];
+
 	if (sending->call->shell->preferences.json)
 		return stored_json(sending->call, path, result);
 	if (!call_confirms(sending->call))
 		return STATUS_DONE;
 	printf("%s ", sending->did);
 	name_print(stdout, path);
-	printf(": %llu byte%s, %u/%u copies", (unsigned long long)result->size,
-	       plural(result->size), result->copies, result->copies_wanted);
+	printf(": %s", bytes_format(result->size, size));
 	transfer_rate_print(progress->bytes, progress);
+	printf(", %u/%u copies\n", result->copies, result->copies_wanted);
 	return STATUS_DONE;
 }
 
@@ -92,7 +94,7 @@ static int send_source(const struct sending *sending, const struct muster_source
 	};
 	int rc;
 
-	progress_init(&progress, call->command->name, transfer_shows_progress(call));
+	progress_init(&progress, call->command->name, call_confirms(call));
 	rc = sending->send(call->session, &args, &result);
 	progress_hide(&progress);
 	return rc < 0 ? call_fail_last(call, path, rc)
@@ -106,7 +108,7 @@ static int send_file(const struct sending *sending, const char *local, const cha
 	int status;
 
 	if (fd < 0)
-		return call_fail(sending->call, local, error_from_errno(errno), NULL);
+		return call_fail_errno(sending->call, local, errno);
 	status = send_source(sending, &source, path);
 	close(fd);
 	return status;
@@ -117,8 +119,8 @@ static int send_stdin(const struct sending *sending, const char *path)
 	struct muster_source source = { .fd = STDIN_FILENO, .size = MUSTER_UNKNOWN };
 
 	if (sending->call->shell->script)
-		return call_fail(sending->call, "-", -ERR_UNSUPPORTED,
-				 "the commands come from standard input");
+		return call_fail_text(sending->call, "-", -ERR_UNSUPPORTED,
+				      "the commands come from standard input");
 	return send_source(sending, &source, path);
 }
 
@@ -135,7 +137,7 @@ static int put_one(struct call *call, const char *local, const struct destinatio
 		return call_fail(call, to->path, -ERR_IS_DIR,
 				 "standard input has no name: give one");
 	if (!standard && stat(local, &st) < 0)
-		return call_fail(call, local, error_from_errno(errno), NULL);
+		return call_fail_errno(call, local, errno);
 	if (!standard && S_ISDIR(st.st_mode) && !call->options[CALL_TREE])
 		return call_fail(call, local, -ERR_IS_DIR, NULL);
 	memcpy(path, to->path, strlen(to->path) + 1);
@@ -159,7 +161,7 @@ int command_put(struct call *call)
 		return status;
 	for (unsigned int i = 0; i + 1 < call->count && status != STATUS_NO_NAMESERVER; i++) {
 		status = status_worse(status, put_one(call, call->arguments[i], &to));
-		if (call_interrupted(call))
+		if (call_ends(call, call->count - i - 2, &status))
 			break;
 	}
 	return status;

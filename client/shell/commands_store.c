@@ -47,8 +47,8 @@ static void count_add(char *text, size_t room, uint64_t count, const char *what)
 	size_t used = strlen(text);
 
 	if (count)
-		snprintf(text + used, room - used, "%s%" PRIu64 " %s", used ? ", " : "", count,
-			 what);
+		snprintf(text + used, room - used, "%s%" PRIu64 " chunk%s %s", used ? ", " : "",
+			 count, plural(count), what);
 }
 
 static void health_print(const struct shell *shell, const struct muster_status *status)
@@ -62,7 +62,7 @@ static void health_print(const struct shell *shell, const struct muster_status *
 	count_add(text, sizeof(text), status->repairing, "being repaired");
 	if (!*text) {
 		tone = TONE_GOOD;
-		snprintf(text, sizeof(text), "no chunk is known to lack any");
+		snprintf(text, sizeof(text), "every chunk has its copies");
 	}
 	fputs("copies       ", stdout);
 	tone_print(stdout, shell->colour ? tone : TONE_PLAIN, text);
@@ -76,7 +76,7 @@ static void trash_print(const struct muster_status *status)
 
 	printf("trash        %" PRIu64 " %s, %s", status->trash_entries,
 	       status->trash_entries == 1 ? "entry" : "entries",
-	       size_format(status->trash_bytes, size));
+	       bytes_format(status->trash_bytes, size));
 	if (status->freeing)
 		printf("; %" PRIu64 " chunk%s still to be deleted", status->freeing,
 		       plural(status->freeing));
@@ -99,12 +99,12 @@ static void status_text(const struct shell *shell, const struct muster_status *s
 	printf("stored       %llu file%s in %llu director%s, %s\n",
 	       (unsigned long long)status->files, plural(status->files),
 	       (unsigned long long)status->directories, status->directories == 1 ? "y" : "ies",
-	       size_format(status->bytes, bytes));
+	       bytes_format(status->bytes, bytes));
 	health_print(shell, status);
 	printf("catalogue    %u cop%s up to date\n", status->catalogue_copies,
 	       status->catalogue_copies == 1 ? "y" : "ies");
-	printf("space        %s used, %s free\n", size_format(status->used, used),
-	       size_format(status->free, free_text));
+	printf("space        %s used, %s free\n", bytes_format(status->used, used),
+	       bytes_format(status->free, free_text));
 	trash_print(status);
 }
 
@@ -247,9 +247,9 @@ static void goes_print(const struct muster_status *status)
 		" goes for good:\n  %" PRIu64 " file%s in %" PRIu64 " director%s, %s\n"
 		"  %" PRIu64 " %s in the trash, %s\n",
 		status->files, plural(status->files), status->directories,
-		status->directories == 1 ? "y" : "ies", size_format(status->bytes, bytes),
+		status->directories == 1 ? "y" : "ies", bytes_format(status->bytes, bytes),
 		status->trash_entries, status->trash_entries == 1 ? "entry" : "entries",
-		size_format(status->trash_bytes, trash));
+		bytes_format(status->trash_bytes, trash));
 }
 
 static int format_agreed(struct call *call, const struct muster_status *status)
@@ -329,10 +329,10 @@ static int format_report(struct call *call, const struct muster_removed *removed
 	if (!call_confirms(call))
 		return STATUS_DONE;
 	printf("removed %" PRIu64 " %s, %s\n", removed->count,
-	       removed->count == 1 ? "entry" : "entries", size_format(removed->bytes, size));
+	       removed->count == 1 ? "entry" : "entries", bytes_format(removed->bytes, size));
 	for (unsigned int i = 0; i < space->servers.count; i++) {
 		name_print(stdout, space->servers.items[i].name);
-		printf(": %s free\n", size_format(space->servers.items[i].free, size));
+		printf(": %s free\n", bytes_format(space->servers.items[i].free, size));
 	}
 	return STATUS_DONE;
 }

@@ -7,11 +7,13 @@
 #include "text.h"
 
 struct trash_action {
-	const char *name;
 	unsigned int min; /* arguments after the name */
 	unsigned int max;
 	command_fn *handler;
 };
+
+/* Ids are an epoch and a number in it, so that the first are of this width. */
+enum { ID_WIDTH = 13 };
 
 /* ---- what is in it ---- */
 
@@ -47,16 +49,20 @@ static int trashed_json(struct call *call, const struct muster_trashed *gone)
 
 static int trashed_show(struct call *call, const struct muster_trashed *gone)
 {
-	char time[TIME_TEXT_MAX], size[SIZE_TEXT_MAX], left[32];
+	char time[TIME_TEXT_MAX], size[SIZE_TEXT_MAX], left[32], id[32];
+	bool ids = call->options[CALL_IDS];
 
-	if (call->shell->preferences.json)
+	if (call->shell->preferences.json) {
+		call->seen++;
 		return trashed_json(call, gone);
+	}
+	snprintf(id, sizeof(id), "%" PRIu64, gone->id);
 	if (call->seen++ == 0)
-		printf("%8s  %-19s  %-8s  %8s  %10s  %s\n", "ID", "REMOVED", "KEPT FOR", "ENTRIES",
-		       "SIZE", "PATH");
-	printf("%8" PRIu64 "  %-19s  %-8s  %8" PRIu64 "  %10s  ", gone->id,
-	       time_format(gone->removed_ms, time), left_format(gone->purge_in_ms, left),
-	       gone->entries, size_format(gone->bytes, size));
+		printf("%-19s  %-8s  %8s  %10s  %*s%sPATH\n", "REMOVED", "KEPT FOR", "ENTRIES",
+		       "SIZE", ids ? ID_WIDTH : 0, ids ? "ID" : "", ids ? "  " : "");
+	printf("%-19s  %-8s  %8" PRIu64 "  %10s  %*s%s", time_format(gone->removed_ms, time),
+	       left_format(gone->purge_in_ms, left), gone->entries, size_format(gone->bytes, size),
+	       ids ? ID_WIDTH : 0, ids ? id : "", ids ? "  " : "");
 	name_print(stdout, gone->path);
 	fputs(gone->type == MUSTER_DIRECTORY ? "/\n" : "\n", stdout);
 	return STATUS_DONE;
@@ -84,8 +90,10 @@ static int trash_ls(struct call *call)
 		status = trashed_show(call, &gone);
 	}
 	muster_trash_close(trash);
-	if (rc == 0 && call->seen == 0 && !call->shell->preferences.json)
-		call_note(call, "nothing is in the trash");
+	if (rc == 0 && call->seen == 0)
+		call_note(call, "nothing %sis in the trash", call->count > 1 ? "from there " : "");
+	if (rc > 0 && call_interrupted(call))
+		rc = -ERR_CANCELLED;
 	return rc < 0 ? call_fail_last(call, NULL, rc) : status;
 }
 
@@ -97,12 +105,14 @@ static int id_option(const struct call *call, uint64_t *ret)
 
 	*ret = 0;
 	if (text && number_parse(text, 1, UINT64_MAX, ret) < 0)
-		return call_usage(call, "--id wants a number of `trash ls`, not '%s'", text);
+		return call_usage(call, "--id wants a number of `trash ls -l`, not '%s'", text);
 	return STATUS_DONE;
 }
 
 static int restored_report(struct call *call, const char *path, const struct muster_copied *back)
 {
+	char size[SIZE_TEXT_MAX];
+
 	if (call->shell->preferences.json) {
 		cJSON *object = cJSON_CreateObject();
 
@@ -120,8 +130,8 @@ static int restored_report(struct call *call, const char *path, const struct mus
 		fputs(" -> ", stdout);
 		name_print(stdout, back->path);
 	}
-	printf(": %" PRIu64 " %s, %" PRIu64 " byte%s\n", back->count,
-	       back->count == 1 ? "entry" : "entries", back->bytes, plural(back->bytes));
+	printf(": %" PRIu64 " %s, %s\n", back->count, back->count == 1 ? "entry" : "entries",
+	       bytes_format(back->bytes, size));
 	return STATUS_DONE;
 }
 
@@ -172,7 +182,7 @@ static int purged_report(struct call *call, const char *path, const struct muste
 	fputs("purged ", stdout);
 	name_print(stdout, path ? path : "the trash");
 	printf(": %" PRIu64 " %s, %s\n", purged->count, purged->count == 1 ? "entry" : "entries",
-	       size_format(purged->bytes, size));
+	       bytes_format(purged->bytes, size));
 	return STATUS_DONE;
 }
 
@@ -208,16 +218,25 @@ static int trash_purge(struct call *call)
 	return rc < 0 ? call_fail_last(call, path, rc) : purged_report(call, path, &purged);
 }
 
+enum { TRASH_LS, TRASH_RESTORE, TRASH_PURGE };
+
+const char *const trash_verbs[] = {
+	[TRASH_LS] = "ls",
+	[TRASH_RESTORE] = "restore",
+	[TRASH_PURGE] = "purge",
+	[TRASH_PURGE + 1] = NULL,
+};
+
 static const struct trash_action actions[] = {
-	{ "ls", 0, 1, trash_ls },
-	{ "restore", 1, 2, trash_restore },
-	{ "purge", 0, 1, trash_purge },
+	[TRASH_LS] = { 0, 1, trash_ls },
+	[TRASH_RESTORE] = { 1, 2, trash_restore },
+	[TRASH_PURGE] = { 0, 1, trash_purge },
 };
 
 static const struct trash_action *action_find(const char *name)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++) {
-		if (strcmp(actions[i].name, name) == 0)
+		if (strcmp(trash_verbs[i], name) == 0)
 			return &actions[i];
 	}
 	return NULL;
@@ -231,10 +250,10 @@ int command_trash(struct call *call)
 	if (!action)
 		return call_usage(call, "wants ls, restore or purge, not '%s'", call->arguments[0]);
 	if (call->count - 1 < action->min)
-		return call_usage(call, "%s wants a path", action->name);
+		return call_usage(call, "%s wants a path", call->arguments[0]);
 	if (call->count - 1 > action->max)
-		return call_usage(call, "%s takes at most %u path%s", action->name, action->max,
-				  plural(action->max));
+		return call_usage(call, "%s takes at most %u path%s", call->arguments[0],
+				  action->max, plural(action->max));
 	status = call_session(call);
 	return status == STATUS_DONE ? action->handler(call) : status;
 }

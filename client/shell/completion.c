@@ -40,22 +40,18 @@ static void before_read(struct before *before, const char *text, size_t size)
 
 static void value_search(struct candidates *candidates, const char *value)
 {
-	static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
-
 	if (strcmp(value, "NODE") == 0)
 		candidates_nodes(candidates);
 	else if (strcmp(value, "LEVEL") == 0)
-		candidates_words(candidates, levels);
+		candidates_words(candidates, level_names);
 	else if (strcmp(value, "DIR") == 0)
 		candidates_local(candidates);
 }
 
 static void trash_search(struct candidates *candidates, unsigned int argument)
 {
-	static const char *const verbs[] = { "ls", "restore", "purge", NULL };
-
 	if (argument == 0)
-		candidates_words(candidates, verbs);
+		candidates_words(candidates, trash_verbs);
 	else if (argument == 1)
 		candidates_trash(candidates);
 	else

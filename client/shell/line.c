@@ -132,7 +132,8 @@ int line_split(const char *text, struct line *ret)
 		return -ERR_NO_MEMORY;
 	word = ret->memory;
 	patterns = pattern = ret->memory + room;
-	for (; *text; text++) {
+	/* The line's end is no part of it: nothing can quote it. */
+	for (; *text && strcmp(text, "\n") != 0; text++) {
 		enum scan found = scan(&scanner, *text);
 
 		byte_add(found, *text, &word, &pattern);

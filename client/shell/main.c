@@ -134,7 +134,7 @@ static int run(struct shell *shell, char **words)
 	struct call call = { .shell = shell };
 
 	if (shell->preferences.key)
-		return call_fail(
+		return call_fail_text(
 			&call, NULL, -ERR_UNSUPPORTED,
 			"--key: this version has no keys, every store is open to its network");
 	if (*words)

@@ -85,9 +85,44 @@ unsigned int name_print(FILE *out, const char *name)
 	return columns;
 }
 
+unsigned int name_width(const char *name)
+{
+	struct buffer escaped = { 0 };
+	unsigned int columns = 0;
+
+	if (*name && name_escape(&escaped, name, strlen(name)) == 0)
+		columns = text_columns((const char *)escaped.data, escaped.size);
+	buffer_done(&escaped);
+	return columns;
+}
+
+void words_print(FILE *out, const char *text)
+{
+	struct buffer escaped = { 0 };
+
+	for (; *text; text += *text == '\\') {
+		size_t size = strcspn(text, "\\");
+
+		name_escape(&escaped, text, size);
+		text += size;
+		buffer_append(&escaped, text, *text == '\\');
+	}
+	if (escaped.size && escaped.error == 0)
+		fwrite(escaped.data, 1, escaped.size, out);
+	buffer_done(&escaped);
+}
+
 const char *plural(uint64_t count)
 {
 	return count == 1 ? "" : "s";
+}
+
+const char *bytes_format(uint64_t bytes, char ret[SIZE_TEXT_MAX])
+{
+	if (bytes >= 1024)
+		return size_format(bytes, ret);
+	snprintf(ret, SIZE_TEXT_MAX, "%u byte%s", (unsigned int)bytes, plural(bytes));
+	return ret;
 }
 
 void table_init(struct table *table, const struct table_column *columns, unsigned int count)

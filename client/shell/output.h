@@ -9,6 +9,7 @@
 #include <cJSON.h>
 
 #include "buffer.h"
+#include "text.h"
 
 enum tone { TONE_PLAIN, TONE_GOOD, TONE_WARN, TONE_BAD, TONE_NAME };
 
@@ -22,7 +23,12 @@ const char *tone_code(enum tone tone);
 void tone_print(FILE *out, enum tone tone, const char *text);
 /* A name, escaped; returns the columns it took. */
 unsigned int name_print(FILE *out, const char *name);
+unsigned int name_width(const char *name); /* columns that it would take */
+/* What somebody else has put together, in which names are escaped already. */
+void words_print(FILE *out, const char *text);
 const char *plural(uint64_t count); /* "s" or "" */
+/* "1 byte", "11 bytes", "2.9 MiB": as part of a sentence. */
+const char *bytes_format(uint64_t bytes, char ret[SIZE_TEXT_MAX]);
 
 /* A table is collected, then printed with aligned columns. Cells are given row by row. */
 struct table_column {

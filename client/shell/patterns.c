@@ -1,5 +1,7 @@
 #include <fnmatch.h>
 #include <glob.h>
+#include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -79,6 +81,8 @@ struct matcher {
 	struct expansion *expansion;
 	char path[REMOTE_PATH_MAX];
 	unsigned int levels; /* listings that are open */
+	bool leads_back;     /* ".." may stand behind a pattern */
+	void *seen;          /* then: which rest was matched where, of tsearch() */
 };
 
 static int match_rest(struct matcher *matcher, const char *rest);
@@ -101,12 +105,43 @@ static void name_plain(char *component)
 	*to = '\0';
 }
 
+static int seen_compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static void seen_free(void *key)
+{
+	free(key);
+}
+
+/* 1: this rest of the pattern was matched here before. Many ways lead to a directory where ".."
+ * stands behind a pattern, and what follows would be gone through for each of them. */
+static int match_seen(struct matcher *matcher, const char *rest)
+{
+	char *key = NULL;
+	char **found;
+
+	if (!matcher->leads_back)
+		return 0;
+	if (asprintf(&key, "%zu %s", strlen(rest), matcher->path) < 0)
+		return -ERR_NO_MEMORY;
+	found = tsearch(key, &matcher->seen, seen_compare);
+	if (found && *found == key)
+		return 0;
+	free(key);
+	return found ? 1 : -ERR_NO_MEMORY;
+}
+
 /* The pattern is used up, and its last component was a plain name. */
 static int match_end(struct matcher *matcher, bool slash)
 {
 	struct muster_entry entry;
-	int rc = muster_stat(matcher->call->session, matcher->path, &entry);
+	int rc = match_seen(matcher, "");
 
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = muster_stat(matcher->call->session, matcher->path, &entry);
 	if (rc < 0)
 		return is_gone(rc) ? 0 : rc;
 	if (slash && entry.type != MUSTER_DIRECTORY)
@@ -136,8 +171,10 @@ static int match_names(struct matcher *matcher, const char *pattern, const char 
 {
 	struct muster_entry entry;
 	struct muster_list *list;
-	int rc;
+	int rc = match_seen(matcher, rest);
 
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	if (matcher->levels == PATTERN_LEVELS_MAX)
 		return -ERR_TOO_LARGE;
 	/* A file would list itself. */
@@ -201,11 +238,18 @@ static int remote_exists(struct call *call, const char *text)
 
 static int remote_match(struct call *call, struct expansion *expansion, const char *pattern)
 {
-	struct matcher matcher = { .call = call, .expansion = expansion };
+	struct matcher matcher = {
+		.call = call,
+		.expansion = expansion,
+		.leads_back = strstr(pattern, "..") != NULL,
+	};
+	int rc;
 
 	snprintf(matcher.path, sizeof(matcher.path), "%s",
 		 *pattern == '/' ? "/" : call->shell->directory);
-	return match_rest(&matcher, pattern);
+	rc = match_rest(&matcher, pattern);
+	tdestroy(matcher.seen, seen_free);
+	return rc;
 }
 
 /* ---- local names ---- */

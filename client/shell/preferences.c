@@ -73,6 +73,10 @@ int preferences_load(struct preferences *preferences, char *const argv[], char m
 	if (words < 0)
 		return words;
 	rc = way_parse(preferences, message);
+	if (rc == 0 && preferences->nameserver && !*preferences->nameserver) {
+		snprintf(message, MESSAGE_SIZE, "--nameserver: wants HOST[:PORT], not ''");
+		rc = -ERR_USAGE;
+	}
 	if (rc < 0)
 		return rc;
 	up_adopt(preferences, argv);

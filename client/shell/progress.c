@@ -24,8 +24,12 @@ const char *rate_format(uint64_t bytes, uint64_t elapsed_ms, char ret[RATE_MAX])
 {
 	double seconds = (double)(elapsed_ms ? elapsed_ms : 1) / 1000;
 	char size[SIZE_TEXT_MAX];
+	char *point = strchr(size_format((uint64_t)((double)bytes / seconds), size), '.');
 
-	snprintf(ret, RATE_MAX, "%s/s", size_format((uint64_t)((double)bytes / seconds), size));
+	/* A tenth of some hundred is not what anybody wants to know. */
+	if (point && point - size >= 3)
+		memmove(point, point + 2, strlen(point + 2) + 1);
+	snprintf(ret, RATE_MAX, "%s/s", size);
 	return ret;
 }
 

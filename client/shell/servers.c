@@ -20,6 +20,19 @@ void servers_done(struct servers *servers)
 	memset(servers, 0, sizeof(*servers));
 }
 
+unsigned int servers_width(const struct servers *servers)
+{
+	unsigned int widest = 0;
+
+	for (unsigned int i = 0; i < servers->count; i++) {
+		char name[64];
+		unsigned int width = name_width(server_name(servers, servers->items[i].id, name));
+
+		widest = width > widest ? width : widest;
+	}
+	return widest;
+}
+
 const struct muster_node *servers_find(const struct servers *servers, const uint8_t id[16])
 {
 	for (unsigned int i = 0; i < servers->count; i++) {

@@ -14,6 +14,7 @@ struct servers {
 int servers_load(struct call *call, struct servers *ret);
 void servers_done(struct servers *servers);
 /* NULL: not known any more. */
+unsigned int servers_width(const struct servers *servers); /* columns of the longest name */
 const struct muster_node *servers_find(const struct servers *servers, const uint8_t id[16]);
 /* Its name, or its id where it has none. */
 const char *server_name(const struct servers *servers, const uint8_t id[16], char ret[64]);

@@ -171,7 +171,7 @@ static int words_split(struct shell *shell, const char *text)
 	int status;
 
 	if (rc == -ERR_USAGE)
-		return call_usage(&call, "a quote is not closed");
+		return call_usage(&call, "a quote is not closed, or a backslash ends the line");
 	if (rc < 0)
 		return call_fail(&call, NULL, rc, NULL);
 	status = shell_words(shell, &line);

@@ -25,20 +25,14 @@ void local_name(const char *path, char ret[256])
 	ret[size] = '\0';
 }
 
-bool transfer_shows_progress(const struct call *call)
-{
-	return call_confirms(call);
-}
-
 void transfer_rate_print(uint64_t bytes, const struct progress *progress)
 {
 	uint64_t elapsed_ms = clock_monotonic_ms() - progress->start_ms;
 	char rate[RATE_MAX];
 
 	if (elapsed_ms >= RATE_AFTER_MS)
-		printf(" in %.2f s (%s)", (double)elapsed_ms / 1000,
+		printf(" in %.1f s (%s)", (double)elapsed_ms / 1000,
 		       rate_format(bytes, elapsed_ms, rate));
-	putchar('\n');
 }
 
 int transfer_destination(struct call *call, struct destination *ret)

@@ -12,8 +12,7 @@ void local_name(const char *path, char ret[256]);
 /* Options of put, checked once. */
 unsigned int transfer_copies(const struct call *call); /* 0: not given */
 
-bool transfer_shows_progress(const struct call *call);
-/* " in 2.10 s (11.2 MiB/s)", of a transfer that one had to wait for, and the line's end. */
+/* " in 2.1 s (11.2 MiB/s)", of a transfer that one had to wait for. */
 void transfer_rate_print(uint64_t bytes, const struct progress *progress);
 
 /* Where things go: what the last argument names. */

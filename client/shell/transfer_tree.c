@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "error.h"
 #include "local_target.h"
 #include "text.h"
@@ -15,7 +14,7 @@
 #include "tree_plan.h"
 
 /* Enough to hide every round trip; each holds two descriptors at most. */
-enum { IN_FLIGHT_MAX = 64, DRAW_MS = 100 };
+enum { IN_FLIGHT_MAX = 64, DRAW_MS = 100, LOCAL_PATH_MAX = 8192 };
 
 struct job {
 	TAILQ_ENTRY(job) link;
@@ -44,7 +43,8 @@ struct tree {
 	uint64_t bytes;
 	uint64_t failed;
 	uint64_t skipped;
-	unsigned int copies; /* fewest that a file reached */
+	bool lacking;        /* some file has fewer copies than it shall have */
+	unsigned int copies; /* of such a file, else of any: fewest that one reached */
 	unsigned int copies_wanted;
 };
 
@@ -53,6 +53,16 @@ static bool tree_interrupted(void *context)
 	const struct tree *tree = context;
 
 	return call_interrupted(tree->call);
+}
+
+/* What is local of an item: where it is read from, or goes to. */
+static int local_path(const struct tree *tree, const char *path, char ret[LOCAL_PATH_MAX])
+{
+	bool slash = tree->local[strlen(tree->local) - 1] == '/';
+	int size = snprintf(ret, LOCAL_PATH_MAX, "%s%s%s", tree->local, slash || !*path ? "" : "/",
+			    path);
+
+	return size < LOCAL_PATH_MAX ? 0 : -ERR_NAME_TOO_LONG;
 }
 
 /* What every further file would meet, too. A file to be fetched may be the only one that was on
@@ -77,28 +87,39 @@ static void tree_fail(struct tree *tree, const char *path, int rc, const char *d
 	int status;
 
 	progress_hide(&tree->progress);
-	tree->failed++;
 	if (rc == -ERR_CANCELLED && tree->cancelled)
 		return;
+	tree->failed++;
 	status = call_fail_detail(tree->call, path, rc, detail);
 	tree->status = status_worse(tree->status, status);
 	tree->stopped |= is_hopeless(tree, rc);
 }
 
+/* Of a local item. */
+static void item_fail(struct tree *tree, const struct plan_item *item, int rc)
+{
+	char path[LOCAL_PATH_MAX];
+
+	local_path(tree, item->path, path);
+	tree_fail(tree, path, rc, NULL);
+}
+
+/* What is fetched is left out for its remote name. */
 static void tree_skip(void *context, const char *path, int error, const char *why)
 {
 	struct tree *tree = context;
 	struct buffer name = { 0 };
+	char full[LOCAL_PATH_MAX];
 
-	if (!*path)
-		path = tree->local;
+	if (tree->root < 0 || remote_join(tree->remote, path, full) < 0)
+		local_path(tree, path, full);
 	if (error < 0) {
-		tree->status = status_worse(tree->status, call_fail(tree->call, path, error, why));
+		tree->status = status_worse(tree->status, call_fail(tree->call, full, error, why));
 		tree->failed++;
 		return;
 	}
 	tree->skipped++;
-	name_escape(&name, path, strlen(path));
+	name_escape(&name, full, strlen(full));
 	call_note(tree->call, "%.*s: skipped: %s", (int)name.size, (const char *)name.data, why);
 	buffer_done(&name);
 }
@@ -257,6 +278,20 @@ static void directory_start(struct tree *tree, const struct plan_item *item)
 						    &job->op));
 }
 
+static void copies_count(struct tree *tree, const struct muster_put_result *stored)
+{
+	bool lacking = stored->copies < stored->copies_wanted;
+
+	/* An empty file has no copies to count. */
+	if (stored->size == 0 || lacking < tree->lacking)
+		return;
+	if (lacking == tree->lacking && tree->copies_wanted && stored->copies >= tree->copies)
+		return;
+	tree->lacking = lacking;
+	tree->copies = stored->copies;
+	tree->copies_wanted = stored->copies_wanted;
+}
+
 static void file_stored(void *context, struct muster_op *op, int result)
 {
 	struct job *job = context;
@@ -267,22 +302,19 @@ static void file_stored(void *context, struct muster_op *op, int result)
 		tree_fail(tree, job->path, result, muster_op_detail(op));
 	} else {
 		file_done(job, stored->size);
-		/* An empty file has no copies to count. */
-		if (stored->size && (!tree->copies_wanted || stored->copies < tree->copies)) {
-			tree->copies = stored->copies;
-			tree->copies_wanted = stored->copies_wanted;
-		}
+		copies_count(tree, stored);
 	}
 	job_ended(job);
 }
 
 static int local_open(const struct tree *tree, const struct plan_item *item)
 {
-	char path[8192];
+	char path[LOCAL_PATH_MAX];
+	int rc = local_path(tree, item->path, path);
 	int fd;
 
-	if (snprintf(path, sizeof(path), "%s/%s", tree->local, item->path) >= (int)sizeof(path))
-		return -ERR_NAME_TOO_LONG;
+	if (rc < 0)
+		return rc;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? error_from_errno(errno) : fd;
 }
@@ -302,7 +334,7 @@ static void put_start(struct tree *tree, const struct plan_item *item)
 		return;
 	job->fd = local_open(tree, item);
 	if (job->fd < 0) {
-		tree_fail(tree, item->path, job->fd, NULL);
+		item_fail(tree, item, job->fd);
 		job_free(job);
 		return;
 	}
@@ -319,7 +351,7 @@ static void directory_get(struct tree *tree, const struct plan_item *item)
 	int rc = *item->path ? local_directory_make(tree->root, item->path) : 0;
 
 	if (rc < 0)
-		tree_fail(tree, item->path, rc, NULL);
+		item_fail(tree, item, rc);
 }
 
 static void file_fetched(void *context, struct muster_op *op, int result)
@@ -332,7 +364,7 @@ static void file_fetched(void *context, struct muster_op *op, int result)
 	} else {
 		result = local_target_keep(&job->target);
 		if (result < 0)
-			tree_fail(job->tree, job->item->path, result, NULL);
+			item_fail(job->tree, job->item, result);
 		else
 			file_done(job, fetched->bytes);
 	}
@@ -366,7 +398,7 @@ static void get_start(struct tree *tree, const struct plan_item *item)
 		return;
 	rc = target_open(job);
 	if (rc < 0) {
-		tree_fail(tree, item->path, rc, NULL);
+		item_fail(tree, item, rc);
 		job_free(job);
 		return;
 	}
@@ -397,9 +429,7 @@ static int summary_json(struct tree *tree)
 
 static int summary_print(struct tree *tree, const char *did)
 {
-	uint64_t elapsed = clock_monotonic_ms() - tree->progress.start_ms;
 	char size[SIZE_TEXT_MAX];
-	char rate[RATE_MAX];
 
 	if (tree->call->shell->preferences.json)
 		return summary_json(tree);
@@ -407,11 +437,12 @@ static int summary_print(struct tree *tree, const char *did)
 		return STATUS_DONE;
 	printf("%s ", did);
 	name_print(stdout, tree->remote);
-	printf(": %llu file%s, %s in %.2f s (%s)", (unsigned long long)tree->files,
-	       plural(tree->files), size_format(tree->bytes, size), (double)elapsed / 1000,
-	       rate_format(tree->bytes, elapsed, rate));
+	printf(": %llu file%s, %s", (unsigned long long)tree->files, plural(tree->files),
+	       bytes_format(tree->bytes, size));
+	transfer_rate_print(tree->bytes, &tree->progress);
 	if (tree->root < 0 && tree->copies_wanted)
-		printf(", at least %u/%u copies", tree->copies, tree->copies_wanted);
+		printf(", %u/%u copies%s", tree->copies, tree->copies_wanted,
+		       tree->lacking ? " at least" : "");
 	if (tree->failed)
 		printf("; %llu failed", (unsigned long long)tree->failed);
 	if (tree->skipped)
@@ -422,8 +453,7 @@ static int summary_print(struct tree *tree, const char *did)
 
 static void progress_start(struct tree *tree)
 {
-	progress_init(&tree->progress, tree->call->command->name,
-		      transfer_shows_progress(tree->call));
+	progress_init(&tree->progress, tree->call->command->name, call_confirms(tree->call));
 	tree->progress.files_total = tree->plan.files;
 	tree->progress.bytes_total = tree->plan.bytes;
 }

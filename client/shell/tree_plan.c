@@ -74,7 +74,8 @@ static int local_entry(struct plan *plan, const struct plan_item *parent, int di
 	}
 	link = S_ISLNK(st.st_mode);
 	if (link && fstatat(directory, name, &st, 0) < 0) {
-		skip(plan, parent, name, error_from_errno(errno), "the link leads nowhere");
+		skip(plan, parent, name, errno == ELOOP ? -ERR_NOT_FOUND : error_from_errno(errno),
+		     "the link leads nowhere");
 		return 0;
 	}
 	if (S_ISDIR(st.st_mode) && link) {
@@ -92,9 +93,11 @@ static int local_entry(struct plan *plan, const struct plan_item *parent, int di
 
 static int local_level(struct plan *plan, struct plan_item parent, DIR *stream)
 {
-	struct dirent *entry;
+	struct dirent *entry = NULL;
 	int rc = 0;
 
+	/* Which error that was, is only known where no entry came. */
+	errno = 0;
 	while (rc == 0 && !plan->stop(plan->context)) {
 		errno = 0;
 		entry = readdir(stream);
@@ -103,7 +106,7 @@ static int local_level(struct plan *plan, struct plan_item parent, DIR *stream)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			rc = local_entry(plan, &parent, dirfd(stream), entry->d_name);
 	}
-	if (rc == 0 && errno)
+	if (rc == 0 && !entry && errno)
 		skip(plan, &parent, "", error_from_errno(errno), NULL);
 	return rc;
 }

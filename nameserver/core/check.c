@@ -1,5 +1,6 @@
 /* CHECK: what is wrong, for people. Servers first, then chunk after chunk; of the chunks of a file
- * each kind of problem is told once in an answer. Of removed files nothing is told. */
+ * each kind of problem is told once in an answer. A removed file has no path: where it was is said
+ * in the detail. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -10,15 +11,24 @@ enum {
 	CHECK_NODES = 150,       /* of the problems of an answer, about servers */
 	CHUNK_PROBLEMS_MAX = 16, /* of one chunk */
 	NEARLY_FULL_PART = 20,   /* less than one part in so many is free */
+	TRASH_LOOK = 16 * 1024,  /* entries that an answer looks through for paths: some 10 ms */
+};
+
+/* A file that has the chunk. */
+struct owner {
+	uint64_t inode;
+	uint64_t top; /* of the removed tree that it is part of; 0: it is there */
+	char *path;   /* below that */
 };
 
 struct checker {
 	struct nameserver *ns;
 	struct problem *problems;
-	uint64_t inodes[PROBLEMS_MAX]; /* of the file that each names; 0: none */
+	struct owner owners[PROBLEMS_MAX]; /* of what each names; zeroes: none */
 	unsigned int count;
 	struct wanted_memory memory;
-	uint64_t nameless;     /* a file without a path: the last one met */
+	uint64_t root;
+	unsigned int removed;  /* problems with files that were */
 	unsigned int machines; /* with servers that can take chunks */
 };
 
@@ -115,24 +125,27 @@ static void nodes_check(struct checker *checker)
 
 /* ---- chunks ---- */
 
-/* A name of the chunk: the first of its files that has one. */
-static bool path_find(struct checker *checker, uint64_t chunk, uint64_t *ret_inode, char **ret)
+/* The first of its files that is there; else any. */
+static int owner_find(struct checker *checker, uint64_t chunk, struct owner *ret)
 {
 	struct nameserver *ns = checker->ns;
-	char *path = arena_alloc(&ns->arena, PATH_SIZE_MAX + 1);
-	uint64_t inode = 0, end;
+	struct owner owner = { .path = arena_alloc(&ns->arena, PATH_SIZE_MAX + 1) };
+	uint64_t end;
+	int rc = owner.path ? 0 : -ERR_NO_MEMORY;
 
-	while (path && chunk_owner(ns->kv, chunk, inode, &inode, &end) == 0) {
-		if (inode == checker->nameless)
-			continue;
-		if (catalogue_path(ns->kv, inode, path, PATH_SIZE_MAX + 1) >= 0) {
-			*ret_inode = inode;
-			*ret = path;
-			return true;
+	while (rc >= 0) {
+		rc = chunk_owner(ns->kv, chunk, owner.inode, &owner.inode, &end);
+		if (rc == 0)
+			rc = catalogue_path_below(ns->kv, owner.inode, &owner.top, owner.path,
+						  PATH_SIZE_MAX + 1);
+		if (rc >= 0)
+			*ret = owner;
+		if (rc >= 0 && owner.top == checker->root) {
+			ret->top = 0;
+			return 0;
 		}
-		checker->nameless = inode;
 	}
-	return false;
+	return ret->inode ? 0 : rc;
 }
 
 static bool is_told(const struct checker *checker, uint64_t chunk, uint8_t kind)
@@ -141,7 +154,7 @@ static bool is_told(const struct checker *checker, uint64_t chunk, uint8_t kind)
 
 	while (chunk_owner(checker->ns->kv, chunk, inode, &inode, &end) == 0) {
 		for (unsigned int i = 0; i < checker->count; i++) {
-			if (checker->inodes[i] == inode && checker->problems[i].kind == kind)
+			if (checker->owners[i].inode == inode && checker->problems[i].kind == kind)
 				return true;
 		}
 	}
@@ -152,18 +165,18 @@ static void chunk_problem(struct checker *checker, const struct chunk_health *he
 			  const char *text)
 {
 	unsigned int sound = health->copies.sound < COPIES_MAX ? health->copies.sound : COPIES_MAX;
+	struct owner owner = { 0 };
 	struct problem *problem;
-	uint64_t inode;
-	char *path;
 
-	if (is_told(checker, health->chunk, kind) ||
-	    !path_find(checker, health->chunk, &inode, &path))
+	if (is_told(checker, health->chunk, kind) || owner_find(checker, health->chunk, &owner) < 0)
 		return;
 	problem = problem_add(checker, kind, "%s", text);
 	if (!problem)
 		return;
-	checker->inodes[checker->count - 1] = inode;
-	problem->path = slice_of(path);
+	checker->owners[checker->count - 1] = owner;
+	checker->removed += owner.top != 0;
+	if (!owner.top)
+		problem->path = slice_of(owner.path);
 	problem->chunk = health->chunk;
 	problem->copies = (uint8_t)sound;
 	problem->copies_wanted = health->wanted;
@@ -193,10 +206,9 @@ static void lack_check(struct checker *checker, const struct chunk_health *healt
 
 static void bad_check(struct checker *checker, const struct chunk_health *health)
 {
-	const struct nameserver *ns = checker->ns;
+	const struct member *member;
 
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		const struct member *member = ns->sorted[i];
+	LIST_FOREACH(member, &checker->ns->with_bad, with_bad) {
 		unsigned int before = checker->count;
 
 		if (!copy_is_bad(member, health->chunk) || before >= PROBLEMS_MAX)
@@ -299,6 +311,49 @@ static int chunks_check(struct checker *checker, struct check_reply *reply)
 	return 0;
 }
 
+/* ---- removed files ---- */
+
+static void removed_tell(struct checker *checker, unsigned int at, const struct trash_row *row)
+{
+	const char *below = checker->owners[at].path;
+	struct problem *problem = &checker->problems[at];
+	char *detail = arena_alloc(&checker->ns->arena, DETAIL_TEXT_MAX + 1);
+
+	if (!detail)
+		return;
+	if (row)
+		snprintf(detail, DETAIL_TEXT_MAX + 1, "in the trash: was %.*s%s; %.*s",
+			 (int)row->path.size, (const char *)row->path.data, below,
+			 (int)problem->detail.size, (const char *)problem->detail.data);
+	else
+		snprintf(detail, DETAIL_TEXT_MAX + 1, "of a file that was removed: %.*s",
+			 (int)problem->detail.size, (const char *)problem->detail.data);
+	problem->detail = slice_of(detail);
+	checker->owners[at].top = 0;
+	checker->removed--;
+}
+
+/* Rows of the trash are in the order of removal: one look through them serves all problems. What is
+ * not found there is about to go. */
+static int removed_check(struct checker *checker)
+{
+	struct trash_row row = { 0 };
+	int rc = 0;
+
+	for (unsigned int i = 0; checker->removed && rc == 0 && i < TRASH_LOOK; i++) {
+		rc = trash_next(checker->ns->kv, row.since_ms, row.inode, &row);
+		for (unsigned int at = 0; rc == 0 && at < checker->count; at++) {
+			if (checker->owners[at].top == row.inode)
+				removed_tell(checker, at, &row);
+		}
+	}
+	for (unsigned int at = 0; checker->removed && at < checker->count; at++) {
+		if (checker->owners[at].top)
+			removed_tell(checker, at, NULL);
+	}
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
 int on_check(struct nameserver *ns, struct session *from, const struct check_request *request,
 	     struct check_reply *reply)
 {
@@ -317,7 +372,11 @@ int on_check(struct nameserver *ns, struct session *from, const struct check_req
 	machines_count(checker);
 	if (request->after == 0)
 		nodes_check(checker);
-	rc = chunks_check(checker, reply);
+	rc = catalogue_root(ns->kv, &checker->root);
+	if (rc == 0)
+		rc = chunks_check(checker, reply);
+	if (rc == 0)
+		rc = removed_check(checker);
 	reply->problems = checker->problems;
 	reply->problems_count = (uint16_t)checker->count;
 	return rc;

@@ -1,251 +1,9 @@
+/* Turns and time: what happens when, and what it says of itself. */
 #include <assert.h>
 
 #include "batch.h"
 #include "letting_go.h"
 #include "repair.h"
-
-/* ---- dispatch: one typed thunk per message, all from the table ---- */
-
-union any_reply {
-#define HANDLES_REPLY_NAMESERVER(name) struct name##_reply name##_;
-#define HANDLES_REPLY_ANY(name)        HANDLES_REPLY_NAMESERVER(name)
-#define HANDLES_REPLY_STORAGE(name)
-#define HANDLES_REPLY_CLIENT(name)
-#define MESSAGE(code, name, to, flags, text) HANDLES_REPLY_##to(name)
-#include "messages.def"
-};
-
-typedef int thunk_fn(struct nameserver *ns, struct session *from, const void *request,
-		     union any_reply *reply);
-
-#define THUNK_NAMESERVER(name)                                                                    \
-	static int thunk_##name(struct nameserver *ns, struct session *from, const void *request, \
-				union any_reply *reply)                                           \
-	{                                                                                         \
-		return on_##name(ns, from, (const struct name##_request *)request,                \
-				 &reply->name##_);                                                \
-	}
-#define THUNK_ANY(name) THUNK_NAMESERVER(name)
-#define THUNK_STORAGE(name)
-#define THUNK_CLIENT(name)
-#define MESSAGE(code, name, to, flags, text) THUNK_##to(name)
-#include "messages.def"
-
-struct handler {
-	unsigned int code;
-	thunk_fn *call;
-};
-
-#define ROW_NAMESERVER(number, name) { number, thunk_##name },
-#define ROW_ANY(number, name)        ROW_NAMESERVER(number, name)
-#define ROW_STORAGE(number, name)
-#define ROW_CLIENT(number, name)
-static const struct handler handlers[] = {
-#define MESSAGE(code, name, to, flags, text) ROW_##to(code, name)
-#include "messages.def"
-};
-
-static thunk_fn *handler_of(unsigned int code)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
-		if (handlers[i].code == code)
-			return handlers[i].call;
-	}
-	return NULL;
-}
-
-/* DATA belongs to data connections. */
-int on_data(struct nameserver *ns, struct session *from, const struct data_request *request,
-	    struct data_reply *reply)
-{
-	(void)ns;
-	(void)from;
-	(void)request;
-	(void)reply;
-	return -ERR_UNSUPPORTED;
-}
-
-int on_ping(struct nameserver *ns, struct session *from, const struct ping_request *request,
-	    struct ping_reply *reply)
-{
-	(void)ns;
-	(void)from;
-	reply->cookie = request->cookie;
-	return 0;
-}
-
-/* ---- requests ---- */
-
-/* Codes 0x10 to 0x2f are a client's business, 0x40 to 0x43, PULL and PAGE a storage server's. */
-static bool role_may(const struct session *from, unsigned int code)
-{
-	if (code >= MSG_stat && code < MSG_nodes)
-		return from->client != NULL;
-	if ((code >= MSG_register && code < MSG_corrupt) || code == MSG_pull || code == MSG_page)
-		return from->role == ROLE_STORAGE;
-	return true;
-}
-
-static void refuse(struct nameserver *ns, const struct session *from,
-		   const struct frame_header *header, int error)
-{
-	struct buffer *bytes = &ns->held.bytes;
-	size_t before = bytes->size;
-
-	if (refusal_encode(bytes, header->type, header->id, error) < 0 ||
-	    held_add(ns, from->conn, bytes->size - before) < 0)
-		ns->failed = true;
-}
-
-/* Repeats the recorded answer, if there is one: 1. */
-static int repeat(struct nameserver *ns, const struct session *from,
-		  const struct frame_header *header)
-{
-	struct buffer *bytes = &ns->held.bytes;
-	struct slice answer;
-	uint8_t *copy;
-	int rc = result_get(ns->kv, &from->self, header->arg1, &answer);
-
-	if (rc < 0)
-		return rc == -ERR_NOT_FOUND ? 0 : rc;
-	if (answer.size < FRAME_HEADER_SIZE || (get_u16(answer.data) & 0x7fff) != header->type)
-		return -ERR_BAD_REQUEST;
-	copy = buffer_extend(bytes, answer.size);
-	if (!copy)
-		return -ERR_NO_MEMORY;
-	memcpy(copy, answer.data, answer.size);
-	put_u32(copy + 4, header->id);
-	rc = held_add(ns, from->conn, answer.size);
-	return rc < 0 ? rc : 1;
-}
-
-enum { TRIM_STEP = 64 };
-
-/* Encodes the answer and, if the request changed something, records it. */
-static int answer(struct nameserver *ns, const struct session *from, const struct message *request,
-		  const union any_reply *reply, const struct frame_header *header)
-{
-	struct buffer *bytes = &ns->held.bytes;
-	size_t before = bytes->size;
-	int rc = reply_encode(bytes, header->type, header->id, reply);
-
-	if (rc < 0)
-		return rc;
-	if (request->info->flags & MESSAGE_CHANGES) {
-		struct slice frame = { bytes->data + before, bytes->size - before };
-
-		rc = result_put(ns->kv, &from->self, header->arg1, frame);
-		if (rc == 0)
-			rc = result_trim(ns->kv, &from->self, header->arg2, TRIM_STEP);
-		if (rc < 0)
-			return rc;
-	}
-	return held_add(ns, from->conn, bytes->size - before);
-}
-
-/* What makes the catalogue grow, or is of no use unless it can. */
-static bool needs_room(const struct message_info *info)
-{
-	switch (info->code) {
-	case MSG_put_begin:
-	case MSG_put_chunks:
-	case MSG_put_replace: return true;
-	default: return info->flags & MESSAGE_CHANGES;
-	}
-}
-
-/* 1: parked. */
-static int handle(struct nameserver *ns, struct session *from, const struct message *request,
-		  const struct frame_header *header)
-{
-	bool changes = request->info->flags & MESSAGE_CHANGES;
-	union any_reply reply;
-	uint32_t before = ns->kv->batch_count;
-	int rc;
-
-	if (changes &&
-	    (header->arg1 == 0 || header->arg1 == UINT64_MAX || header->arg2 > header->arg1))
-		return -ERR_BAD_REQUEST;
-	if (changes && header->arg1 - header->arg2 >= OPERATIONS_MAX)
-		return -ERR_BUSY;
-	rc = changes ? repeat(ns, from, header) : 0;
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	if (ns->full && needs_room(request->info))
-		return -ERR_CATALOGUE_FULL;
-	memset(&reply, 0, sizeof(reply));
-	ns->park.wanted = false;
-	rc = handler_of(header->type)(ns, from, request->body, &reply);
-	if (rc >= 0 && ns->park.wanted)
-		return 1;
-	if (rc >= 0 && !(request->info->flags & MESSAGE_ONE_WAY))
-		rc = answer(ns, from, request, &reply, header);
-	if (rc < 0 && ns->kv->batch_count != before)
-		ns->failed = true;
-	return rc;
-}
-
-void request_handle(struct nameserver *ns, struct session *from, const struct frame_header *header,
-		    const uint8_t *body)
-{
-	const struct message_info *info = message_info(header->type);
-	struct message request;
-	int rc;
-
-	if (!from->role && !(info && info->flags & MESSAGE_EARLY)) {
-		session_close(ns, from);
-		return;
-	}
-	if (!info || !handler_of(header->type) || (from->role && !role_may(from, header->type))) {
-		if (!info || !(info->flags & MESSAGE_ONE_WAY))
-			refuse(ns, from, header, -ERR_UNSUPPORTED);
-		return;
-	}
-	rc = message_decode(header, body, &ns->arena, &request);
-	if (rc < 0) {
-		refuse(ns, from, header, rc);
-		session_close(ns, from);
-		return;
-	}
-	rc = handle(ns, from, &request, header);
-	if (rc > 0)
-		rc = parked_keep(ns, from, header, body);
-	if (rc < 0 && !(info->flags & MESSAGE_ONE_WAY))
-		refuse(ns, from, header, rc);
-	if (!from->role && header->type == MSG_hello)
-		session_close(ns, from);
-}
-
-static void on_frame(struct nameserver *ns, const struct ns_event *event)
-{
-	struct session *from = session_find(ns, event->conn);
-
-	if (!from || from->closing)
-		return;
-	if (from->member)
-		member_heard(ns, from->member);
-	ns->park.since_ms = ns->now_ms;
-	ns->park.last = false;
-	if (!event->header->reply)
-		request_handle(ns, from, event->header, event->body);
-	else if (from->member && event->header->type == MSG_batch)
-		shipping_answered(ns, from->member, event->header, event->body);
-	else if (from->member)
-		order_answered(ns, from, event->header, event->body);
-}
-
-static void on_malformed(struct nameserver *ns, const struct ns_event *event)
-{
-	struct session *from = session_find(ns, event->conn);
-	const struct frame_header *header = event->header;
-
-	if (!from || from->closing)
-		return;
-	if (header && !header->reply)
-		refuse(ns, from, header,
-		       header->body_size > BODY_SIZE_MAX ? -ERR_TOO_LARGE : -ERR_BAD_REQUEST);
-	session_close(ns, from);
-}
 
 static void on_closed(struct nameserver *ns, const struct ns_event *event)
 {
@@ -295,6 +53,7 @@ static void on_tick(struct nameserver *ns)
 	peers_tick(ns);
 	puts_tick(ns);
 	copies_tick(ns);
+	long_requests_tick(ns);
 	trash_tick(ns);
 	garbage_tick(ns);
 	results_tick(ns);
@@ -333,6 +92,7 @@ uint64_t nameserver_deadline(const struct nameserver *ns)
 
 	at = earlier(at, puts_deadline(ns));
 	at = earlier(at, copies_deadline(ns));
+	at = earlier(at, long_requests_deadline(ns));
 	at = earlier(at, trash_deadline(ns));
 	at = earlier(at, garbage_deadline(ns));
 	at = earlier(at, results_deadline(ns));
@@ -441,14 +201,15 @@ static void on_event(struct nameserver *ns, const struct ns_event *event)
 {
 	switch (event->kind) {
 	case NS_OPENED: session_opened(ns, event); break;
-	case NS_FRAME: on_frame(ns, event); break;
+	case NS_FRAME: frame_came(ns, event); break;
 	case NS_CLOSED: on_closed(ns, event); break;
-	case NS_MALFORMED: on_malformed(ns, event); break;
+	case NS_MALFORMED: frame_malformed(ns, event); break;
 	case NS_PROBE: beacon_probed(ns); break;
 	case NS_DURABLE: on_durable(ns, event); break;
 	case NS_JOURNAL: journal_was_read(ns, event->sequence, event->batches, event->error); break;
 	case NS_SPACE: on_space(ns, event); break;
 	case NS_READING: on_reading(ns, event); break;
+	case NS_KEEPING_UP: ns->behind = !event->good; break;
 	case NS_TICK: on_tick(ns); break;
 	}
 }
@@ -510,6 +271,7 @@ static void config_complete(struct nameserver_config *config)
 	DEFAULT(repair_delay_ms, REPAIR_DELAY_MS);
 	DEFAULT(unknown_grace_ms, UNKNOWN_GRACE_MS);
 	DEFAULT(trash_ms, TRASH_MS);
+	DEFAULT(copy_step, COPY_STEP);
 	DEFAULT(version, "");
 #undef DEFAULT
 	if (config->no_trash)
@@ -589,7 +351,9 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	TAILQ_INIT(&ns->fading);
 	TAILQ_INIT(&ns->put_order);
 	TAILQ_INIT(&ns->parked);
+	ns->parked_next_ms = UINT64_MAX;
 	TAILQ_INIT(&ns->copies);
+	TAILQ_INIT(&ns->long_requests);
 	ns->trash.room_ms = UINT64_MAX;
 	TAILQ_INIT(&ns->order_list);
 	events_init(ns);
@@ -618,6 +382,7 @@ void nameserver_free(struct nameserver *ns)
 		return;
 	parked_free(ns);
 	copies_free(ns);
+	long_requests_free(ns);
 	verify_free(ns);
 	orders_free(ns);
 	repair_free(ns);

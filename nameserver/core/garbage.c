@@ -23,7 +23,8 @@ void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk)
 }
 
 /* Asked once more right before the order: part of no file, and of no put; or a copy too many, of
- * which nothing is on the books any more. One that is no longer too many is put back on them. */
+ * which nothing is on the books any more. One that is no longer too many is put back on them, if it
+ * was taken off since the server told what it has. */
 static bool may_delete(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
 	struct chunk_health health;
@@ -35,7 +36,7 @@ static bool may_delete(struct nameserver *ns, struct member *member, uint64_t ch
 	if (rc == 0 && holders_have(&health.holders, member->row.number))
 		return false;
 	if (rc == 0 && health.firm < health.wanted) {
-		rc = place_keep(ns, member, chunk);
+		rc = chunk_set_has(&member->away, chunk) ? place_keep(ns, member, chunk) : 0;
 		repair_wait(ns);
 		ns->failed = ns->failed || rc < 0;
 		return false;
@@ -54,7 +55,7 @@ static void delete_done(struct nameserver *ns, const struct order_result *result
 		bad_remove(ns, member, member->ordered.ids[i]);
 	chunk_set_done(&member->ordered);
 	if (result->error == 0)
-		member->free = believable(reply->free);
+		member_deleted(member, reply->deleted, reply->free);
 	if (member->doomed.count)
 		garbage_soon(ns);
 }

@@ -1,4 +1,4 @@
-/* What there is of a chunk, and what it needs. */
+/* What there is of a chunk, what it needs, and of which server. */
 #include "repair.h"
 
 int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret)
@@ -13,7 +13,7 @@ int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *me
 			rc = inode_get(ns->kv, owner, &inode);
 			if (rc < 0)
 				return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
-			*memory = (struct wanted_memory){ owner, inode.copies };
+			*memory = (struct wanted_memory){ owner, copies_wanted(ns, &inode) };
 		}
 		*ret = memory->copies > *ret ? memory->copies : *ret;
 	}
@@ -78,8 +78,10 @@ static uint64_t expected_until(const struct nameserver *ns, const struct member 
 /* Some server's copy is bad, be it on the books or not. */
 static bool has_bad_copy(const struct nameserver *ns, uint64_t chunk)
 {
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		if (copy_is_bad(ns->sorted[i], chunk))
+	const struct member *member;
+
+	LIST_FOREACH(member, &ns->with_bad, with_bad) {
+		if (copy_is_bad(member, chunk))
 			return true;
 	}
 	return false;
@@ -153,6 +155,13 @@ void health_fill(const struct nameserver *ns, struct chunk_health *health)
 	health->missed_ms = health->planned < health->wanted ? missed_ms(ns, health) : UINT64_MAX;
 }
 
+void takers_count(struct nameserver *ns)
+{
+	ns->takers = 0;
+	for (unsigned int i = 0; i < ns->member_count; i++)
+		ns->takers += member_may_take(ns->sorted[i], 0);
+}
+
 int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret)
 {
 	struct wanted_memory memory = { 0 };
@@ -182,7 +191,30 @@ enum need health_need(const struct nameserver *ns, const struct chunk_health *he
 	return health->firm < health->wanted || ns->deletes_blocked ? NEED_SERVERS : NEED_TRIM;
 }
 
-/* ---- which copy goes first ---- */
+/* ---- which copy is read, and which goes first ---- */
+
+struct member *source_choose(const struct nameserver *ns, const struct chunk_health *health,
+			     uint16_t failed)
+{
+	struct member *best = NULL;
+	unsigned int best_cost = 0;
+
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		struct member *member = member_by_number(ns, health->holders.numbers[i]);
+		unsigned int cost;
+
+		if (!member || !member->session || !member->key ||
+		    member->fetched_from >= FETCHES_OF_SERVER || copy_is_bad(member, health->chunk))
+			continue;
+		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +
+		       (member->disk_failed ? 200u : 0) + (failed == member->row.number ? 50u : 0);
+		if (!best || cost < best_cost) {
+			best = member;
+			best_cost = cost;
+		}
+	}
+	return best;
+}
 
 static bool same_place(const struct member *a, const struct member *b, bool zone)
 {

@@ -76,13 +76,10 @@ static void holder_release(struct nameserver *ns, const struct lease *lease, uns
 			   bool kept)
 {
 	struct member *member = member_by_number(ns, lease->holders[position]);
-	bool durable = lease->durable >> position & 1;
 
 	member->leased -= lease->length_max;
 	if (!kept)
 		chunk_doom(ns, member, lease->chunk);
-	else if (durable) /* until its next heartbeat says so itself */
-		member->free -= member->free < lease->length ? member->free : lease->length;
 }
 
 static void lease_drop(struct nameserver *ns, struct lease *lease, bool kept)
@@ -134,6 +131,8 @@ int lease_receipt(struct nameserver *ns, struct lease *lease, const struct recei
 	rc = receipt_fits(lease, receipt);
 	if (rc < 0)
 		return rc;
+	if (!(lease->durable >> position & 1))
+		member_gained(member, receipt->length);
 	lease->put->sealed += lease->durable == 0;
 	lease->durable = (uint16_t)(lease->durable | 1u << position);
 	lease->length = (uint32_t)receipt->length;

@@ -52,11 +52,6 @@ bool members_are_coming(const struct nameserver *ns)
 	return false;
 }
 
-uint64_t member_room(const struct member *member)
-{
-	return member->free > member->leased ? member->free - member->leased : 0;
-}
-
 /* ---- the table ---- */
 
 static int number_room(struct nameserver *ns, uint16_t number)
@@ -100,6 +95,7 @@ static int member_insert(struct nameserver *ns, const struct member_row *row, st
 	member->row = *row;
 	member->state = NODE_OFFLINE;
 	member->heard_ms = member->offline_ms = ns->now_ms;
+	space_recall(member);
 	HASH_ADD(hh, ns->members, row.node, sizeof(member->row.node), member);
 	ns->by_number[row->number] = member;
 	for (; at > 0 && memcmp(ns->sorted[at - 1]->row.node.bytes, row->node.bytes, ID_SIZE) > 0;
@@ -133,6 +129,7 @@ static void member_free(struct member *member)
 	chunk_set_done(&member->listed);
 	chunk_set_done(&member->fresh);
 	chunk_set_done(&member->bad);
+	chunk_set_done(&member->away);
 	chunk_set_done(&member->doubted);
 	chunk_set_done(&member->unknown);
 	chunk_set_done(&member->doomed);
@@ -153,6 +150,8 @@ void member_drop(struct nameserver *ns, struct member *member)
 	ns->by_number[member->row.number] = NULL;
 	HASH_DEL(ns->members, member);
 	ns->bad_copies -= member->bad.count;
+	if (member->bad.count)
+		LIST_REMOVE(member, with_bad);
 	member_free(member);
 }
 
@@ -236,6 +235,7 @@ void members_tick(struct nameserver *ns)
 			if (member->session)
 				session_close(ns, member->session);
 			member_set_state(ns, member, NODE_OFFLINE);
+			space_keep(ns, member);
 		} else if (silent_ms >= ns->config.suspect_after_ms) {
 			member_set_state(ns, member, NODE_SUSPECT);
 		}
@@ -341,6 +341,12 @@ static int row_update(struct nameserver *ns, struct member *member,
 		row->last_start_ms = ns->wall_ms;
 	}
 	row->generation = request->start;
+	row->space = (struct member_space){
+		.capacity = believable(request->capacity),
+		.used = believable(request->used),
+		.free = believable(request->free),
+		.chunks = request->chunks,
+	};
 	name_copy(row->zone, sizeof(row->zone), request->zone);
 	memset(row->endpoints, 0, sizeof(row->endpoints));
 	memcpy(row->endpoints, member->endpoints,
@@ -440,14 +446,6 @@ static void endpoints_update(struct member *member, const struct session *from,
 	}
 }
 
-/* 8 PiB: what all servers together say must not overflow. */
-uint64_t believable(uint64_t bytes)
-{
-	const uint64_t most = (uint64_t)1 << 53;
-
-	return bytes < most ? bytes : most;
-}
-
 static void disk_set(struct nameserver *ns, struct member *member, bool failed)
 {
 	if (failed == member->disk_failed)
@@ -478,6 +476,8 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	shipping_joined(ns, member, request);
 	member_event(ns, LOG_DEBUG, "node_registered", member);
 	member_heard(ns, member);
+	if (member->bad.count)
+		sweep_request(ns, false);
 }
 
 enum { REFUSED_AGAIN_MS = 10 * 60 * 1000 };
@@ -536,21 +536,6 @@ int on_register(struct nameserver *ns, struct session *from, const struct regist
 	return 0;
 }
 
-enum { LOW_PART = 20, ENOUGH_PART = 10 };
-
-/* Told once, until a good deal more is free. */
-static void space_tell(struct nameserver *ns, struct member *member)
-{
-	if (!member->space_low && member->free < member->capacity / LOW_PART) {
-		member->space_low = true;
-		ns_event_about(ns, member, LOG_WARN, "space_low", "free=%llu capacity=%llu",
-			       (unsigned long long)member->free,
-			       (unsigned long long)member->capacity);
-	} else if (member->free > member->capacity / ENOUGH_PART) {
-		member->space_low = false;
-	}
-}
-
 int on_heartbeat(struct nameserver *ns, struct session *from,
 		 const struct heartbeat_request *request, struct heartbeat_reply *reply)
 {
@@ -558,13 +543,10 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 
 	if (!member)
 		return -ERR_STALE;
-	member->used = believable(request->used);
-	member->free = believable(request->free);
-	member->chunks = request->chunks;
 	member->load = request->load;
 	disk_set(ns, member, request->flags & HEARTBEAT_DISK_FAILED);
+	space_heard(ns, member, request);
 	drain_look(ns, member);
-	space_tell(ns, member);
 	reply->epoch = ns->epoch;
 	return 0;
 }

@@ -5,7 +5,6 @@
 
 enum {
 	COPY_JOBS_MAX = 64, /* else BUSY */
-	COPY_STEP = 512,    /* files, directories and chunks: some milliseconds */
 	COPY_AHEAD = 2,     /* batches that may not be durable yet: everybody else waits for them */
 };
 
@@ -182,7 +181,8 @@ static int job_end(struct nameserver *ns, struct copy_job *job)
 
 static void job_step(struct nameserver *ns, struct copy_job *job)
 {
-	int rc = ns->full ? -ERR_CATALOGUE_FULL : copy_step(ns->kv, job->copy, COPY_STEP);
+	int rc =
+		ns->full ? -ERR_CATALOGUE_FULL : copy_step(ns->kv, job->copy, ns->config.copy_step);
 
 	if (rc == 0) {
 		TAILQ_REMOVE(&ns->copies, job, order);
@@ -201,7 +201,7 @@ static struct copy_job *job_next(const struct nameserver *ns)
 {
 	struct copy_job *job;
 
-	if (ns->deaf || ns->sequence - ns->durable >= COPY_AHEAD)
+	if (ns->deaf || ns->behind || ns->sequence - ns->durable >= COPY_AHEAD)
 		return NULL;
 	TAILQ_FOREACH(job, &ns->copies, order) {
 		if (job->copy)
@@ -238,8 +238,10 @@ static int job_begin(struct nameserver *ns, const struct session *from,
 {
 	struct copy_job *job = calloc(1, sizeof(*job));
 
-	if (!job)
+	if (!job) {
+		copy_free(copy);
 		return -ERR_NO_MEMORY;
+	}
 	*job = (struct copy_job){
 		.client = from->self,
 		.operation = request->operation,
@@ -266,7 +268,7 @@ static int copy_run(struct nameserver *ns, const struct session *from,
 
 	if (rc < 0)
 		return rc;
-	rc = copy_step(ns->kv, copy, COPY_STEP);
+	rc = copy_step(ns->kv, copy, ns->config.copy_step);
 	if (rc < 0) {
 		copy_free(copy);
 		return rc;

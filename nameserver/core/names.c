@@ -34,16 +34,35 @@ int on_mkdir(struct nameserver *ns, struct session *from, const struct mkdir_req
 	return 0;
 }
 
+enum { COUNT_STEP = 16 * 1024 }; /* entries of a tree that goes: some 10 ms */
+
+/* What hangs below a name is counted before anything happens. 0: more is to be counted. */
+static int tree_count_ahead(struct nameserver *ns, const struct session *from,
+			    const struct remove_request *request)
+{
+	struct long_request *known = long_request_get(ns, from, request->operation);
+	int rc = known ? 0 : -ERR_NO_MEMORY;
+
+	if (rc == 0 && !known->count)
+		rc = tree_count_new(ns->kv, request->path, &known->count);
+	/* What cannot be counted is for catalogue_remove to refuse. */
+	return rc < 0 ? 1 : tree_count_step(ns->kv, known->count, COUNT_STEP);
+}
+
 int on_remove(struct nameserver *ns, struct session *from, const struct remove_request *request,
 	      struct remove_reply *reply)
 {
+	bool tree = request->flags & REMOVE_TREE;
 	struct removed removed;
 	int rc = path_check(request->path);
 
-	(void)from;
+	if (rc == 0 && tree && tree_count_ahead(ns, from, request) == 0)
+		return long_request_park(ns);
 	if (rc == 0)
 		rc = catalogue_remove(ns->kv, request->path, request->flags, moment_now(ns),
 				      &removed);
+	if (tree)
+		long_request_end(ns, from, request->operation);
 	if (rc < 0)
 		return rc;
 	reply->removed = removed.entries;
@@ -74,7 +93,7 @@ int on_create(struct nameserver *ns, struct session *from, const struct create_r
 	reply->inode = inode.id;
 	reply->version = inode.version;
 	ns_event(ns, LOG_INFO, "created", "path=%s size=0 copies=%u ms=%llu",
-		 quoted(ns, request->path), inode.copies ? inode.copies : ns->config.copies,
+		 quoted(ns, request->path), copies_wanted(ns, &inode),
 		 (unsigned long long)park_age_ms(ns));
 	return 0;
 }

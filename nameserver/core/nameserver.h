@@ -72,8 +72,9 @@ struct nameserver_config {
 	uint64_t beacon_interval_ms;
 	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
-	uint64_t trash_ms; /* running time that removed files are kept */
-	bool no_trash;     /* they are not */
+	uint64_t trash_ms;  /* running time that removed files are kept */
+	uint32_t copy_step; /* files, directories and chunks that are copied in one go */
+	bool no_trash;      /* they are not */
 };
 
 struct nameserver;
@@ -96,6 +97,8 @@ enum ns_event_kind {
 	NS_SPACE,   /* from now on there is room for batches, or hardly any: `good` */
 	NS_READING, /* from now on connections are read, or none is: `good`. Silence meanwhile is
 		     * nobody's fault. */
+	NS_KEEPING_UP, /* what was changed is on disk soon enough, or waits in memory: `good`. What
+			* changes much and can wait should, before nobody is read any more. */
 	NS_TICK,
 };
 
@@ -112,7 +115,7 @@ struct ns_event {
 	uint64_t sequence;    /* NS_DURABLE, NS_JOURNAL */
 	struct slice batches; /* NS_JOURNAL */
 	int error;
-	bool good; /* NS_SPACE, NS_READING; both are at the start */
+	bool good; /* NS_SPACE, NS_READING, NS_KEEPING_UP; all are at the start */
 };
 
 enum ns_action_kind {

@@ -122,6 +122,9 @@ TAILQ_HEAD(put_list, put);
 struct copy_job;
 TAILQ_HEAD(copy_list, copy_job);
 
+struct long_request;
+TAILQ_HEAD(long_request_list, long_request);
+
 enum inventory_stage { INVENTORY_NONE, INVENTORY_COMING, INVENTORY_WAITING, INVENTORY_SWEPT };
 
 struct member {
@@ -148,9 +151,12 @@ struct member {
 	struct chunk_set
 		fresh;        /* got durable since it registered, while an inventory is under way */
 	struct chunk_set bad; /* copies reported corrupt: see place_bad */
+	LIST_ENTRY(member) with_bad;
+	struct chunk_set away;    /* lost since it registered: receipts for them are void */
 	struct chunk_set doubted; /* it is to look at them, see copy_doubt */
 	bool looking;             /* it does */
 	uint64_t look_ms;         /* not before */
+	uint64_t stuck_until_ms;  /* it lives, but did not answer an INSPECT: no use before that */
 	struct chunk_set unknown;
 	bool digest_known;
 	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
@@ -187,6 +193,7 @@ enum park_cause {
 	PARK_ROOM,
 	PARK_VERIFY,
 	PARK_EVENTS,
+	PARK_TURN,
 	PARK_JOURNAL,
 	PARK_SEALED, /* handled when the turn has been sealed; must change nothing */
 };
@@ -215,6 +222,12 @@ struct events {
 	struct id refused; /* the server that was refused last, why and when */
 	int refused_error;
 	uint64_t refused_ms;
+};
+
+/* See telling_level. */
+struct telling {
+	uint64_t since_ms;
+	unsigned int count;
 };
 
 struct order;
@@ -254,11 +267,14 @@ struct nameserver {
 	bool full;        /* there is no room for what can wait */
 	bool deaf;        /* nobody is read, */
 	uint64_t deaf_ms; /* since then */
+	bool behind;      /* the disk is: copies wait */
 
 	struct arena arena; /* of the step */
 	struct parked_list parked;
 	unsigned int parked_count;
-	struct park_wish { /* of the handler that runs */
+	bool parked_due;         /* one of them may be, */
+	uint64_t parked_next_ms; /* or will be then */
+	struct park_wish {       /* of the handler that runs */
 		bool wanted;
 		enum park_cause cause;
 		uint64_t until_ms;
@@ -295,6 +311,8 @@ struct nameserver {
 	struct sweep sweep;
 	uint64_t under_copied, lost;
 	uint64_t bad_copies;          /* of all members */
+	LIST_HEAD(, member) with_bad; /* those that have some */
+	struct telling corrupt;
 	struct order *orders;         /* see orders.h */
 	struct order_list order_list; /* by the time at which they are given up */
 	struct repair *repair;        /* see repair.h */
@@ -307,6 +325,9 @@ struct nameserver {
 	bool garbage;            /* perhaps something to collect */
 	struct copy_list copies; /* see moves.c */
 	unsigned int copy_count;
+	struct long_request_list long_requests; /* see long_requests.c */
+	unsigned int long_count;
+	bool long_wanted;            /* one of them waits for the next tick */
 	struct letting_go {          /* see letting_go.c */
 		uint64_t next_ms;    /* when to look for what is too old */
 		uint64_t room_ms;    /* for what may have to go earlier */
@@ -328,6 +349,11 @@ static inline struct moment moment_now(const struct nameserver *ns)
 	return (struct moment){ uptime_ms(ns), ns->wall_ms };
 }
 uint64_t fresh_id(const struct nameserver *ns, uint64_t *counter);
+/* 0 stands for what the name server's option says. */
+static inline uint8_t copies_wanted(const struct nameserver *ns, const struct inode *inode)
+{
+	return inode->copies ? inode->copies : ns->config.copies;
+}
 struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind);
 /* Frames go through the queue; `request` as in request_encode. Returns the id used, 0: failed. */
 uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request);
@@ -354,8 +380,13 @@ void parked_run(struct nameserver *ns);    /* those that are due */
 void parked_sealed(struct nameserver *ns); /* those that wait for PARK_SEALED */
 uint64_t parked_deadline(const struct nameserver *ns);
 void parked_free(struct nameserver *ns);
+
+/* ---- dispatch.c ---- */
+
+void frame_came(struct nameserver *ns, const struct ns_event *event);
+void frame_malformed(struct nameserver *ns, const struct ns_event *event);
 void request_handle(struct nameserver *ns, struct session *from, const struct frame_header *header,
-		    const uint8_t *body); /* core.c */
+		    const uint8_t *body);
 
 /* ---- events.c ---- */
 
@@ -421,8 +452,18 @@ void drain_look(struct nameserver *ns, struct member *member); /* membership.c *
 bool member_is_up(const struct member *member);                /* online or suspect */
 unsigned int members_online(const struct nameserver *ns);
 bool members_are_coming(const struct nameserver *ns);
+
+/* ---- space.c ---- */
+
 uint64_t believable(uint64_t bytes);               /* of what a server says about its size */
 uint64_t member_room(const struct member *member); /* bytes free that nobody was promised */
+/* What its next heartbeat will say, as far as we know: it has got a chunk, it has deleted some. */
+void member_gained(struct member *member, uint64_t bytes);
+void member_deleted(struct member *member, uint64_t chunks, uint64_t free);
+void space_heard(struct nameserver *ns, struct member *member,
+		 const struct heartbeat_request *request);
+void space_keep(struct nameserver *ns, struct member *member); /* in its row, for */
+void space_recall(struct member *member);
 
 /* ---- places.c: where copies are ---- */
 

@@ -1,4 +1,6 @@
 /* Requests that wait for their answer. */
+#include <assert.h>
+
 #include "ns_state.h"
 
 enum { PARKED_MAX = 4096 };
@@ -21,6 +23,7 @@ int parked_keep(struct nameserver *ns, const struct session *from,
 {
 	struct parked *parked;
 
+	assert(ns->park.cause == PARK_EVENTS || message_info(header->type)->flags & MESSAGE_SLOW);
 	if (ns->park.last || ns->park.until_ms <= ns->now_ms)
 		return -ERR_IN_PROGRESS;
 	if (ns->parked_count >= PARKED_MAX)
@@ -40,6 +43,8 @@ int parked_keep(struct nameserver *ns, const struct session *from,
 		memcpy(parked->body, body, header->body_size);
 	TAILQ_INSERT_TAIL(&ns->parked, parked, order);
 	ns->parked_count++;
+	if (parked->until_ms < ns->parked_next_ms)
+		ns->parked_next_ms = parked->until_ms;
 	return 0;
 }
 
@@ -54,8 +59,10 @@ void parked_wake(struct nameserver *ns, enum park_cause cause)
 {
 	struct parked *parked;
 
-	TAILQ_FOREACH(parked, &ns->parked, order)
+	TAILQ_FOREACH(parked, &ns->parked, order) {
 		parked->due = parked->due || parked->cause == cause;
+		ns->parked_due = ns->parked_due || parked->due;
+	}
 }
 
 void parked_forget(struct nameserver *ns, uint64_t conn)
@@ -94,13 +101,29 @@ static struct parked *parked_first_due(const struct nameserver *ns)
 	return NULL;
 }
 
+static void next_find(struct nameserver *ns)
+{
+	const struct parked *parked;
+
+	ns->parked_next_ms = UINT64_MAX;
+	TAILQ_FOREACH(parked, &ns->parked, order) {
+		if (parked->until_ms < ns->parked_next_ms)
+			ns->parked_next_ms = parked->until_ms;
+	}
+}
+
+/* After every step: mostly there is nothing to do. */
 void parked_run(struct nameserver *ns)
 {
 	unsigned int most = ns->parked_count;
 	struct parked *parked;
 
+	if (!ns->parked_due && ns->now_ms < ns->parked_next_ms)
+		return;
+	ns->parked_due = false;
 	while (most-- && !ns->failed && (parked = parked_first_due(ns)))
 		parked_handle(ns, parked);
+	next_find(ns);
 }
 
 /* Nothing has changed since the turn was sealed, and nothing does. */
@@ -117,12 +140,7 @@ void parked_sealed(struct nameserver *ns)
 
 uint64_t parked_deadline(const struct nameserver *ns)
 {
-	const struct parked *parked;
-	uint64_t at = UINT64_MAX;
-
-	TAILQ_FOREACH(parked, &ns->parked, order)
-		at = parked->until_ms < at ? parked->until_ms : at;
-	return at;
+	return ns->parked_next_ms;
 }
 
 void parked_free(struct nameserver *ns)

@@ -1,7 +1,7 @@
 /* Where copies are: what receipts, inventories and reports of damage say about it. */
 #include "repair.h"
 
-enum { UNKNOWN_MAX = 1024 * 1024, BAD_MAX = 65536 };
+enum { UNKNOWN_MAX = 1024 * 1024, BAD_MAX = 65536, AWAY_MAX = 65536 };
 
 static void digest_turn(struct digest *digest, uint64_t chunk)
 {
@@ -30,13 +30,18 @@ static int bad_add(struct nameserver *ns, struct member *member, uint64_t chunk)
 
 	if (rc > 0)
 		ns->bad_copies++;
+	if (rc > 0 && member->bad.count == 1)
+		LIST_INSERT_HEAD(&ns->with_bad, member, with_bad);
 	return rc;
 }
 
 void bad_remove(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	if (member->bad.count && chunk_set_remove(&member->bad, chunk))
-		ns->bad_copies--;
+	if (!member->bad.count || !chunk_set_remove(&member->bad, chunk))
+		return;
+	ns->bad_copies--;
+	if (!member->bad.count)
+		LIST_REMOVE(member, with_bad);
 }
 
 static int place_noted(struct nameserver *ns, uint64_t chunk, struct member *member, bool added)
@@ -49,6 +54,7 @@ static int place_noted(struct nameserver *ns, uint64_t chunk, struct member *mem
 	return 0;
 }
 
+/* 1: it was not on the books. */
 static int place_add(struct nameserver *ns, uint64_t chunk, struct member *member)
 {
 	struct standing before, after;
@@ -62,9 +68,19 @@ static int place_add(struct nameserver *ns, uint64_t chunk, struct member *membe
 	rc = place_noted(ns, chunk, member, added > 0);
 	if (rc == 0)
 		rc = standing_get(ns, chunk, &after);
-	if (rc == 0)
-		standing_change(ns, chunk, before, after);
-	return rc;
+	if (rc < 0)
+		return rc;
+	standing_change(ns, chunk, before, after);
+	return added > 0;
+}
+
+/* A copy goes of a chunk that stays: a receipt that somebody hands in later must not bring it back.
+ * The oldest are forgotten first. */
+static int away_add(struct member *member, uint64_t chunk)
+{
+	if (member->away.count >= AWAY_MAX)
+		chunk_set_drop(&member->away, AWAY_MAX / 2);
+	return chunk_set_add(&member->away, chunk) < 0 ? -ERR_NO_MEMORY : 0;
 }
 
 /* The counts are the caller's business. */
@@ -111,6 +127,7 @@ int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int 
 /* The chunk goes: nothing is known of it any more, and its holders are told. */
 int places_end(struct nameserver *ns, uint64_t chunk)
 {
+	struct member *bad, *next;
 	struct standing standing;
 	struct holders holders;
 	int rc = standing_get(ns, chunk, &standing);
@@ -120,10 +137,11 @@ int places_end(struct nameserver *ns, uint64_t chunk)
 	if (rc < 0)
 		return rc;
 	standing_change(ns, chunk, standing, (struct standing){ 0 });
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		if (copy_is_bad(ns->sorted[i], chunk))
-			chunk_doom(ns, ns->sorted[i], chunk);
-		bad_remove(ns, ns->sorted[i], chunk);
+	for (bad = LIST_FIRST(&ns->with_bad); bad; bad = next) {
+		next = LIST_NEXT(bad, with_bad);
+		if (copy_is_bad(bad, chunk))
+			chunk_doom(ns, bad, chunk);
+		bad_remove(ns, bad, chunk);
 	}
 	for (unsigned int i = 0; i < holders.count; i++) {
 		struct member *member = member_by_number(ns, holders.numbers[i]);
@@ -160,6 +178,7 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 	chunk_set_done(&member->unknown);
 	chunk_set_done(&member->listed);
 	chunk_set_done(&member->fresh);
+	chunk_set_done(&member->away); /* the key is another: old receipts are void */
 	member->inventory_position = member->inventory_last = 0;
 	member->stage = same ? INVENTORY_NONE : INVENTORY_COMING;
 	member->digest_known = same;
@@ -269,8 +288,24 @@ int place_stored(struct nameserver *ns, struct member *member, const struct rece
 		return rc;
 	if (row.length != receipt->length || !digest_equal(&row.digest, &receipt->digest))
 		return 0;
+	if (chunk_set_has(&member->away, receipt->chunk))
+		return 0;
 	rc = place_add(ns, receipt->chunk, member);
-	return rc < 0 && rc != -ERR_TOO_LARGE ? rc : 1;
+	if (rc < 0)
+		return rc == -ERR_TOO_LARGE ? 1 : rc;
+	if (rc > 0)
+		member_gained(member, receipt->length);
+	repair_settled(ns, receipt->chunk);
+	return 1;
+}
+
+/* The answer to our own order is newer than whatever we know, unless the copy is to go again. */
+int place_fetched(struct nameserver *ns, struct member *member, const struct receipt *receipt)
+{
+	if (chunk_set_has(&member->ordered, receipt->chunk))
+		return 0;
+	chunk_set_remove(&member->away, receipt->chunk);
+	return place_stored(ns, member, receipt);
 }
 
 /* Each receipt speaks for itself: servers hand in those of the hops behind them too. One that is
@@ -314,6 +349,8 @@ int place_bad(struct nameserver *ns, struct member *member, uint64_t chunk, bool
 	if (!own && (holders.count < 2 || (is_sound && copies.sound < 2)))
 		return 0;
 	rc = standing_get(ns, chunk, &before);
+	if (rc == 0 && own)
+		rc = away_add(member, chunk);
 	if (rc == 0 && own && copies.sound > is_sound)
 		rc = place_remove(ns, chunk, member);
 	if (rc >= 0 && !known)
@@ -335,6 +372,7 @@ int place_sound(struct nameserver *ns, struct member *member, uint64_t chunk)
 	if (rc < 0)
 		return rc;
 	bad_remove(ns, member, chunk);
+	chunk_set_remove(&member->away, chunk);
 	rc = standing_get(ns, chunk, &after);
 	if (rc == 0)
 		standing_change(ns, chunk, before, after);
@@ -344,18 +382,18 @@ int place_sound(struct nameserver *ns, struct member *member, uint64_t chunk)
 void corrupt_tell(struct nameserver *ns, const struct member *member, uint64_t chunk,
 		  const char *by)
 {
-	ns_event_about(ns, member, LOG_ERROR, "corrupt_found", "chunk=%llx path=%s by=%s",
-		       (unsigned long long)chunk, chunk_path_quoted(ns, chunk), by);
-}
+	enum log_level level = telling_level(ns, &ns->corrupt, LOG_ERROR);
 
-enum { CORRUPT_TOLD_MAX = 100 }; /* of one report */
+	if (level != LOG_DEBUG || ns->config.debug)
+		ns_event_about(ns, member, level, "corrupt_found", "chunk=%llx path=%s by=%s",
+			       (unsigned long long)chunk, chunk_path_quoted(ns, chunk), by);
+}
 
 int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt_request *request,
 	       struct corrupt_reply *reply)
 {
 	struct member *member = member_find(ns, &request->node);
 	bool own = from->role == ROLE_STORAGE;
-	unsigned int told = 0;
 
 	(void)reply;
 	if (own && (!member || from->member != member))
@@ -371,7 +409,7 @@ int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt
 		rc = place_bad(ns, member, chunk, own);
 		if (rc < 0)
 			return rc;
-		if (rc > 0 && told++ < CORRUPT_TOLD_MAX)
+		if (rc > 0)
 			corrupt_tell(ns, member, chunk, own ? "itself" : "client");
 	}
 	return 0;
@@ -384,6 +422,8 @@ int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 	struct standing before, after;
 	int rc = standing_get(ns, chunk, &before);
 
+	if (rc == 0)
+		rc = away_add(member, chunk);
 	if (rc == 0)
 		rc = place_remove(ns, chunk, member);
 	if (rc >= 0)
@@ -399,7 +439,9 @@ int place_keep(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
 	int rc = copy_is_bad(member, chunk) ? 0 : place_add(ns, chunk, member);
 
-	return rc == -ERR_TOO_LARGE ? 0 : rc;
+	if (rc > 0)
+		chunk_set_remove(&member->away, chunk);
+	return rc < 0 && rc != -ERR_TOO_LARGE ? rc : 0;
 }
 
 /* ---- what the sweep does with a chunk ---- */

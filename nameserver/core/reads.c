@@ -21,7 +21,7 @@ static int chunk_holders(struct nameserver *ns, const struct inode *inode, struc
 int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		uint8_t *ret)
 {
-	unsigned int fewest = inode->type == ENTRY_FILE ? inode->copies : 0;
+	unsigned int fewest = inode->type == ENTRY_FILE ? copies_wanted(ns, inode) : 0;
 	struct chunk_row chunk = { .end = range.offset };
 
 	for (uint64_t i = 0; i < range.most && chunk.end < inode->size; i++) {
@@ -50,7 +50,7 @@ int entry_describe(struct nameserver *ns, const struct inode *inode, struct chun
 		.version = inode->version,
 		.created_ms = inode->created_ms,
 		.modified_ms = inode->modified_ms,
-		.copies_wanted = inode->copies,
+		.copies_wanted = copies_wanted(ns, inode),
 		.chunk_size = inode->chunk_size,
 		.chunks = inode->chunks,
 		.digest_known = inode->digest_known,

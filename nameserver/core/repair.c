@@ -6,9 +6,9 @@ enum {
 	JOBS_MAX = 64 * 1024,
 	JOBS_LAST_ROOM = 16 * 1024, /* of these, only for chunks with one copy left */
 	FETCHES_MAX = 256,
-	FETCHES_OF_SERVER = 4, /* as source, and as target */
-	LOOKS = 64,            /* chunks a step: some 1 ms of 20 */
-	PAUSE_MS = 500,        /* when all servers that matter are busy */
+	LOOKS = 64,     /* chunks a step: some 1 ms of 20 */
+	PAUSE_MS = 500, /* when all servers that matter are busy, or full */
+	PAUSE_MAX_MS = 30 * 1000,
 	RETRY_MS = 5000,
 	ATTEMPTS_MAX = 8,              /* then the chunk waits for the next walk */
 	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
@@ -39,6 +39,9 @@ struct repair {
 	uint64_t next_ms; /* the next step */
 	uint64_t walk_ms; /* when there will be more to find */
 	bool waits;       /* there will be when a server comes */
+	uint64_t pause_ms;
+	struct repair_work work;
+	struct telling repaired, trimmed;
 };
 
 /* ---- the queues ---- */
@@ -96,7 +99,7 @@ static void job_add(struct nameserver *ns, uint64_t chunk, enum queue queue)
 	}
 	job = HASH_COUNT(repair->jobs) < most ? calloc(1, sizeof(*job)) : NULL;
 	if (!job) {
-		walk_at(repair, ns->now_ms + RETRY_MS);
+		walk_at(repair, queue == QUEUE_NEW ? ns->new_until_ms : ns->now_ms + RETRY_MS);
 		return;
 	}
 	job->chunk = chunk;
@@ -133,8 +136,24 @@ void repair_wait(struct nameserver *ns)
 	ns->repair->waits = true;
 }
 
+/* What could not be done is tried at once. */
+static void pause_end(struct nameserver *ns, uint64_t in_ms)
+{
+	struct repair *repair = ns->repair;
+
+	repair->pause_ms = PAUSE_MS;
+	if (repair->next_ms > ns->now_ms + in_ms)
+		repair->next_ms = ns->now_ms + in_ms;
+}
+
+void repair_has_room(struct nameserver *ns)
+{
+	pause_end(ns, PAUSE_MS);
+}
+
 void repair_server_came(struct nameserver *ns)
 {
+	pause_end(ns, PAUSE_MS);
 	if (ns->repair->waits)
 		walk_at(ns->repair, ns->now_ms + STEP_MS);
 	ns->repair->waits = false;
@@ -143,6 +162,27 @@ void repair_server_came(struct nameserver *ns)
 static enum queue queue_of(const struct chunk_health *health)
 {
 	return health->copies.sound == 1 && health->wanted > 1 ? QUEUE_LAST : QUEUE_COPY;
+}
+
+static struct job *job_waiting(const struct repair *repair, uint64_t chunk)
+{
+	struct job *job = job_find(repair, chunk);
+
+	return job && job->queue == QUEUE_NEW ? job : NULL;
+}
+
+static void job_settle(struct repair *repair, uint64_t chunk)
+{
+	struct job *job = job_waiting(repair, chunk);
+
+	if (job)
+		job_drop(repair, job);
+}
+
+void repair_settled(struct nameserver *ns, uint64_t chunk)
+{
+	if (job_waiting(ns->repair, chunk))
+		repair_look(ns, chunk);
 }
 
 void repair_found(struct nameserver *ns, const struct chunk_health *health)
@@ -157,15 +197,8 @@ void repair_found(struct nameserver *ns, const struct chunk_health *health)
 			walk_at(ns->repair, health->missed_ms);
 		break;
 	case NEED_SERVERS: repair_wait(ns); break;
-	case NEED_NOTHING: break;
+	case NEED_NOTHING: job_settle(ns->repair, health->chunk); break;
 	}
-}
-
-void takers_count(struct nameserver *ns)
-{
-	ns->takers = 0;
-	for (unsigned int i = 0; i < ns->member_count; i++)
-		ns->takers += member_may_take(ns->sorted[i], 0);
 }
 
 void repair_look(struct nameserver *ns, uint64_t chunk)
@@ -183,30 +216,6 @@ void repair_look(struct nameserver *ns, uint64_t chunk)
 
 /* ---- FETCH ---- */
 
-static const struct member *source_choose(const struct nameserver *ns,
-					  const struct chunk_health *health, const struct job *job)
-{
-	const struct member *best = NULL;
-	unsigned int best_cost = 0;
-
-	for (unsigned int i = 0; i < health->holders.count; i++) {
-		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
-		unsigned int cost;
-
-		if (!member || !member->session || !member->key ||
-		    member->fetched_from >= FETCHES_OF_SERVER || copy_is_bad(member, health->chunk))
-			continue;
-		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +
-		       (member->disk_failed ? 200u : 0) +
-		       (job->attempts && job->source == member->row.number ? 50u : 0);
-		if (!best || cost < best_cost) {
-			best = member;
-			best_cost = cost;
-		}
-	}
-	return best;
-}
-
 /* Not where a copy is; where a bad one is only if no other server is left; not again, if it can be
  * helped, where it failed the last time. */
 enum strictness { AVOID_FAILED, AVOID_BAD, AVOID_HOLDERS, STRICTNESSES };
@@ -217,6 +226,9 @@ static bool must_avoid(const struct chunk_health *health, const struct job *job,
 	bool bad = copy_is_bad(member, health->chunk);
 
 	if (member->fetching >= FETCHES_OF_SERVER)
+		return true;
+	if (chunk_set_has(&member->doomed, health->chunk) ||
+	    chunk_set_has(&member->ordered, health->chunk))
 		return true;
 	if (holders_have(&health->holders, member->row.number) && !bad)
 		return true;
@@ -268,16 +280,9 @@ static void fetch_end(struct nameserver *ns, struct job *job)
 	target->leased -= job->length;
 }
 
-const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk)
+static uint64_t work_left(const struct nameserver *ns)
 {
-	char *path = arena_alloc(&ns->arena, PATH_SIZE_MAX + 1);
-	uint64_t inode = 0, end;
-
-	while (path && chunk_owner(ns->kv, chunk, inode, &inode, &end) == 0) {
-		if (catalogue_path(ns->kv, inode, path, PATH_SIZE_MAX + 1) >= 0)
-			return quoted(ns, slice_of(path));
-	}
-	return quoted(ns, slice_of(""));
+	return repair_count(ns) + ns->repair->counts[QUEUE_TRIM];
 }
 
 static void fetch_event(struct nameserver *ns, const struct job *job, enum log_level level,
@@ -285,6 +290,8 @@ static void fetch_event(struct nameserver *ns, const struct job *job, enum log_l
 {
 	const struct member *source = member_by_number(ns, job->source);
 
+	if (level == LOG_DEBUG && !ns->config.debug)
+		return;
 	ns_event_about(ns, member_by_number(ns, job->target), level, event,
 		       "source=%s chunk=%llx length=%lu path=%s ms=%llu",
 		       source ? source->row.name : "?", (unsigned long long)job->chunk,
@@ -301,7 +308,7 @@ static int fetch_receipt(struct nameserver *ns, struct member *member,
 
 	if (rc <= 0 || holder != member || (chunk && receipt->chunk != chunk))
 		return -ERR_BAD_RECEIPT;
-	rc = place_stored(ns, member, receipt);
+	rc = place_fetched(ns, member, receipt);
 	if (rc < 0)
 		ns->failed = true;
 	return rc > 0 ? 0 : -ERR_STALE;
@@ -326,9 +333,13 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 	fetch_end(ns, job);
 	if (error == 0)
 		error = fetch_receipt(ns, result->member, &reply->receipt, job->chunk);
-	ns->repair->next_ms = ns->now_ms;
+	pause_end(ns, 0);
 	if (error == 0) {
-		fetch_event(ns, job, LOG_INFO, "repaired");
+		work_begin(ns, &ns->repair->work);
+		ns->repair->work.copied++;
+		ns->repair->work.bytes += job->length;
+		fetch_event(ns, job, telling_level(ns, &ns->repair->repaired, LOG_INFO),
+			    "repaired");
 		job->attempts = 0;
 		job_move(ns->repair, job, QUEUE_COPY);
 		return;
@@ -376,7 +387,7 @@ static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 
 	if (chunk_find(ns->kv, job->chunk, &row) < 0)
 		return TRY_LATER;
-	ends[0] = (struct member *)source_choose(ns, health, job);
+	ends[0] = (struct member *)source_choose(ns, health, job->attempts ? job->source : 0);
 	ends[1] = ends[0] ? target_choose(ns, health, job, row.length) : NULL;
 	if (!ends[0] || !ends[1])
 		return SERVERS_BUSY;
@@ -405,9 +416,14 @@ static const char *trim_reason(const struct member *member, uint64_t chunk)
 
 static int trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	ns_event_about(ns, member, LOG_INFO, "trimmed", "chunk=%llx reason=%s path=%s",
-		       (unsigned long long)chunk, trim_reason(member, chunk),
-		       chunk_path_quoted(ns, chunk));
+	enum log_level level = telling_level(ns, &ns->repair->trimmed, LOG_INFO);
+
+	work_begin(ns, &ns->repair->work);
+	ns->repair->work.trimmed++;
+	if (level != LOG_DEBUG || ns->config.debug)
+		ns_event_about(ns, member, level, "trimmed", "chunk=%llx reason=%s path=%s",
+			       (unsigned long long)chunk, trim_reason(member, chunk),
+			       chunk_path_quoted(ns, chunk));
 	return place_trim(ns, member, chunk);
 }
 
@@ -417,8 +433,7 @@ static enum outcome job_trim(struct nameserver *ns, struct job *job,
 {
 	struct member *member;
 
-	for (unsigned int i = 0; ns->bad_copies && i < ns->member_count; i++) {
-		member = ns->sorted[i];
+	LIST_FOREACH(member, &ns->with_bad, with_bad) {
 		if (copy_is_bad(member, health->chunk) &&
 		    !holders_have(&health->holders, member->row.number))
 			chunk_doom(ns, member, health->chunk);
@@ -473,7 +488,7 @@ static unsigned int queue_run(struct nameserver *ns, enum queue queue, unsigned 
 			break;
 		looked++;
 		switch (job_run(ns, job)) {
-		case DONE: repair->next_ms = ns->now_ms + STEP_MS; break;
+		case DONE: pause_end(ns, STEP_MS); break;
 		case TRY_LATER: job_retry(ns, job); break;
 		case SERVERS_BUSY: job_move(repair, job, queue); break;
 		}
@@ -520,10 +535,13 @@ void repair_tick(struct nameserver *ns)
 		repair->walk_ms = UINT64_MAX;
 		sweep_request(ns, false);
 	}
+	work_tell(ns, &repair->work, work_left(ns));
 	if (!has_work(ns) || ns->now_ms < repair->next_ms)
 		return;
 	takers_count(ns);
-	repair->next_ms = ns->now_ms + PAUSE_MS;
+	repair->next_ms = ns->now_ms + repair->pause_ms;
+	repair->pause_ms =
+		2 * repair->pause_ms < PAUSE_MAX_MS ? 2 * repair->pause_ms : PAUSE_MAX_MS;
 	for (int queue = QUEUE_LAST; queue <= QUEUE_TRIM; queue++)
 		left -= queue_run(ns, (enum queue)queue, left);
 }
@@ -540,9 +558,12 @@ uint64_t repair_deadline(const struct nameserver *ns)
 	const struct repair *repair = ns->repair;
 	uint64_t at = repair->walk_ms;
 	uint64_t retry_ms = first_due(repair, QUEUE_RETRY), new_ms = first_due(repair, QUEUE_NEW);
+	uint64_t told_ms;
 
 	at = retry_ms < at ? retry_ms : at;
 	at = new_ms < at ? new_ms : at;
+	told_ms = work_deadline(ns, &repair->work, work_left(ns));
+	at = told_ms < at ? told_ms : at;
 	return has_work(ns) && repair->next_ms < at ? repair->next_ms : at;
 }
 
@@ -555,6 +576,7 @@ int repair_new(struct nameserver *ns)
 	for (int i = 0; i < QUEUES; i++)
 		TAILQ_INIT(&repair->queues[i]);
 	repair->walk_ms = UINT64_MAX;
+	repair->pause_ms = PAUSE_MS;
 	ns->repair = repair;
 	ns->new_from = ns->new_next = ns->start << ID_BITS_OF_COUNT;
 	return 0;

@@ -38,6 +38,8 @@ struct chunk_health {
 	uint64_t missed_ms;   /* when what lacks is missed; UINT64_MAX: nothing lacks */
 };
 
+/* Sets ns->takers, for health_fill. */
+void takers_count(struct nameserver *ns);
 /* `holders` and `wanted` are filled in; the rest follows. */
 void health_fill(const struct nameserver *ns, struct chunk_health *health);
 /* -ERR_NOT_FOUND: no file has the chunk. */
@@ -51,6 +53,10 @@ bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint
 bool member_may_take(const struct member *member, uint64_t length);
 bool copy_is_bad(const struct member *member, uint64_t chunk);
 bool holders_have(const struct holders *holders, uint16_t number);
+enum { FETCHES_OF_SERVER = 4 }; /* as source, and as target */
+/* The server to have a copy from; `failed` (0: none) only if there is no other. NULL: none now. */
+struct member *source_choose(const struct nameserver *ns, const struct chunk_health *health,
+			     uint16_t failed);
 /* The holder whose copy is to go first; NULL: none may. */
 struct member *surplus_choose(const struct nameserver *ns, const struct chunk_health *health);
 
@@ -58,6 +64,8 @@ struct member *surplus_choose(const struct nameserver *ns, const struct chunk_he
 
 /* A receipt that verified: 1: the copy counts. */
 int place_stored(struct nameserver *ns, struct member *member, const struct receipt *receipt);
+/* The same, of our own FETCH. */
+int place_fetched(struct nameserver *ns, struct member *member, const struct receipt *receipt);
 /* Takes the copy off the books and has it deleted there; see chunk_doom. */
 int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk);
 /* It was not deleted after all. */
@@ -77,10 +85,12 @@ void repair_free(struct nameserver *ns);
 void repair_tick(struct nameserver *ns);
 uint64_t repair_deadline(const struct nameserver *ns);
 uint64_t repair_count(const struct nameserver *ns); /* chunks to be copied, or being copied */
-/* Sets ns->takers, for health_fill. */
-void takers_count(struct nameserver *ns);
 /* Something about the chunk has changed. */
 void repair_look(struct nameserver *ns, uint64_t chunk);
+/* A copy has come: what was waited for may be there. */
+void repair_settled(struct nameserver *ns, uint64_t chunk);
+/* Much room has come somewhere. */
+void repair_has_room(struct nameserver *ns);
 /* What a walk has found. */
 void repair_found(struct nameserver *ns, const struct chunk_health *health);
 /* There is something to be done for which servers are missing; one has come. */
@@ -89,6 +99,21 @@ void repair_server_came(struct nameserver *ns);
 /* A FETCH that had been given up was answered after all. */
 void fetch_answered_late(struct nameserver *ns, struct member *member,
 			 const struct fetch_reply *reply);
+
+/* ---- repair_told.c ---- */
+
+/* `level`; but of what is told of many chunks a hundred in ten minutes, then LOG_DEBUG. */
+enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
+			     enum log_level level);
+/* From when something has been done until nothing is left to do. */
+struct repair_work {
+	bool running;
+	uint64_t begun_ms, told_ms;
+	uint64_t copied, bytes, trimmed;
+};
+void work_begin(const struct nameserver *ns, struct repair_work *work);
+void work_tell(struct nameserver *ns, struct repair_work *work, uint64_t left);
+uint64_t work_deadline(const struct nameserver *ns, const struct repair_work *work, uint64_t left);
 /* The path of a file that has the chunk, quoted for an event; "" if none has a name. */
 const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk);
 

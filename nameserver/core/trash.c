@@ -2,7 +2,10 @@
 #include "letting_go.h"
 #include "path.h"
 
-enum { LOOK_MAX = 4096 }; /* entries that one TRASH_LIST looks at */
+enum {
+	LOOK_MAX = 4096,   /* entries that one TRASH_LIST looks at */
+	PURGE_STEP = 2048, /* entries that go in one turn */
+};
 
 /* Those below have been let go: too old, or the trash was emptied. */
 static int first_ms(struct nameserver *ns, uint64_t *ret)
@@ -122,22 +125,44 @@ int on_trash_restore(struct nameserver *ns, struct session *from,
 	return 0;
 }
 
+/* Of one path: there may be as many as it was written over. 1: more is to be done. */
+static int purge_path(struct nameserver *ns, const struct session *from,
+		      const struct trash_purge_request *request, struct removed *ret)
+{
+	struct purge how = {
+		.path = request->path,
+		.id = request->id,
+		.when = moment_now(ns),
+		.most = PURGE_STEP,
+	};
+	struct long_request *known = long_request_get(ns, from, request->operation);
+	int rc = known ? first_ms(ns, &how.from_ms) : -ERR_NO_MEMORY;
+
+	if (rc == 0)
+		rc = catalogue_purge(ns->kv, &how, ret);
+	if (rc == -ERR_NOT_FOUND && known->gone.entries)
+		rc = 0;
+	if (rc >= 0) {
+		ret->entries = known->gone.entries += ret->entries;
+		ret->bytes = known->gone.bytes += ret->bytes;
+		garbage_soon(ns);
+	}
+	if (rc <= 0)
+		long_request_end(ns, from, request->operation);
+	return rc;
+}
+
 int on_trash_purge(struct nameserver *ns, struct session *from,
 		   const struct trash_purge_request *request, struct trash_purge_reply *reply)
 {
-	struct purge how = { .path = request->path, .id = request->id, .when = moment_now(ns) };
 	bool all = request->path.size == 0 && request->id == 0;
-	struct removed gone;
-	int rc = all ? 0 : path_check(request->path);
+	struct removed gone = { 0 };
+	int rc = all ? catalogue_purge_all(ns->kv, &gone) : path_check(request->path);
 
-	(void)from;
-	if (rc == 0)
-		rc = first_ms(ns, &how.from_ms);
-	if (rc == 0)
-		rc = all ? catalogue_purge_all(ns->kv, &gone)
-			 : catalogue_purge(ns->kv, &how, &gone);
-	if (rc < 0)
-		return rc;
+	if (rc == 0 && !all)
+		rc = purge_path(ns, from, request, &gone);
+	if (rc != 0)
+		return rc < 0 ? rc : long_request_park(ns);
 	reply->entries = gone.entries;
 	reply->bytes = gone.bytes;
 	trash_changed(ns);

@@ -8,7 +8,7 @@ enum {
 	PART_BYTES = 64 * 1024 * 1024, /* or one chunk */
 	PARTS_MAX = 256,               /* some 30 KiB each */
 	INSPECT_MS = 30 * 1000,        /* for a part, also by a busy disk */
-	INSPECT_SILENCE_MS = 3000,
+	SILENCE_ROOM_MS = 1000,        /* that a heartbeat may be late */
 	BUSY_AGAIN_MS = 200,
 	PART_KEPT_MS = 30 * 1000, /* after its end, for the repeated request */
 };
@@ -113,11 +113,25 @@ static void finding_enter(struct nameserver *ns, struct verify *part, struct ver
 	}
 }
 
+/* Without a sign of life, heartbeats included. */
+static uint64_t silence_ms(const struct nameserver *ns)
+{
+	return ns->config.heartbeat_ms + SILENCE_ROOM_MS;
+}
+
+static bool is_silent(const struct nameserver *ns, const struct member *member)
+{
+	return member->state != NODE_ONLINE || !member->session ||
+	       ns->now_ms - member->heard_ms >= silence_ms(ns);
+}
+
 static void inspect_done(struct nameserver *ns, const struct order_result *result)
 {
 	struct verify *part = part_by_number(ns, result->subject);
 	const struct inspect_reply *reply = result->reply;
 
+	if (result->error == -ERR_TIMEOUT && !is_silent(ns, result->member))
+		result->member->stuck_until_ms = ns->now_ms + INSPECT_MS;
 	for (unsigned int i = 0; part && i < part->copy_count; i++) {
 		struct verify_copy *copy = &part->copies[i];
 		unsigned int at = 0;
@@ -143,13 +157,14 @@ static bool wants_asking(const struct verify_copy *copy, const struct member *me
 	return copy->number == member->row.number && !copy->state && !copy->asked;
 }
 
-/* Asks for all copies of that member. Where that cannot be they end as silent. */
+/* Asks for all copies of that member. Where that is no use they end as silent at once: who was in
+ * one part is so in the rest of the file. */
 static void inspect_send(struct nameserver *ns, struct verify *part, struct member *member)
 {
 	const struct order_how how = {
 		.subject = part->number,
 		.timeout_ms = INSPECT_MS,
-		.silence_ms = INSPECT_SILENCE_MS,
+		.silence_ms = silence_ms(ns),
 		.done = inspect_done,
 	};
 	struct chunk_sum *sums = arena_alloc(&ns->arena, CHUNKS_MAX * sizeof(*sums));
@@ -163,7 +178,8 @@ static void inspect_send(struct nameserver *ns, struct verify *part, struct memb
 			sums[order.chunks_count++] =
 				(struct chunk_sum){ row->chunk, row->length, row->digest };
 	}
-	sent = order.chunks_count && member_is_up(member) && member->session &&
+	sent = order.chunks_count && !is_silent(ns, member) &&
+	       ns->now_ms >= member->stuck_until_ms &&
 	       member_order(ns, member, MSG_inspect, &order, &how) == 0;
 	for (unsigned int i = 0; i < part->copy_count; i++) {
 		if (!wants_asking(&part->copies[i], member))

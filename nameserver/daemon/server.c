@@ -11,7 +11,13 @@
 
 /* Changes that the view lacks lie in memory: beyond the first nobody is read until they are down to
  * the second. */
-enum { OVERLAY_MAX = 32 * 1024 * 1024, OVERLAY_LOW = 16 * 1024 * 1024 };
+enum {
+	OVERLAY_MAX = 32 * 1024 * 1024,
+	OVERLAY_LOW = 16 * 1024 * 1024,
+	/* Long before that, what can wait does; so who asks waits for it no longer than usual. */
+	OVERLAY_BUSY = 8 * 1024 * 1024,
+	OVERLAY_CALM = 4 * 1024 * 1024,
+};
 
 /* ---- acting for the core */
 
@@ -187,12 +193,26 @@ static void choke(struct server *server, bool choked)
 	server_step(server, &event);
 }
 
+static void fall_behind(struct server *server, bool behind)
+{
+	struct ns_event event = { .kind = NS_KEEPING_UP, .good = !behind };
+
+	if (behind == server->behind)
+		return;
+	server->behind = behind;
+	server_step(server, &event);
+}
+
 /* On a full disk the view waits for room. Nothing that changes much is asked for then, and reading
  * goes on. */
 static void overlay_regulate(struct server *server)
 {
 	size_t size = view_overlay_size(server->database->view);
 
+	if (size <= OVERLAY_CALM || server->full)
+		fall_behind(server, false);
+	else if (size > OVERLAY_BUSY)
+		fall_behind(server, true);
 	if (size <= OVERLAY_LOW || server->full)
 		choke(server, false);
 	else if (size > OVERLAY_MAX)
@@ -326,7 +346,7 @@ void server_committed(uv_async_t *async)
 		if (!server->serving && nameserver_info(server->ns).serving)
 			serving_tell(server);
 	}
-	if (server->peers.choked) {
+	if (server->peers.choked || server->behind) {
 		view_refresh(server->database->view);
 		overlay_regulate(server);
 	}

@@ -40,6 +40,7 @@ struct server {
 	uv_timer_t look;          /* at the disk, once a second */
 	bool grown;               /* something was written since the last look */
 	bool full;
+	bool behind; /* and the core knows */
 	struct console_child console;
 };
 

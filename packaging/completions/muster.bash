@@ -1,11 +1,31 @@
 # Completion of muster for bash: commands, options, names in the store, servers.
+
+# A word as it was typed, without its quotes and backslashes: into $plain.
+_muster_plain()
+{
+	case $1 in
+	\'*) plain=${1#\'} plain=${plain%\'} ;;
+	\"*) plain=${1#\"} plain=${plain%\"} ;;
+	*) IFS= read plain <<< "$1" ;;
+	esac
+}
+
 _muster()
 {
-	local cur prev words cword global=() i
-	_get_comp_words_by_ref -n : cur prev words cword 2>/dev/null || {
-		words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]}
-	}
-	for ((i = 1; i < cword; i++)); do
+	local words=() front='' plain global=() given=() word i
+	# Bash takes a word apart at ':' and '='; of the last one only the end is replaced.
+	for ((i = 0; i <= COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if [[ $i -gt 1 && ($word == [:=]* || ${COMP_WORDS[i - 1]} == [:=]) ]]; then
+			front=${words[-1]}
+			[[ $word == [:=] ]] && front+=$word
+			words[-1]+=$word
+		else
+			front=''
+			words+=("$word")
+		fi
+	done
+	for ((i = 1; i < ${#words[@]} - 1; i++)); do
 		case ${words[i]} in
 		-n | --nameserver | --cluster | --interface | --beacon-port | --transfer | --timeout)
 			global+=("${words[i]}" "${words[i + 1]}")
@@ -15,10 +35,15 @@ _muster()
 		*) break ;;
 		esac
 	done
-	((i <= cword)) || return
-	local IFS=$'\n'
-	COMPREPLY=($(command muster "${global[@]}" complete -- "${words[@]:i:cword-i+1}" 2>/dev/null))
-	if [[ ${COMPREPLY[*]} == */ && ${#COMPREPLY[@]} -eq 1 ]]; then
+	((i < ${#words[@]})) || return
+	for word in "${words[@]:i}"; do
+		_muster_plain "$word"
+		given+=("$plain")
+	done
+	mapfile -t COMPREPLY < <(command muster "${global[@]}" complete -- "${given[@]}" 2>/dev/null)
+	_muster_plain "$front"
+	COMPREPLY=("${COMPREPLY[@]#"$plain"}")
+	if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]]; then
 		compopt -o nospace
 	fi
 	compopt -o filenames 2>/dev/null

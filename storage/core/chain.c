@@ -83,7 +83,7 @@ struct conn *storage_peer_connection(struct storage *s, const struct id *node,
 		return NULL;
 	LIST_FOREACH(conn, &peer->conns, of_peer) {
 		if (conn->lane == LANE_LARGE && conn->state == CONN_READY && !conn->busy &&
-		    LIST_EMPTY(&conn->fed))
+		    LIST_EMPTY(&conn->fed) && LIST_EMPTY(&conn->asked))
 			return conn;
 	}
 	return peer_dial(s, peer, endpoints, count, LANE_LARGE);
@@ -108,12 +108,13 @@ void storage_chain_conn_gone(struct storage *s, struct conn *conn, int error)
 {
 	struct transfer *transfer, *next;
 	struct storage_action *action;
+	bool given_up = error == -ERR_CANCELLED; /* by us: that says nothing about the server */
 
 	LIST_REMOVE(conn, of_peer);
 	conn->hop->count--;
-	if (conn->state != CONN_READY)
+	if (conn->state != CONN_READY && !given_up)
 		conn->hop->down_until_ms = s->now_ms + HOP_PAUSE_MS;
-	if ((conn->state != CONN_READY && !conn->quiet) || !LIST_EMPTY(&conn->fed)) {
+	if ((conn->state != CONN_READY && !given_up && !conn->quiet) || !LIST_EMPTY(&conn->fed)) {
 		action = storage_note(s, NOTE_HOP_DOWN);
 		action->who = conn->hop->node;
 		action->error = error;

@@ -188,8 +188,11 @@ void storage_late_add(struct storage *s, const struct receipt *receipts, unsigne
 {
 	struct seeker *seeker = &s->seeker;
 
-	if (!storage_is_registered(s))
+	if (!storage_is_registered(s)) {
+		/* A REGISTER that is on its way counts the chunks without it. */
+		seeker->register_again |= count > 0;
 		return;
+	}
 	for (unsigned int i = 0; i < count; i++) {
 		if (seeker->late_count == RECEIPTS_MAX)
 			storage_late_send(s);
@@ -224,18 +227,19 @@ void storage_corrupt_send(struct storage *s, uint64_t chunk, int error)
 
 /* ---- orders ---- */
 
-/* True if it was here. A chunk on its way in goes as soon as it has arrived. */
+/* True if it was here. A chunk on its way in goes as soon as it has arrived; what it was to take
+ * the place of goes now. */
 static bool delete_one(struct storage *s, uint64_t chunk)
 {
 	struct transfer *transfer = storage_transfer_of_chunk(s, chunk);
+	bool here = s->config.chunks->remove(s->config.chunks_context, chunk) == 0;
 
-	if (transfer) {
-		transfer->doomed = true;
-		if (transfer->fetch)
-			storage_fetch_end(s, transfer, -ERR_EXPIRED);
-		return true;
-	}
-	return s->config.chunks->remove(s->config.chunks_context, chunk) == 0;
+	if (!transfer)
+		return here;
+	transfer->doomed = true;
+	if (transfer->fetch)
+		storage_fetch_end(s, transfer, -ERR_EXPIRED);
+	return true;
 }
 
 int storage_on_delete(struct storage *s, struct conn *conn, const struct incoming *in)

@@ -63,6 +63,11 @@ void storage_fetch_received(struct storage *s, struct transfer *transfer)
 	release(s, transfer);
 }
 
+void storage_fetch_proved(struct storage *s, const struct transfer *transfer)
+{
+	s->config.chunks->quarantine(s->config.chunks_context, transfer->meta.chunk);
+}
+
 void storage_fetch_done(struct storage *s, struct transfer *transfer, const struct receipt *receipt,
 			int error)
 {
@@ -102,16 +107,14 @@ static int fetch_check(const struct storage *s, const struct conn *conn,
 	return 0;
 }
 
-/* As storage_chunk_look, but a copy that is not what the catalogue says is none. */
+/* As storage_chunk_look, but a copy that is not what the catalogue says is none. It stays until
+ * bytes that are have come: should the order be wrong, nothing is lost by it. */
 static int look(struct storage *s, const struct chunk_sum *wanted, struct storage_meta *meta)
 {
 	int rc = storage_chunk_look(s, meta);
 
-	if (rc == -ERR_EXISTS || (rc == 1 && !digest_equal(&meta->digest, &wanted->digest))) {
-		s->config.chunks->quarantine(s->config.chunks_context, meta->chunk);
-		storage_corrupt_send(s, meta->chunk, -ERR_CORRUPT);
+	if (rc == -ERR_EXISTS || (rc == 1 && !digest_equal(&meta->digest, &wanted->digest)))
 		rc = 0;
-	}
 	meta->digest = wanted->digest;
 	return rc;
 }
@@ -228,12 +231,17 @@ void storage_fetch_reply(struct storage *s, struct conn *conn, const struct inco
 
 /* ---- the end of patience ---- */
 
-void storage_fetch_end(struct storage *s, struct transfer *transfer, int error)
+static void end(struct storage *s, struct transfer *transfer, int error, int why_dropped)
 {
 	if (!transfer->from)
 		return;
 	transfer->fetch->error = error;
-	storage_conn_drop(s, transfer->from, error, true);
+	storage_conn_drop(s, transfer->from, why_dropped, true);
+}
+
+void storage_fetch_end(struct storage *s, struct transfer *transfer, int error)
+{
+	end(s, transfer, error, -ERR_CANCELLED);
 }
 
 /* A worker of the glue that has the connection looks at the clock itself. */
@@ -244,7 +252,7 @@ void storage_fetch_tick(struct storage *s)
 
 		if (transfer && !transfer->by_glue &&
 		    s->now_ms - transfer->moved_ms >= FETCH_SILENCE_MS)
-			storage_fetch_end(s, transfer, -ERR_UNAVAILABLE);
+			end(s, transfer, -ERR_UNAVAILABLE, -ERR_TIMEOUT);
 	}
 }
 
@@ -252,6 +260,6 @@ void storage_fetches_orphaned(struct storage *s)
 {
 	for (unsigned int i = 0; i < FETCHES_MAX; i++) {
 		if (s->fetches[i].transfer)
-			storage_fetch_end(s, s->fetches[i].transfer, -ERR_UNAVAILABLE);
+			storage_fetch_end(s, s->fetches[i].transfer, -ERR_CANCELLED);
 	}
 }

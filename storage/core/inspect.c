@@ -135,33 +135,33 @@ static int verdict(const struct storage_event *event, const struct chunk_sum *wa
 	}
 }
 
-static bool is_bad(int error)
-{
-	return error != 0 && error != -ERR_BUSY;
-}
-
-/* Enters it for everybody who waits for it; returns the worst that was found, 0 or an error, and
- * in *ret_told whether the name server will read of it in an answer. */
-static int enter(struct storage *s, const struct storage_event *event, bool *ret_told)
+/* Enters it for everybody who waits for it; true if somebody did, who reads of it in an answer. */
+static bool enter(struct storage *s, const struct storage_event *event)
 {
 	struct inspection *inspection;
-	struct chunk_sum as_it_is = { .length = event->length, .digest = *event->digest };
-	int worst = verdict(event, &as_it_is);
+	bool told = false;
 
-	*ret_told = false;
 	STAILQ_FOREACH(inspection, &s->inspections, next) {
 		for (unsigned int i = 0; i < inspection->count; i++) {
-			int error = verdict(event, &inspection->wanted[i]);
+			const struct chunk_sum *wanted = &inspection->wanted[i];
 
-			if (inspection->found[i] || inspection->wanted[i].chunk != event->chunk)
+			if (inspection->found[i] || wanted->chunk != event->chunk)
 				continue;
-			finding_set(inspection, i, error, event->digest);
-			*ret_told = true;
-			if (is_bad(error))
-				worst = error;
+			finding_set(inspection, i, verdict(event, wanted), event->digest);
+			told = true;
 		}
 	}
-	return worst;
+	return told;
+}
+
+/* Only a copy that contradicts itself is given up. One that merely is not what was asked for may
+ * be the last that is right: the name server has erred before us. */
+static bool is_damaged(const struct storage_event *event)
+{
+	struct chunk_sum itself = { .length = event->length, .digest = *event->digest };
+	int error = verdict(event, &itself);
+
+	return error != 0 && error != -ERR_BUSY;
 }
 
 static void give_up_copy(struct storage *s, uint64_t chunk, int error, bool told)
@@ -178,15 +178,13 @@ static void give_up_copy(struct storage *s, uint64_t chunk, int error, bool told
 /* A copy that came or went while another was read is looked at again. */
 void storage_on_inspected(struct storage *s, const struct storage_event *event)
 {
-	bool told;
-	int error;
-
 	assert(event->chunk == s->inspecting);
 	s->inspecting = 0;
 	if (!s->inspecting_changed && is_here(s, event->chunk)) {
-		error = enter(s, event, &told);
-		if (is_bad(error))
-			give_up_copy(s, event->chunk, error, told);
+		bool told = enter(s, event);
+
+		if (is_damaged(event))
+			give_up_copy(s, event->chunk, event->error, told);
 	}
 	go_on(s);
 }

@@ -349,6 +349,8 @@ void storage_fetch_conn_ready(struct storage *s, struct conn *conn);
 void storage_fetch_reply(struct storage *s, struct conn *conn, const struct incoming *in);
 void storage_fetch_refused(struct fetch *fetch, uint8_t status);
 void storage_fetch_received(struct storage *s, struct transfer *transfer);
+/* The bytes are the chunk; a copy here that is not makes room. */
+void storage_fetch_proved(struct storage *s, const struct transfer *transfer);
 /* The receipt, or NULL and an error. */
 void storage_fetch_done(struct storage *s, struct transfer *transfer, const struct receipt *receipt,
 			int error);

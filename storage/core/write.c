@@ -190,6 +190,8 @@ static void commit(struct storage *s, struct transfer *transfer)
 	rc = chunks(s)->write_commit(s->config.chunks_context, write, transfer->number);
 	if (rc == 0) {
 		transfer->write = NULL;
+		if (transfer->fetch)
+			storage_fetch_proved(s, transfer);
 		pause_if_full(s, transfer->from);
 		return;
 	}
@@ -265,9 +267,11 @@ int storage_on_data(struct storage *s, struct conn *conn, const struct incoming 
 		conn->closing = true;
 		return 0;
 	}
-	/* Of a WRITE that was refused. */
-	if (!transfer)
+	/* Of a WRITE that was refused; servers that we dialled send none. */
+	if (!transfer) {
+		conn->closing = conn->use == USE_HOP;
 		return 0;
+	}
 	if (head.flags & FRAME_ABORT) {
 		conn->incoming = NULL;
 		storage_receive_failed(s, transfer, -ERR_UNAVAILABLE);

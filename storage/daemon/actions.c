@@ -50,6 +50,7 @@ void daemon_step(struct daemon *daemon, struct storage_event *event)
 		return;
 	}
 	daemon->stepping = true;
+	log_hold();
 	step(daemon, event);
 	for (unsigned int i = 0; i < daemon->later_count; i++) {
 		struct storage_event next = daemon->later[i];
@@ -307,6 +308,7 @@ static int forward(struct daemon *daemon, const struct storage_action *action)
 				    .length = action->length,
 				    .prefix = { daemon->outbox.bytes.data + action->at,
 						action->size } };
+	struct store_reader *reader;
 	int rc = 0;
 
 	if (!wire || wire->gone)
@@ -314,7 +316,9 @@ static int forward(struct daemon *daemon, const struct storage_action *action)
 	if (order.source)
 		order.source->references++;
 	else
-		rc = source_of_chunk(daemon, action->chunk, action->length, &order.source);
+		rc = store_reader_open(daemon->store, action->chunk, &reader);
+	if (rc == 0 && !order.source)
+		rc = source_of_reader(daemon, reader, action->length, &order.source);
 	if (rc < 0)
 		return rc;
 	rc = flow_start(wire, &order);

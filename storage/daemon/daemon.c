@@ -48,6 +48,14 @@ static void on_turn(uv_check_t *turn)
 
 	syncer_submit(daemon);
 	tick_arm(daemon);
+	log_release();
+}
+
+/* What timers had to say. */
+static void on_before_wait(uv_prepare_t *before_wait)
+{
+	(void)before_wait;
+	log_release();
 }
 
 static void on_wake(uv_async_t *wake)
@@ -119,6 +127,7 @@ static void loop_start(struct daemon *daemon)
 	daemon->tick_due_ms = UINT64_MAX;
 	uv_async_init(&daemon->loop, &daemon->wake, on_wake);
 	uv_check_init(&daemon->loop, &daemon->turn);
+	uv_prepare_init(&daemon->loop, &daemon->before_wait);
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	uv_timer_init(&daemon->loop, &daemon->chores);
 	uv_timer_init(&daemon->loop, &daemon->addresses);
@@ -268,6 +277,7 @@ static int daemon_start(struct daemon *daemon, char *message)
 	if (rc < 0)
 		return rc;
 	uv_check_start(&daemon->turn, on_turn);
+	uv_prepare_start(&daemon->before_wait, on_before_wait);
 	uv_timer_start(&daemon->tick, on_tick, 0, 0);
 	uv_timer_start(&daemon->chores, on_chores, CHORE_MS, CHORE_MS);
 	uv_timer_start(&daemon->addresses, on_addresses, ADDRESSES_MS, ADDRESSES_MS);

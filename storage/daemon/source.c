@@ -42,23 +42,25 @@ struct source *source_of_write(struct daemon *daemon, struct store_write *write,
 	return source;
 }
 
-int source_of_chunk(struct daemon *daemon, uint64_t chunk, uint32_t end, struct source **ret)
+int source_of_reader(struct daemon *daemon, struct store_reader *reader, uint32_t end,
+		     struct source **ret)
 {
 	struct source *source = source_new(daemon);
 	struct chunk_meta meta;
 	int rc;
 
-	if (!source)
+	if (!source) {
+		store_reader_close(daemon->store, reader);
 		return -ERR_NO_MEMORY;
-	rc = store_reader_open(daemon->store, chunk, &source->reader);
-	if (rc == 0)
-		rc = store_reader_check(source->reader, &meta);
+	}
+	source->reader = reader;
+	rc = store_reader_check(reader, &meta);
 	if (rc == 0 && end > meta.length)
 		rc = -ERR_RANGE;
 	if (rc == 0)
-		rc = store_reader_crcs(source->reader, 0, (uint32_t)block_count(end), source->crcs);
+		rc = store_reader_crcs(reader, 0, (uint32_t)block_count(end), source->crcs);
 	if (rc == 0)
-		rc = store_reader_descriptor(source->reader, &source->base);
+		rc = store_reader_descriptor(reader, &source->base);
 	if (rc < 0) {
 		source_release(source);
 		return rc;

@@ -1,8 +1,9 @@
 /* muster-storage: sockets, threads and files around the core of storage/core.
  *
  * Threads: the loop's, which owns everything but jobs; one for syncing (commits and chores); one
- * for the copy of the catalogue; some that receive long transfers and some that send them. A job
- * belongs to one thread at a time and comes back to the loop through `wake`. */
+ * for the copy of the catalogue; some that receive long transfers and some that send them; libuv's,
+ * which wait for the disk where a READ or an inspection has to, and for names. A job belongs to one
+ * thread at a time and comes back to the loop through `wake`, or as libuv does it. */
 #ifndef MUSTER_STORAGE_DAEMON_H
 #define MUSTER_STORAGE_DAEMON_H
 
@@ -57,7 +58,9 @@ struct source {
 struct source *source_of_write(struct daemon *daemon, struct store_write *write, uint32_t transfer);
 /* [any] Once the write has a file, which is after its first bytes. */
 int source_open_write(struct source *source, const struct store_write *write);
-int source_of_chunk(struct daemon *daemon, uint64_t chunk, uint32_t end, struct source **ret);
+/* Bytes of a stored chunk up to `end`. Takes the reader over, also if it fails. */
+int source_of_reader(struct daemon *daemon, struct store_reader *reader, uint32_t end,
+		     struct source **ret);
 struct source *source_find(struct daemon *daemon, uint32_t transfer);
 /* No longer found by its transfer, because the store has the chunk now, or never will. */
 void source_retire(struct daemon *daemon, uint32_t transfer);
@@ -99,6 +102,7 @@ struct waiting_read {
 	STAILQ_ENTRY(waiting_read) next;
 	uint64_t chunk;
 	uint32_t id, offset, length;
+	bool wait; /* for the disk, on the loop */
 };
 
 struct wire {
@@ -111,6 +115,7 @@ struct wire {
 	bool paused;             /* by the core */
 	struct receive *receive; /* owns the input */
 	struct flow *flow;       /* owns the output */
+	bool reading;            /* a worker waits for the disk to answer a READ */
 	STAILQ_HEAD(, waiting_read) reads;
 	unsigned int reads_count;
 	struct buffer held; /* frames to send after the flow */
@@ -124,11 +129,17 @@ struct wire *wire_find(struct daemon *daemon, uint64_t handle);
 void wire_send(struct wire *wire, const void *data, size_t size);
 void wire_pause(struct wire *wire, bool paused);
 void wire_read(struct wire *wire, const struct waiting_read *read);
+void wire_read_again(struct wire *wire, const struct waiting_read *read); /* before the others */
+void wire_next(struct wire *wire);            /* the output is free again, or freer */
 void wire_close(struct wire *wire);           /* by order of the core */
 void wire_lost(struct wire *wire, int error); /* the peer has gone */
 void wire_worker_done(struct wire *wire);     /* after `receive` or `flow` became NULL */
 void wires_shutdown(struct daemon *daemon);
 void wires_free(struct daemon *daemon);
+
+/* Answers, or lets a worker wait for the disk and answer then. */
+void read_answer(struct wire *wire, const struct waiting_read *read);
+void read_failed(struct wire *wire, const struct waiting_read *read, int error);
 
 /* ---- the store ---- */
 
@@ -176,6 +187,7 @@ struct daemon {
 	uv_loop_t loop;
 	uv_async_t wake;
 	uv_check_t turn;
+	uv_prepare_t before_wait;
 	uv_timer_t tick, chores, addresses;
 	uv_signal_t terminate, interrupt, hangup;
 	uint64_t tick_due_ms;

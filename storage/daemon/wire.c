@@ -7,8 +7,6 @@
 #include "hash.h"
 #include "storage_daemon.h"
 
-static void wire_next(struct wire *wire);
-
 struct wire *wire_find(struct daemon *daemon, uint64_t handle)
 {
 	struct wire *wire;
@@ -153,6 +151,8 @@ void wire_worker_done(struct wire *wire)
 	if (wire->receive || wire->flow) {
 		if (wire->lost)
 			shutdown(wire->socket, SHUT_RDWR);
+		else if (!wire->gone)
+			wire_next(wire);
 		return;
 	}
 	if (wire->gone) {
@@ -203,93 +203,28 @@ void wire_pause(struct wire *wire, bool paused)
 	update_pause(wire);
 }
 
-/* ---- answers to READ ---- */
-
-static void read_failed(struct wire *wire, const struct waiting_read *read, int error)
-{
-	struct storage_event event = { .kind = STORAGE_SENT,
-				       .connection = wire->handle,
-				       .chunk = read->chunk,
-				       .id = read->id,
-				       .error = error };
-
-	daemon_step(wire->daemon, &event);
-}
-
-static int fill(struct store_reader *reader, const struct waiting_read *read, uint8_t *payload,
-		uint8_t *crcs)
-{
-	uint32_t first = read->offset / BLOCK_SIZE;
-	struct chunk_meta meta;
-	int rc = store_reader_check(reader, &meta);
-	int64_t got;
-
-	if (rc < 0)
-		return rc;
-	if (read->offset + read->length > meta.length)
-		return -ERR_RANGE;
-	rc = store_reader_crcs(reader, first, (uint32_t)block_count(read->length), crcs);
-	if (rc < 0)
-		return rc;
-	got = store_reader_read(reader, payload, read->length, read->offset);
-	if (got < 0)
-		return (int)got;
-	return got == read->length ? 0 : -ERR_CORRUPT;
-}
-
-/* One DATA frame, read right here: what is read often is in the page cache. */
-static int send_short(struct wire *wire, const struct waiting_read *read)
-{
-	struct daemon *daemon = wire->daemon;
-	struct data_head head = {
-		.id = read->id, .flags = FRAME_LAST, .offset = read->offset, .length = read->length
-	};
-	size_t head_size = FRAME_HEADER_SIZE + block_count(read->length) * 4;
-	uint8_t crcs[DATA_CRCS_SIZE_MAX];
-	uint8_t *frame = daemon->scratch;
-	struct store_reader *reader;
-	int rc = store_reader_open(daemon->store, read->chunk, &reader);
-
-	if (rc < 0)
-		return rc;
-	rc = fill(reader, read, frame + head_size, crcs);
-	store_reader_close(daemon->store, reader);
-	if (rc < 0)
-		return rc;
-	data_head_encode(&head, crcs, frame);
-	link_send(wire->link, frame, head_size + read->length);
-	return 0;
-}
-
-static int send_long(struct wire *wire, const struct waiting_read *read)
-{
-	struct flow_order order = { .id = read->id,
-				    .offset = read->offset,
-				    .length = read->length };
-	int rc = source_of_chunk(wire->daemon, read->chunk, read->offset + read->length,
-				 &order.source);
-
-	if (rc < 0)
-		return rc;
-	rc = flow_start(wire, &order);
-	if (rc < 0)
-		source_release(order.source);
-	return rc;
-}
+/* ---- READs that wait for their turn ---- */
 
 static bool is_busy(const struct wire *wire, const struct waiting_read *read)
 {
 	size_t unsent = link_unsent(wire->link);
 
-	return wire->flow || unsent > (read->length >= LARGE_SIZE ? 0 : UNSENT_MAX);
+	return wire->flow || wire->reading ||
+	       unsent > (read->length >= LARGE_SIZE ? 0 : UNSENT_MAX);
 }
 
-static void answer(struct wire *wire, const struct waiting_read *read)
+static struct waiting_read *waiting_new(struct wire *wire, const struct waiting_read *read)
 {
-	int rc = read->length >= LARGE_SIZE ? send_long(wire, read) : send_short(wire, read);
+	struct waiting_read *waiting = malloc(sizeof(*waiting));
 
-	if (rc < 0)
-		read_failed(wire, read, rc);
+	if (!waiting) {
+		read_failed(wire, read, -ERR_NO_MEMORY);
+		return NULL;
+	}
+	*waiting = *read;
+	wire->reads_count++;
+	update_pause(wire);
+	return waiting;
 }
 
 void wire_read(struct wire *wire, const struct waiting_read *read)
@@ -297,22 +232,23 @@ void wire_read(struct wire *wire, const struct waiting_read *read)
 	struct waiting_read *waiting;
 
 	if (STAILQ_EMPTY(&wire->reads) && !is_busy(wire, read)) {
-		answer(wire, read);
+		read_answer(wire, read);
 		return;
 	}
-	waiting = malloc(sizeof(*waiting));
-	if (!waiting) {
-		read_failed(wire, read, -ERR_NO_MEMORY);
-		return;
-	}
-	*waiting = *read;
-	STAILQ_INSERT_TAIL(&wire->reads, waiting, next);
-	wire->reads_count++;
-	update_pause(wire);
+	waiting = waiting_new(wire, read);
+	if (waiting)
+		STAILQ_INSERT_TAIL(&wire->reads, waiting, next);
 }
 
-/* The output is free again, or freer. */
-static void wire_next(struct wire *wire)
+void wire_read_again(struct wire *wire, const struct waiting_read *read)
+{
+	struct waiting_read *waiting = waiting_new(wire, read);
+
+	if (waiting)
+		STAILQ_INSERT_HEAD(&wire->reads, waiting, next);
+}
+
+void wire_next(struct wire *wire)
 {
 	struct waiting_read *read;
 
@@ -323,7 +259,7 @@ static void wire_next(struct wire *wire)
 	while ((read = STAILQ_FIRST(&wire->reads)) && !is_busy(wire, read)) {
 		STAILQ_REMOVE_HEAD(&wire->reads, next);
 		wire->reads_count--;
-		answer(wire, read);
+		read_answer(wire, read);
 		free(read);
 	}
 	update_pause(wire);

@@ -15,7 +15,16 @@ struct store_reader {
 	uint8_t *bytes; /* header and CRCs; the payload too if it is one block */
 	size_t size;
 	bool checked;
+	bool cached_only;
 };
+
+static int64_t read_file(const struct store_reader *reader, void *data, size_t size,
+			 uint64_t offset)
+{
+	return reader->cached_only
+		       ? disk_read_cached(reader->disk, reader->file, data, size, offset)
+		       : disk_read(reader->disk, reader->file, data, size, offset);
+}
 
 static uint64_t payload_start(const struct store_reader *reader)
 {
@@ -82,6 +91,11 @@ static bool matches(const struct store_reader *reader, const struct record *reco
 		       crc32c(reader->bytes + RECORD_HEADER_SIZE, 4 * block_count(length));
 }
 
+void store_reader_wait(struct store_reader *reader, bool wait)
+{
+	reader->cached_only = !wait;
+}
+
 int store_reader_check(struct store_reader *reader, struct chunk_meta *ret)
 {
 	uint32_t length = reader->place.length;
@@ -93,7 +107,7 @@ int store_reader_check(struct store_reader *reader, struct chunk_meta *ret)
 		reader->bytes = malloc(reader->size);
 	if (!reader->bytes)
 		return -ERR_NO_MEMORY;
-	got = disk_read(reader->disk, reader->file, reader->bytes, reader->size, reader->start);
+	got = read_file(reader, reader->bytes, reader->size, reader->start);
 	if (got < 0)
 		return (int)got;
 	if ((size_t)got < reader->size || !record_header_decode(reader->bytes, &record) ||
@@ -133,7 +147,7 @@ int64_t store_reader_read(struct store_reader *reader, void *data, size_t size, 
 		memcpy(data, reader->bytes + record_head_size(length) + offset, size);
 		return (int64_t)size;
 	}
-	got = disk_read(reader->disk, reader->file, data, size, payload_start(reader) + offset);
+	got = read_file(reader, data, size, payload_start(reader) + offset);
 	return got >= 0 && (size_t)got < size ? -ERR_CORRUPT : got;
 }
 

@@ -81,8 +81,9 @@ struct chunk_meta {
 struct store_write;
 
 /* Reserves the space; touches no disk. A digest that is not zero must be the one found at the end.
- * -ERR_BAD_REQUEST: id or length 0; -ERR_TOO_LARGE; -ERR_EXISTS: the chunk is here or on its way;
- * -ERR_NO_SPACE; -ERR_IO: failed disk; -ERR_NO_MEMORY. */
+ * A copy that is here serves on until the commit, and must be quarantined by then.
+ * -ERR_BAD_REQUEST: id or length 0; -ERR_TOO_LARGE; -ERR_EXISTS: it is on its way; -ERR_NO_SPACE;
+ * -ERR_IO: failed disk; -ERR_NO_MEMORY. */
 int store_write_new(struct store *store, const struct chunk_meta *meta, struct store_write **ret);
 /* [any] Bytes in order, at most what was announced; `crcs`: one per 64 KiB block of them, as they
  * were verified. All but the last piece are whole blocks. -ERR_BAD_REQUEST if not; -ERR_NO_SPACE;
@@ -128,6 +129,9 @@ bool store_has(const struct store *store, uint64_t chunk);
 struct store_reader;
 /* -ERR_NOT_FOUND; -ERR_CORRUPT: we should have it, but its file is gone. */
 int store_reader_open(struct store *store, uint64_t chunk, struct store_reader **ret);
+/* [any] Whether the calls below wait for the disk, which they do unless this says no: then they
+ * fail with -ERR_BUSY, and may be called again. */
+void store_reader_wait(struct store_reader *reader, bool wait);
 /* [any] -ERR_CORRUPT: the header is not this chunk's. Call once before the rest. Chunks of one
  * block in a segment are read whole by this call. */
 int store_reader_check(struct store_reader *reader, struct chunk_meta *ret);

@@ -77,12 +77,12 @@ void write_forget(struct store *store, struct store_write *write)
 	write_free(write);
 }
 
-static bool is_known(const struct store *store, uint64_t chunk)
+static bool is_on_its_way(const struct store *store, uint64_t chunk)
 {
 	struct store_write *write;
 
 	HASH_FIND(hh, store->writes, &chunk, sizeof(chunk), write);
-	return write || store_has(store, chunk);
+	return write;
 }
 
 int store_write_new(struct store *store, const struct chunk_meta *meta, struct store_write **ret)
@@ -94,7 +94,7 @@ int store_write_new(struct store *store, const struct chunk_meta *meta, struct s
 		return -ERR_BAD_REQUEST;
 	if (meta->length > CHUNK_SIZE_MAX)
 		return -ERR_TOO_LARGE;
-	if (is_known(store, meta->chunk))
+	if (is_on_its_way(store, meta->chunk))
 		return -ERR_EXISTS;
 	rc = space_check(store, meta->length);
 	if (rc < 0)

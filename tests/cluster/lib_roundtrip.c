@@ -1,11 +1,12 @@
 /* Puts and gets files of many sizes through libmuster, in every way that there is.
  *
- *     lib_roundtrip NAMESERVER sizes          all the sizes at which something changes
- *     lib_roundtrip NAMESERVER put PATH SIZE  one file of a known content
- *     lib_roundtrip NAMESERVER get PATH SIZE  the same back, compared
- *     lib_roundtrip NAMESERVER stream SIZE    through callbacks, with little memory
+ *     lib_roundtrip NAMESERVER sizes                 all the sizes at which something changes
+ *     lib_roundtrip NAMESERVER put PATH SIZE [MARK]  one file of a known content
+ *     lib_roundtrip NAMESERVER get PATH SIZE [MARK]  the same back, compared
+ *     lib_roundtrip NAMESERVER stream SIZE           through callbacks, with little memory
  *
- * Prints one JSON object per line; exits 1 at the first difference. */
+ * After MARK bytes it says that it is midway, and goes on when a line is read. Prints one JSON
+ * object per line; exits 1 at the first difference. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,22 @@ struct stream {
 	uint64_t seed;
 	uint64_t size;
 	uint64_t at;
+	uint64_t mark; /* 0: none */
 	bool differs;
 };
+
+static void pass_mark(struct stream *stream)
+{
+	char line[8];
+
+	if (stream->mark == 0 || stream->at < stream->mark)
+		return;
+	stream->mark = 0;
+	printf("{\"what\":\"midway\"}\n");
+	fflush(stdout);
+	if (!fgets(line, sizeof(line), stdin))
+		exit(2);
+}
 
 static int64_t stream_read(void *context, void *buffer, size_t size)
 {
@@ -48,6 +63,7 @@ static int64_t stream_read(void *context, void *buffer, size_t size)
 		part = 100000;
 	content(stream->seed, stream->at, buffer, part);
 	stream->at += part;
+	pass_mark(stream);
 	return (int64_t)part;
 }
 
@@ -61,6 +77,7 @@ static int stream_write(void *context, const void *data, size_t size)
 			stream->differs = true;
 	}
 	stream->at += size;
+	pass_mark(stream);
 	return stream->differs ? -MUSTER_E_CANCELLED : 0;
 }
 
@@ -102,9 +119,21 @@ static int put_memory(struct muster *session, const char *path, uint64_t size)
 	return rc;
 }
 
-static int get_compare(struct muster *session, const char *path, uint64_t size)
+static int put_stream(struct muster *session, const char *path, uint64_t size, uint64_t mark)
 {
-	struct stream stream = { .seed = size };
+	struct stream stream = { .seed = size, .size = size, .mark = mark };
+	struct muster_put_args args = {
+		.path = path,
+		.source = { .fd = -1, .read = stream_read, .context = &stream, .size = size },
+		.flags = MUSTER_REPLACE,
+	};
+
+	return muster_put(session, &args, NULL);
+}
+
+static int get_compare(struct muster *session, const char *path, uint64_t size, uint64_t mark)
+{
+	struct stream stream = { .seed = size, .mark = mark };
 	struct muster_get_args args = {
 		.path = path,
 		.sink = { .fd = -1, .write = stream_write, .context = &stream },
@@ -178,7 +207,7 @@ static int one_size(struct muster *session, uint64_t size)
 
 	if (report(session, "put", size, rc) < 0)
 		return rc;
-	rc = report(session, "get", size, get_compare(session, "/roundtrip", size));
+	rc = report(session, "get", size, get_compare(session, "/roundtrip", size, 0));
 	for (size_t i = 0; rc == 0 && i < sizeof(offsets) / sizeof(offsets[0]); i++) {
 		if (offsets[i] <= size)
 			rc = get_range(session, "/roundtrip", size, offsets[i]);
@@ -217,12 +246,27 @@ static int stream(struct muster *session, uint64_t size)
 	int rc = report(session, "stream put", size, muster_put(session, &args, NULL));
 
 	if (rc == 0)
-		rc = report(session, "stream get", size, get_compare(session, "/stream", size));
+		rc = report(session, "stream get", size, get_compare(session, "/stream", size, 0));
 	getrusage(RUSAGE_SELF, &usage);
 	printf("{\"what\":\"memory\",\"kib\":%ld}\n", usage.ru_maxrss);
 	if (rc == 0 && usage.ru_maxrss > 70L * 1024)
 		rc = -MUSTER_E_TOO_LARGE;
 	return rc;
+}
+
+static uint64_t number(const char *text)
+{
+	return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* put or get PATH SIZE [MARK] */
+static int one_file(struct muster *session, char **words)
+{
+	uint64_t size = number(words[2]), mark = number(words[3]);
+
+	if (strcmp(words[0], "put") == 0)
+		return report(session, "put", size, put_stream(session, words[1], size, mark));
+	return report(session, "get", size, get_compare(session, words[1], size, mark));
 }
 
 int main(int argc, char **argv)
@@ -246,13 +290,9 @@ int main(int argc, char **argv)
 	else if (strcmp(argv[2], "sizes") == 0)
 		rc = sizes(session);
 	else if (strcmp(argv[2], "stream") == 0 && argc == 4)
-		rc = stream(session, strtoull(argv[3], NULL, 10));
-	else if (strcmp(argv[2], "put") == 0 && argc == 5)
-		rc = report(session, "put", 0,
-			    put_memory(session, argv[3], strtoull(argv[4], NULL, 10)));
-	else if (strcmp(argv[2], "get") == 0 && argc == 5)
-		rc = report(session, "get", 0,
-			    get_compare(session, argv[3], strtoull(argv[4], NULL, 10)));
+		rc = stream(session, number(argv[3]));
+	else if ((strcmp(argv[2], "put") == 0 || strcmp(argv[2], "get") == 0) && argc >= 5)
+		rc = one_file(session, &argv[2]);
 	else
 		rc = 2;
 	muster_close(session);

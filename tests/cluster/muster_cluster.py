@@ -24,7 +24,8 @@ CLIENT_PORTS = 40  # for each cluster, so that clusters do not meet
 
 _blob = None
 _blob_lock = threading.Lock()
-_ports = iter(range(12000 + os.getpid() % 200 * 80, 32000, CLIENT_PORTS))
+_ports = iter(range(12000 + int(os.environ.get("TEST_LANE", 0)) * 10000 + os.getpid() % 100 * 80,
+                    32000, CLIENT_PORTS))
 
 
 _undo = {}  # what must not outlive us, whatever happens: key -> function

@@ -2,6 +2,7 @@
 """The completion of bash and zsh: what Tab would offer, from a live store."""
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 def offered(cluster, *words):
-    quoted = " ".join("'%s'" % word for word in ("muster",) + words)
+    """For words as they are typed, with quotes."""
+    quoted = " ".join(map(shlex.quote, ("muster",) + words))
     script = BASH.format(path=COMPLETIONS + "/muster.bash", words=quoted)
     env = dict(cluster.environment, PATH=BUILD + ":" + os.environ["PATH"])
     done = subprocess.run(["bash", "--norc", "-c", script], env=env, stdout=subprocess.PIPE, text=True,
@@ -41,6 +43,23 @@ def test_bash():
         expect(offered(cluster, *to, "cat", "/nothing"), [""])
 
 
+def test_bash_takes_names_as_they_are():
+    """What is typed is quoted, what is in the store is no pattern, and bash takes words apart."""
+    with Cluster(1) as cluster:
+        cluster.ok("mkdir", "-p", "/my dir")
+        for name in ("a*b", "at:1", "at:2", "it's", "x=y"):
+            cluster.ok("create", "/my dir/" + name)
+        to = ("-n", "127.0.0.1", ":", str(cluster.port))
+        expect(offered(cluster, *to, "ls", "/my\\ d"), ["/my dir/"])
+        expect(offered(cluster, *to, "ls", "'/my d"), ["/my dir/"])
+        expect(offered(cluster, *to, "ls", '"/my dir/i'), ["/my dir/it's"])
+        expect(offered(cluster, *to, "ls", "/my\\ dir/a*"), ["/my dir/a*b"])
+        expect(offered(cluster, *to, "ls", "/my\\ dir/at"), ["/my dir/at:1", "/my dir/at:2"])
+        expect(offered(cluster, *to, "ls", "/my\\ dir/at", ":"), ["1", "2"])
+        expect(offered(cluster, *to, "ls", "/my\\ dir/at", ":", "2"), ["2"])
+        expect(offered(cluster, "--timeout", "=", "5", *to, "ls", "/my\\ dir/x", "=", ""), ["y"])
+
+
 def test_global_options_with_a_value_are_known():
     """Both scripts skip them to find the command."""
     text = subprocess.run([BUILD + "/muster", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -58,4 +77,4 @@ def test_zsh_reads_it():
     subprocess.run(["zsh", "-n", COMPLETIONS + "/_muster"], check=True)
 
 
-sys.exit(main([test_bash, test_global_options_with_a_value_are_known, test_zsh_reads_it], workers=2))
+sys.exit(main([test_bash, test_bash_takes_names_as_they_are, test_global_options_with_a_value_are_known, test_zsh_reads_it], workers=2))

@@ -9,6 +9,7 @@ import glob
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,7 @@ def runs(text):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the clusters on its way
     with tempfile.TemporaryDirectory(prefix="muster-docs-") as home:
         env = environment(home)
         for page in PAGES:

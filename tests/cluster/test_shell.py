@@ -473,9 +473,9 @@ def case_progress():
             name = "/big-%d" % columns
             with Terminal(cluster.words(("put", path, name), False), cluster.environment,
                           cluster.path, columns=columns) as terminal:
-                for _ in range(400):
+                for _ in range(100):
                     with stopped(cluster.storages):
-                        time.sleep(0.02)
+                        terminal.read(0.15)
                     terminal.read(0.005)
                     if terminal.process.poll() is not None:
                         break

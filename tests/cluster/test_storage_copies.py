@@ -187,9 +187,8 @@ class Source(Node):
         read = connection.receive()
         expect(read.type, READ)
         if self.said:
-            sums = crcs(self.said)
-            connection.send(HEADER.pack(DATA, 0, 0, read.id, 0, len(self.said),
-                                        len(sums) + len(self.said), 0) + sums + self.said)
+            connection.send(data_frame(read.id, 0, self.said))
+        return read
 
     def close(self):
         self.connection.close()
@@ -212,6 +211,67 @@ def test_a_client_writes_it_meanwhile():
             expect(wait_until(lambda: nameserver.replies.get(number)).status, BUSY)
             expect(client.read(chunk, size), (OK, data))
             source.close()
+
+
+def data_frame(number, offset, payload, flags=0):
+    sums = crcs(payload)
+    return HEADER.pack(DATA, flags, 0, number, offset, len(payload),
+                       len(sums) + len(payload), 0) + sums + payload
+
+
+def test_odd_sources():
+    """What is not an answer to our READ costs the source its connection, and nobody anything else."""
+    mega = os.urandom(1 << 20)
+    receipt = {"chunk": 1, "length": LARGE, "digest": os.urandom(16)}
+    oddities = {
+        "another place": lambda number: data_frame(number, 1 << 20, mega),
+        "another transfer": lambda number: data_frame(number + 1, 0, mega),
+        "too early an end": lambda number: data_frame(number, 0, mega, LAST),
+        "no block": lambda number: data_frame(number, 0, mega[:1000]),
+        "an empty answer": lambda number: HEADER.pack(READ | REPLY, 0, 0, number, 0, 0, 0, 0),
+        "a refusal in the middle": lambda number: data_frame(number, 0, mega) +
+        HEADER.pack(READ | REPLY, 0, BUSY, number, 0, 0, 0, 0),
+        "two refusals": lambda number: 2 * HEADER.pack(READ | REPLY, 0, BUSY, number, 0, 0, 0, 0),
+        "more after a refusal": lambda number:
+        HEADER.pack(READ | REPLY, 0, BUSY, number, 0, 0, 0, 0) + data_frame(number, 0, mega),
+    }
+    with Cluster(1) as cluster:
+        nameserver, target = cluster.nameserver, cluster.nodes[0]
+        for what, said in oddities.items():
+            source = Source(nameserver, b"")
+            number = nameserver.order(*nameserver.fetch_order(target, source, receipt))
+            read = source.serve()
+            source.connection.socket.settimeout(10)
+            try:
+                source.connection.send(said(read.id))
+            except ConnectionError:
+                pass  # the first bytes were enough
+            expect(wait_until(lambda: nameserver.replies.get(number)).status, UNAVAILABLE, what)
+            try:
+                expect(source.connection.receive(), None, what)
+            except ConnectionResetError:
+                pass
+            source.close()
+        expect(cluster.client(0).read(1, LARGE)[0], NOT_FOUND)
+
+
+def test_a_wrong_order_costs_nothing():
+    """The digest that the name server gives is not that of the last good copy."""
+    with Cluster(2) as cluster:
+        nameserver, (source, target) = cluster.nameserver, cluster.nodes
+        for chunk, size in ((1, 5000), (2, LARGE)):
+            data, other = os.urandom(size), os.urandom(size)
+            receipt = stored(cluster.client(1), chunk, data)
+            right = stored(cluster.client(0), chunk, other)
+            wrong = dict(receipt, digest=bytes(15) + b"x")
+            expect(nameserver.inspect(target, [wrong])[0], (chunk, CORRUPT, receipt["digest"]))
+            expect(nameserver.fetch(target, source, wrong)[0], CORRUPT)
+            assert cluster.client(1).read(chunk, size) == (OK, data), "still here"
+            expect(nameserver.fetch(target, source, right)[0], OK)
+            assert cluster.client(1).read(chunk, size) == (OK, other), "what was to come instead"
+        cluster.servers[1].kill()
+        cluster.restart(1)
+        assert cluster.client(1).read(chunk, size) == (OK, other), "after a crash"
 
 
 def test_delete_ends_it():

@@ -185,5 +185,92 @@ def test_newer_sender_wins():
             assert stopped.receive() is None, "the older connection is closed"
 
 
+def cool(server):
+    """Nothing of what is stored is in the page cache any more."""
+    for directory, _, names in os.walk(server.data):
+        for name in names:
+            with open(os.path.join(directory, name), "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_by_loop(server):
+    """Bytes that the loop's thread has got out of files."""
+    pid = server.process.pid
+    with open("/proc/%d/task/%d/io" % (pid, pid)) as file:
+        return int(next(line for line in file if line.startswith("rchar")).split()[1])
+
+
+def tells_what_is_cached(directory):
+    try:
+        with open(os.path.join(directory, "superblock"), "rb") as file:
+            os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        pass
+    except OSError:
+        return False
+    return True
+
+
+def test_the_loop_waits_for_no_disk():
+    """READs of what is not in the page cache: right bytes, in whatever size, and by a worker."""
+    with Cluster(1) as cluster:
+        client, server = cluster.client(), cluster.servers[0]
+        contents = {chunk: os.urandom(size) for chunk, size in
+                    enumerate((100, BLOCK, 300001, (1 << 20) - 1, 1 << 20, LARGE), 1)}
+        for chunk, data in contents.items():
+            expect(client.write(chunk, data).status, OK)
+        before = read_by_loop(server)
+        for chunk, data in contents.items():
+            cool(server)
+            expect(client.read(chunk, len(data)), (OK, data), len(data))
+            cool(server)
+            expect(client.read(chunk, len(data), 0, min(len(data), BLOCK)), (OK, data[:BLOCK]))
+        cold = read_by_loop(server) - before
+        if tells_what_is_cached(server.data):
+            assert cold < 200000, cold
+        expect(client.read(4, len(contents[4])), (OK, contents[4]))
+        expect(client.read(4, len(contents[4])), (OK, contents[4]))
+        assert read_by_loop(server) - before - cold >= len(contents[4]), "what is cached, at once"
+
+
+def test_a_reader_leaves_a_worker_behind():
+    with Cluster(1) as cluster:
+        data = os.urandom(900000)
+        expect(cluster.client().write(1, data).status, OK)
+        for _ in range(50):
+            cool(cluster.servers[0])
+            client = cluster.client()
+            client.number += 1
+            ticket = cluster.nameserver.ticket(client.node, 1, client.id, TICKET_READ, len(data))
+            client.send(20 * frame(READ, client.number, 0, len(data), ticket))
+            client.close()
+        expect(cluster.client().read(1, len(data)), (OK, data))
+        expect(cluster.servers[0].stop(), 0, "exit status")
+
+
+def test_damage_that_a_worker_finds():
+    """A header, a file that is too short: the reader hears of it, and the name server."""
+    with Cluster(1) as cluster:
+        client, server = cluster.client(), cluster.servers[0]
+        for chunk in (1, 2):
+            expect(client.write(chunk, os.urandom(LARGE)).status, OK)
+        big = {int(name, 16): os.path.join(directory, name)
+               for directory, _, names in os.walk(os.path.join(server.data, "big"))
+               for name in names}
+        with open(big[1], "r+b") as file:
+            file.seek(20)
+            file.write(b"x")
+        os.truncate(big[2], 8192)
+        for chunk in big:
+            fd = os.open(big[chunk], os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+        cool(server)
+        for chunk in (1, 2):
+            expect(client.read(chunk, LARGE, 0, BLOCK)[0], CORRUPT)
+            expect(client.read(chunk, LARGE, 0, BLOCK)[0], NOT_FOUND)
+        wait_until(lambda: len(cluster.nameserver.said(CORRUPT_REPORT)) >= 2)
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()))

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from muster_cluster import DONE, KIB, MIB, Cluster, content, expect, main  # noqa: E402
 
 WORKERS = 2
-DIRECTORIES, FILES = 40, 250
+DIRECTORIES, FILES = 40, 100
 
 
 def status(cluster):

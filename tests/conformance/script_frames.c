@@ -133,13 +133,17 @@ static struct frame *frame_waiting(struct participant *participant, const struct
 	return NULL;
 }
 
+/* Heartbeats go on for ever: after so many of them, nothing else will come. */
+enum { HEARTBEATS_MAX = 30, RECEIVED_MAX = PENDING_MAX + HEARTBEATS_MAX };
+
 static int frame_wait(struct script *script, struct participant *participant,
 		      const struct wanted *wanted, struct frame *ret)
 {
 	struct frame *frame;
+	unsigned int received = 0;
 	int rc = 1;
 
-	while (!(frame = frame_waiting(participant, wanted)) && rc > 0)
+	while (!(frame = frame_waiting(participant, wanted)) && rc > 0 && received++ < RECEIVED_MAX)
 		rc = frame_receive(script, participant, true);
 	if (!frame)
 		return rc < 0 ? script_fail(script, rc, "the connection was closed")

@@ -249,6 +249,39 @@ static struct client_op *put_begin(struct client_host *client, const struct clie
 	return client_put(client->core, start, &put, ret_error);
 }
 
+/* What moves names about, and the trash. */
+static struct client_op *move_begin(struct client *core, const struct client_start *start,
+				    const struct op_plan *plan, int *ret_error)
+{
+	struct slice path = slice_of(plan->path), to = slice_of(plan->to);
+
+	switch (plan->kind) {
+	case SIM_RENAME:
+		return client_request(
+			core, start, MSG_rename,
+			&(struct rename_request){ .path = path, .to = to, .flags = RENAME_REPLACE },
+			ret_error);
+	case SIM_COPY:
+		return client_request(core, start, MSG_copy,
+				      &(struct copy_request){ .path = path,
+							      .to = to,
+							      .flags = plan->tree ? COPY_TREE : 0 },
+				      ret_error);
+	case SIM_RESTORE:
+		return client_request(core, start, MSG_trash_restore,
+				      &(struct trash_restore_request){ .path = path }, ret_error);
+	case SIM_PURGE:
+		return client_request(core, start, MSG_trash_purge,
+				      &(struct trash_purge_request){ .path = path }, ret_error);
+	case SIM_FORMAT:
+		return client_request(core, start, MSG_format,
+				      &(struct format_request){ .cluster_name =
+									slice_of("simulated") },
+				      ret_error);
+	default: return NULL;
+	}
+}
+
 static struct client_op *core_begin(struct client_host *client, const struct client_start *start,
 				    struct sim_op *op, int *ret_error)
 {
@@ -277,8 +310,8 @@ static struct client_op *core_begin(struct client_host *client, const struct cli
 	case SIM_CREATE:
 		return client_request(core, start, MSG_create,
 				      &(struct create_request){ .path = path }, ret_error);
+	default: return move_begin(core, start, &op->plan, ret_error);
 	}
-	return NULL;
 }
 
 bool client_host_begin(struct host *host, const struct op_plan *plan, struct workload_op *op)

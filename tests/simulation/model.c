@@ -47,6 +47,17 @@ void model_answer(struct model *model, size_t position, const struct model_op *t
 		op->told_us = told->told_us;
 }
 
+void model_learn(struct model *model, size_t position, const struct model_op *told)
+{
+	struct model_op *op = &model->ops[position];
+
+	op->outcome = told->outcome;
+	op->content = told->content;
+	op->content_known = told->content_known;
+	op->version = told->version;
+	op->told_us = told->told_us;
+}
+
 void model_done(struct model *model)
 {
 	free(model->ops);
@@ -54,13 +65,33 @@ void model_done(struct model *model)
 
 /* ---- one register ---- */
 
-enum kind_of_state { STATE_ABSENT, STATE_DIRECTORY, STATE_FILE };
+enum kind_of_state {
+	STATE_ABSENT,
+	STATE_DIRECTORY,
+	STATE_FILE,
+	STATE_UNKNOWN, /* older than what is remembered came back */
+};
 
-struct state {
+struct content_state {
 	enum kind_of_state kind;
 	uint64_t content;
 	uint64_t version;
+};
+
+/* What was removed; the newest is the last. Looked at only where something is restored, since
+ * otherwise histories would differ for ever in what nobody asks for. */
+enum { KEPT_MAX = 4 };
+struct kept {
+	struct content_state was;
+	uint64_t since_us; /* not before */
+};
+
+struct state {
+	struct content_state is;
 	uint64_t done; /* bits: slots that have taken effect before their answer */
+	unsigned int kept_count;
+	bool deeper; /* older ones have been forgotten */
+	struct kept kept[KEPT_MAX];
 };
 
 struct states {
@@ -73,20 +104,40 @@ struct states {
 /* An operation under way: asked, and not yet answered. */
 struct check {
 	const struct model *model;
+	bool keeps; /* something is restored */
 	const struct model_op *slots[SLOTS_MAX];
 	struct states now, next;
 };
 
+static bool same_content(const struct content_state *a, const struct content_state *b)
+{
+	return a->kind == b->kind && a->version == b->version && a->content == b->content;
+}
+
 static bool same(const struct state *a, const struct state *b)
 {
-	return a->kind == b->kind && a->done == b->done && a->version == b->version &&
-	       a->content == b->content;
+	if (!same_content(&a->is, &b->is) || a->done != b->done || a->kept_count != b->kept_count ||
+	    a->deeper != b->deeper)
+		return false;
+	for (unsigned int i = 0; i < a->kept_count; i++) {
+		if (a->kept[i].since_us != b->kept[i].since_us ||
+		    !same_content(&a->kept[i].was, &b->kept[i].was))
+			return false;
+	}
+	return true;
+}
+
+static uint64_t hash_of(const struct content_state *is)
+{
+	return (is->content * 4 + is->kind) * 31 + is->version;
 }
 
 static size_t place_of(const struct state *state, size_t capacity)
 {
-	uint64_t hash = (state->done * 31 + state->content * 4 + state->kind) * 31 + state->version;
+	uint64_t hash = state->done * 31 + hash_of(&state->is);
 
+	for (unsigned int i = 0; i < state->kept_count; i++)
+		hash = hash * 31 + hash_of(&state->kept[i].was);
 	return (size_t)((hash * 0x9e3779b97f4a7c15u) >> 32) & (capacity - 1);
 }
 
@@ -136,58 +187,134 @@ static void states_free(struct states *states)
 	free(states->index);
 }
 
-static bool write_applies(const struct model *model, const struct model_op *op, struct state *state)
+/* What is here goes to the trash. */
+static void keep(const struct check *check, const struct model_op *op, struct state *state)
 {
-	uint64_t version = state->kind == STATE_FILE ? state->version + 1 : 1;
-	uint64_t content = op->content;
+	if (!check->keeps || state->is.kind == STATE_ABSENT)
+		return;
+	if (state->kept_count == KEPT_MAX) {
+		state->deeper = true;
+		state->kept_count--;
+		memmove(state->kept, state->kept + 1, (KEPT_MAX - 1) * sizeof(state->kept[0]));
+	}
+	state->kept[state->kept_count++] = (struct kept){ state->is, op->asked_us };
+}
 
-	switch (op->kind) {
-	case MODEL_PUT:
-		if (state->kind == STATE_DIRECTORY)
-			return false;
-		break;
-	case MODEL_APPEND:
-		if (state->kind != STATE_FILE)
-			return false;
-		content = model->join(model->context, state->content, op->content);
-		break;
-	case MODEL_REMOVE:
-		if (state->kind == STATE_ABSENT)
-			return false;
-		*state = (struct state){ .kind = STATE_ABSENT, .done = state->done };
-		return true;
-	default:
-		if (state->kind != STATE_ABSENT)
-			return false;
-		break;
-	}
-	if (op->kind == MODEL_MKDIR) {
-		*state = (struct state){ .kind = STATE_DIRECTORY, .done = state->done };
-		return true;
-	}
-	if (op->version != MODEL_ANY && op->version != version)
+static void forget_kept(struct state *state)
+{
+	state->kept_count = 0;
+	state->deeper = false;
+	memset(state->kept, 0, sizeof(state->kept));
+}
+
+static bool is_as_told(const struct model_op *op, const struct content_state *is)
+{
+	return is->kind == STATE_FILE && (!op->content_known || op->content == is->content) &&
+	       (op->version == MODEL_ANY || op->version == is->version);
+}
+
+/* A file is put here, of whatever content and version that makes. */
+static bool write_applies(const struct check *check, const struct model_op *op, struct state *state)
+{
+	struct content_state file = { STATE_FILE, op->content, op->version };
+
+	if (op->kind != MODEL_PUT && op->kind != MODEL_BRING && op->kind != MODEL_APPEND &&
+	    state->is.kind != STATE_ABSENT)
 		return false;
-	state->kind = STATE_FILE;
-	state->content = content;
-	state->version = version;
+	if (state->is.kind == STATE_DIRECTORY)
+		return false;
+	if (op->kind != MODEL_BRING)
+		file.version = state->is.kind == STATE_FILE ? state->is.version + 1 : 1;
+	if (op->kind == MODEL_APPEND) {
+		if (state->is.kind != STATE_FILE)
+			return false;
+		file.content =
+			check->model->join(check->model->context, state->is.content, op->content);
+	} else {
+		keep(check, op, state);
+	}
+	if (op->version != MODEL_ANY && op->version != file.version)
+		return false;
+	state->is = file;
+	return true;
+}
+
+static bool restore_applies(const struct model *model, const struct model_op *op,
+			    struct state *state)
+{
+	const struct kept *newest = &state->kept[state->kept_count - 1];
+
+	if (op->outcome == MODEL_KEPT_NOT)
+		return state->kept_count == 0 || op->told_us - newest->since_us > model->kept_us;
+	if (state->is.kind != STATE_ABSENT || (state->kept_count == 0 && !state->deeper))
+		return false;
+	if (state->kept_count == 0) {
+		state->is = (struct content_state){ .kind = STATE_UNKNOWN };
+		return true;
+	}
+	state->is = newest->was;
+	state->kept_count--;
+	state->kept[state->kept_count] = (struct kept){ 0 };
+	return true;
+}
+
+/* Whether this change may happen in this state, which changes with it. */
+static bool change_applies(const struct check *check, const struct model_op *op,
+			   struct state *state)
+{
+	switch (op->kind) {
+	case MODEL_REMOVE:
+		if (state->is.kind == STATE_ABSENT)
+			return false;
+		keep(check, op, state);
+		break;
+	case MODEL_TAKE:
+		if (op->content_known ? !is_as_told(op, &state->is)
+				      : state->is.kind == STATE_ABSENT)
+			return false;
+		break;
+	case MODEL_RESTORE: return restore_applies(check->model, op, state);
+	case MODEL_PURGE: forget_kept(state); return true;
+	case MODEL_EMPTY: forget_kept(state); break;
+	case MODEL_MKDIR:
+		if (state->is.kind != STATE_ABSENT)
+			return false;
+		state->is = (struct content_state){ .kind = STATE_DIRECTORY };
+		return true;
+	default: return write_applies(check, op, state);
+	}
+	state->is = (struct content_state){ .kind = STATE_ABSENT };
+	return true;
+}
+
+/* Every answer is right where nothing is known. */
+static bool settle(const struct model_op *op, struct content_state *is)
+{
+	bool done = op->outcome == MODEL_OK || op->outcome == MODEL_DOUBT;
+
+	if (done && (op->kind == MODEL_REMOVE || op->kind == MODEL_TAKE || op->kind == MODEL_EMPTY))
+		*is = (struct content_state){ .kind = STATE_ABSENT };
+	if (done && op->kind == MODEL_MKDIR)
+		*is = (struct content_state){ .kind = STATE_DIRECTORY };
 	return true;
 }
 
 /* Whether this answer is right in this state, which changes with it. */
-static bool applies(const struct model *model, const struct model_op *op, struct state *state)
+static bool applies(const struct check *check, const struct model_op *op, struct state *state)
 {
+	if (state->is.kind == STATE_UNKNOWN)
+		return settle(op, &state->is);
 	switch (op->outcome) {
-	case MODEL_ABSENT: return state->kind == STATE_ABSENT;
-	case MODEL_DIRECTORY: return state->kind == STATE_DIRECTORY;
-	case MODEL_EXISTS: return state->kind != STATE_ABSENT;
+	case MODEL_ABSENT: return state->is.kind == STATE_ABSENT;
+	case MODEL_DIRECTORY: return state->is.kind == STATE_DIRECTORY;
+	case MODEL_EXISTS: return state->is.kind != STATE_ABSENT;
+	case MODEL_KEPT_NOT: return restore_applies(check->model, op, state);
 	case MODEL_NOTHING: return true;
 	case MODEL_OK:
 	case MODEL_DOUBT: break;
 	}
-	if (op->kind != MODEL_READ)
-		return write_applies(model, op, state);
-	return state->kind == STATE_FILE && (!op->content_known || op->content == state->content) &&
-	       (op->version == MODEL_ANY || op->version == state->version);
+	return op->kind == MODEL_READ ? is_as_told(op, &state->is)
+				      : change_applies(check, op, state);
 }
 
 static bool only_looks(const struct model_op *op)
@@ -201,8 +328,7 @@ static void look(const struct check *check, struct state *state)
 	for (unsigned int i = 0; i < SLOTS_MAX; i++) {
 		const struct model_op *op = check->slots[i];
 
-		if (op && !(state->done >> i & 1) && only_looks(op) &&
-		    applies(check->model, op, state))
+		if (op && !(state->done >> i & 1) && only_looks(op) && applies(check, op, state))
 			state->done |= UINT64_C(1) << i;
 	}
 }
@@ -216,7 +342,7 @@ static void close_over(const struct check *check, struct states *states)
 			const struct model_op *op = check->slots[i];
 
 			if (!op || state.done >> i & 1 || only_looks(op) ||
-			    !applies(check->model, op, &state))
+			    !applies(check, op, &state))
 				continue;
 			state.done |= UINT64_C(1) << i;
 			look(check, &state);
@@ -308,7 +434,8 @@ static bool is_void(const struct model_op *op)
 	       (op->kind == MODEL_READ && op->outcome == MODEL_DOUBT);
 }
 
-static size_t moments_of(const struct model *model, unsigned int path, struct moment *ret)
+static size_t moments_of(const struct model *model, unsigned int path, struct moment *ret,
+			 bool *keeps)
 {
 	size_t count = 0;
 
@@ -317,6 +444,7 @@ static size_t moments_of(const struct model *model, unsigned int path, struct mo
 
 		if (op->path != path || is_void(op))
 			continue;
+		*keeps = *keeps || op->kind == MODEL_RESTORE;
 		ret[count++] = (struct moment){ op, op->asked_us, false };
 		if (op->told_us != UINT64_MAX)
 			ret[count++] = (struct moment){ op, op->told_us, true };
@@ -327,11 +455,10 @@ static size_t moments_of(const struct model *model, unsigned int path, struct mo
 
 /* ---- what is shown of a broken history ---- */
 
-static const char *const kinds[] = {
-	"put", "put-new", "create", "mkdir", "remove", "append", "read"
-};
-static const char *const outcomes[] = { "ok",     "directory", "absent",
-					"exists", "refused",   "no answer" };
+static const char *const kinds[] = { "put",  "put-new", "create",  "mkdir", "remove", "append",
+				     "take", "bring",   "restore", "purge", "empty",  "read" };
+static const char *const outcomes[] = { "ok",           "directory", "absent",   "exists",
+					"nothing kept", "refused",   "no answer" };
 
 static size_t show(const struct model_op *op, char *text, size_t size)
 {
@@ -381,10 +508,10 @@ static bool path_check(struct model *model, unsigned int path, char *message, si
 
 	if (!moments)
 		abort();
-	count = moments_of(model, path, moments);
+	count = moments_of(model, path, moments, &check.keeps);
 	states_new(&check.now);
 	states_new(&check.next);
-	states_add(&check.now, &(struct state){ .kind = STATE_ABSENT });
+	states_add(&check.now, &(struct state){ .is.kind = STATE_ABSENT });
 	for (size_t i = 0; i < count && ok; i++) {
 		if (!moments[i].told) {
 			if (ask(&check, moments[i].op))

@@ -19,7 +19,12 @@ enum model_kind {
 	MODEL_CREATE,
 	MODEL_MKDIR,
 	MODEL_REMOVE,
-	MODEL_APPEND, /* to a file */
+	MODEL_APPEND,  /* to a file */
+	MODEL_TAKE,    /* a file, which goes on elsewhere as it was */
+	MODEL_BRING,   /* a file from elsewhere as it was, in the place of a file or of nothing */
+	MODEL_RESTORE, /* what was here comes back from the trash */
+	MODEL_PURGE,   /* the trash */
+	MODEL_EMPTY,   /* all of the store */
 	MODEL_READ,
 };
 
@@ -27,8 +32,9 @@ enum model_outcome {
 	MODEL_OK, /* reads: a file */
 	MODEL_DIRECTORY,
 	MODEL_ABSENT,
-	MODEL_EXISTS,  /* a file or a directory */
-	MODEL_NOTHING, /* refused: surely no effect */
+	MODEL_EXISTS,   /* a file or a directory */
+	MODEL_KEPT_NOT, /* there is nothing to restore */
+	MODEL_NOTHING,  /* refused: surely no effect */
 	MODEL_DOUBT,
 };
 
@@ -51,6 +57,7 @@ struct model {
 	struct model_op *ops;
 	size_t count, capacity;
 	unsigned int blurred; /* paths with too many doubtful operations to decide */
+	uint64_t kept_us;     /* so long at least things are kept in the trash */
 	/* The number of the content that is one with another appended. */
 	uint64_t (*join)(void *context, uint64_t before, uint64_t piece);
 	void *context;
@@ -60,6 +67,8 @@ unsigned int model_path(struct model *model, const char *path);
 /* Returns its position, for model_answer. */
 size_t model_ask(struct model *model, const struct model_op *op);
 void model_answer(struct model *model, size_t position, const struct model_op *told);
+/* What was answered then becomes known only now. */
+void model_learn(struct model *model, size_t position, const struct model_op *told);
 /* True if every path has an order; else `message` says which has none and shows the end of it. */
 bool model_check(struct model *model, char *message, size_t size);
 void model_done(struct model *model);

@@ -245,22 +245,69 @@ static void turn_ends(struct world *w, const struct due *due)
 	act_all(due->host);
 }
 
+/* Changes a row behind the core's back; `value` empty: removes it. */
+static void row_forge(struct kv *kv, struct slice key, struct slice value)
+{
+	uint8_t head[CHANGE_PUT_SIZE] = { value.size ? CHANGE_PUT : CHANGE_REMOVE };
+	struct buffer changes = { 0 };
+
+	put_u16(head + 1, (uint16_t)key.size);
+	put_u32(head + 3, (uint32_t)value.size);
+	buffer_append(&changes, head, value.size ? CHANGE_PUT_SIZE : CHANGE_REMOVE_SIZE);
+	buffer_append(&changes, key.data, key.size);
+	buffer_append(&changes, value.data, value.size);
+	kv_memory_apply(kv, (struct slice){ changes.data, changes.size });
+	buffer_done(&changes);
+}
+
 /* Sabotage: nothing is known of what was answered before. */
 static void answers_forget(struct kv *kv)
 {
-	struct buffer changes = { 0 };
 	struct slice key, value;
 
-	while (kv_seek(kv, slice_of("o"), &key, &value) == 0 && key.data[0] == 'o') {
-		uint8_t head[CHANGE_REMOVE_SIZE] = { CHANGE_REMOVE };
+	while (kv_seek(kv, slice_of("o"), &key, &value) == 0 && key.data[0] == 'o')
+		row_forge(kv, key, (struct slice){ 0 });
+}
 
-		put_u16(head + 1, (uint16_t)key.size);
-		buffer_clear(&changes);
-		buffer_append(&changes, head, sizeof(head));
-		buffer_append(&changes, key.data, key.size);
-		kv_memory_apply(kv, (struct slice){ changes.data, changes.size });
+/* Sabotage: a chunk belongs to nobody but the first who had it. */
+static void shared_forget(struct kv *kv)
+{
+	uint8_t space[KV_KEY_SIZE_MAX + 1];
+	uint64_t before = 0;
+	struct slice key = slice_of("k"), value;
+
+	while (kv_seek(kv, key, &key, &value) == 0 && key.data[0] == 'k') {
+		uint64_t chunk = get_be64(key.data + 1);
+		struct slice next = kv_after(key, space);
+
+		if (chunk == before)
+			row_forge(kv, key, (struct slice){ 0 });
+		before = chunk;
+		key = next;
 	}
-	buffer_done(&changes);
+}
+
+/* Sabotage: up to where the trash was emptied. */
+static void purged_forget(struct kv *kv)
+{
+	struct slice key = slice_of("strash"), value;
+	uint8_t row[128];
+
+	if (kv_get(kv, key, &value) < 0 || value.size > sizeof(row))
+		return;
+	memcpy(row, value.data, value.size);
+	memset(row + value.size - 8, 0, 8);
+	row_forge(kv, key, (struct slice){ row, value.size });
+}
+
+static void sabotage(struct world *w, struct kv *kv)
+{
+	switch (w->config.sabotage) {
+	case SABOTAGE_FORGOTTEN: answers_forget(kv); break;
+	case SABOTAGE_FORGET_SHARED: shared_forget(kv); break;
+	case SABOTAGE_FORGET_PURGED: purged_forget(kv); break;
+	default: break;
+	}
 }
 
 static void step(struct host *host, struct ns_event *event)
@@ -268,8 +315,7 @@ static void step(struct host *host, struct ns_event *event)
 	struct ns_host *ns = of(host);
 	struct world *w = host->world;
 
-	if (w->config.sabotage == SABOTAGE_FORGOTTEN)
-		answers_forget(ns->kv);
+	sabotage(w, ns->kv);
 	event->now_ms = host_ms(host);
 	event->wall_ms = world_wall_ms(w);
 	nameserver_step(ns->core, event, &ns->outbox);
@@ -330,8 +376,9 @@ static int core_start(struct host *host, struct ns_host *ns)
 		.version = "simulated",
 		.chunk_size = w->chunk_size,
 		.unknown_grace_ms = 20 * 1000,
-		.trash_ms = w->config.seed % 3 * 2000,
-		.no_trash = w->config.seed % 3 == 0,
+		.trash_ms = world_trash_ms(w),
+		.no_trash = world_trash_ms(w) == 0,
+		.copy_step = 3,
 		.repair_delay_ms = 1000 + w->config.seed % 4 * 3000,
 	};
 

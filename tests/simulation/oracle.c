@@ -176,8 +176,11 @@ static unsigned int copies_wanted(struct kv *kv, uint64_t chunk)
 	while (chunk_owner(kv, chunk, inode, &inode, &end) == 0) {
 		struct inode file;
 
-		if (inode_get(kv, inode, &file) == 0 && file.copies > wanted)
-			wanted = file.copies;
+		if (inode_get(kv, inode, &file) < 0)
+			continue;
+		if (file.copies == 0)
+			file.copies = COPIES_DEFAULT;
+		wanted = file.copies > wanted ? file.copies : wanted;
 	}
 	return wanted;
 }

@@ -11,13 +11,18 @@ enum { AT_ONCE_MAX = 5, PATHS = 10 };
 static const char *const paths[PATHS] = { "/a", "/b",   "/c",   "/d",   "/e",
 					  "/f", "/t/a", "/t/b", "/t/c", "/t/d" };
 #define TREE "/t"
+enum {
+	RESTORED = 4,
+	ROOT_PATHS = 6
+}; /* from which on things are restored; what is not in the tree */
 
 struct workload_op {
 	struct workload_op *next;
 	struct host *host;
 	struct op_plan plan;
 	bool must_succeed;
-	unsigned int asked; /* positions in the model, one for each path it is about */
+	unsigned int formats; /* when it began */
+	unsigned int asked;   /* positions in the model, one for each path it is about */
 	size_t positions[PATHS];
 	unsigned int paths[PATHS];
 };
@@ -25,6 +30,8 @@ struct workload_op {
 struct workload {
 	struct workload_op *ops;
 	unsigned int tree;
+	unsigned int formats;    /* begun so far, */
+	unsigned int formatting; /* of these not answered yet */
 	unsigned int at_once;
 	uint64_t gap_us;
 	unsigned int size_class;
@@ -32,6 +39,11 @@ struct workload {
 };
 
 /* ---- what is asked ---- */
+
+static bool is_aside(const char *path)
+{
+	return strncmp(path, ASIDE, strlen(ASIDE)) == 0;
+}
 
 static enum model_kind model_kind_of(const struct op_plan *plan)
 {
@@ -41,6 +53,10 @@ static enum model_kind model_kind_of(const struct op_plan *plan)
 	case SIM_REMOVE: return MODEL_REMOVE;
 	case SIM_CREATE: return MODEL_CREATE;
 	case SIM_APPEND: return MODEL_APPEND;
+	case SIM_RENAME: return is_aside(plan->path) ? MODEL_BRING : MODEL_TAKE;
+	case SIM_RESTORE: return MODEL_RESTORE;
+	case SIM_PURGE: return MODEL_PURGE;
+	case SIM_FORMAT: return MODEL_EMPTY;
 	default: return MODEL_READ;
 	}
 }
@@ -50,7 +66,9 @@ static void ask_about(struct world *w, struct workload_op *op, const char *path)
 	struct model_op asked = { .path = model_path(&w->model, path),
 				  .kind = model_kind_of(&op->plan),
 				  .content = op->plan.content,
-				  .content_known = true,
+				  .content_known =
+					  op->plan.kind != SIM_RENAME || is_aside(op->plan.path),
+				  .version = op->plan.version,
 				  .asked_us = w->now_us,
 				  .who = op->host->number };
 
@@ -58,18 +76,35 @@ static void ask_about(struct world *w, struct workload_op *op, const char *path)
 	op->positions[op->asked++] = model_ask(&w->model, &asked);
 }
 
-/* A listing is a look at every path of the directory. */
+/* Whether the operation is about that path. Listing a directory and copying it is a look at every
+ * path in it. */
+static bool concerns(const struct op_plan *plan, unsigned int path)
+{
+	bool tree = strcmp(plan->path, TREE) == 0;
+
+	switch (plan->kind) {
+	case SIM_FORMAT: return true;
+	case SIM_PURGE:
+		return plan->path[0] ? strcmp(plan->path, paths[path]) == 0
+				     : path >= RESTORED && path < ROOT_PATHS;
+	case SIM_LIST: return tree == (path >= ROOT_PATHS);
+	case SIM_COPY:
+		if (plan->tree)
+			return path >= ROOT_PATHS;
+		break;
+	case SIM_RENAME:
+		if (is_aside(plan->path))
+			return strcmp(plan->to, paths[path]) == 0;
+		break;
+	default: break;
+	}
+	return strcmp(plan->path, paths[path]) == 0;
+}
+
 static void ask(struct world *w, struct workload_op *op)
 {
-	bool tree = strcmp(op->plan.path, TREE) == 0;
-
-	if (op->plan.kind != SIM_LIST) {
-		if (!tree)
-			ask_about(w, op, op->plan.path);
-		return;
-	}
 	for (unsigned int i = 0; i < PATHS; i++) {
-		if (tree == (strncmp(paths[i], TREE "/", 3) == 0))
+		if (concerns(&op->plan, i))
 			ask_about(w, op, paths[i]);
 	}
 }
@@ -111,13 +146,67 @@ static void draw_append(struct world *w, struct op_plan *plan)
 	plan->stream = world_chance(w, 15);
 }
 
-static void draw(struct world *w, struct op_plan *plan)
+/* Something known that was put aside comes back, or goes; else another thing is put aside. */
+static void draw_move(struct world *w, struct op_plan *plan)
 {
-	unsigned int most = w->workload->tree == TREE_MADE ? PATHS : 6;
+	const struct model_op *seen =
+		world_chance(w, 50) ? aside_take(w, plan->path, sizeof(plan->path)) : NULL;
+
+	plan->kind = SIM_RENAME;
+	if (!seen) {
+		aside_name(w, plan->to, sizeof(plan->to));
+	} else if (world_chance(w, 30)) {
+		plan->kind = SIM_REMOVE;
+	} else {
+		plan->content = seen->content;
+		plan->version = seen->version;
+		snprintf(plan->to, sizeof(plan->to), "%s", paths[world_below(w, ROOT_PATHS)]);
+	}
+}
+
+static void draw_copy(struct world *w, struct op_plan *plan)
+{
+	plan->kind = SIM_COPY;
+	plan->tree = w->workload->tree == TREE_MADE && world_chance(w, 40);
+	if (plan->tree)
+		snprintf(plan->path, sizeof(plan->path), TREE);
+	aside_name(w, plan->to, sizeof(plan->to));
+}
+
+static void draw_trash(struct world *w, struct op_plan *plan)
+{
 	unsigned int kind = (unsigned int)world_below(w, 100);
 
+	snprintf(plan->path, sizeof(plan->path), "%s",
+		 paths[RESTORED + world_below(w, ROOT_PATHS - RESTORED)]);
+	plan->kind = kind < 80 ? SIM_RESTORE : SIM_PURGE;
+	if (kind >= 88)
+		plan->path[0] = '\0';
+	if (kind == 99 && w->config.seed % 4 == 0)
+		plan->kind = SIM_FORMAT;
+}
+
+static void draw_named(struct world *w, struct op_plan *plan)
+{
+	unsigned int kind = (unsigned int)world_below(w, 100);
+
+	if (kind < 40)
+		draw_copy(w, plan);
+	else if (kind < 70)
+		draw_move(w, plan);
+	else
+		draw_trash(w, plan);
+}
+
+static void draw(struct world *w, struct op_plan *plan)
+{
+	unsigned int most = w->workload->tree == TREE_MADE ? PATHS : ROOT_PATHS;
+	unsigned int kind = (unsigned int)world_below(w, 115);
+
 	snprintf(plan->path, sizeof(plan->path), "%s", paths[world_below(w, most)]);
-	if (kind < 30) {
+	if (kind >= 100) {
+		draw_named(w, plan);
+	} else if (kind < 30) {
 		draw_put(w, plan);
 	} else if (kind < 40) {
 		draw_append(w, plan);
@@ -150,10 +239,19 @@ static unsigned int running(const struct world *w, const struct host *host)
 
 static const char *kind_name(enum op_kind_sim kind)
 {
-	static const char *const names[] = { "put",   "get",    "stat",   "list",
-					     "mkdir", "remove", "create", "append" };
+	static const char *const names[] = { "put",     "get",    "stat",   "list",   "mkdir",
+					     "remove",  "create", "append", "rename", "copy",
+					     "restore", "purge",  "format" };
 
 	return names[kind];
+}
+
+/* Until it has been answered nobody can say what of that which is made is there afterwards. */
+static void format_begins(struct world *w)
+{
+	w->workload->formats++;
+	w->workload->formatting++;
+	asides_forget(w);
 }
 
 static void begin(struct host *host, const struct op_plan *plan, bool must_succeed)
@@ -169,9 +267,13 @@ static void begin(struct host *host, const struct op_plan *plan, bool must_succe
 	op->next = w->workload->ops;
 	w->workload->ops = op;
 	w->result.operations++;
-	world_trace(w, "%s: %s %s content %llu size %llu%s%s", host->name, kind_name(plan->kind),
-		    plan->path, (unsigned long long)plan->content, (unsigned long long)plan->size,
-		    plan->replace ? " replace" : "", plan->stream ? " stream" : "");
+	if (plan->kind == SIM_FORMAT)
+		format_begins(w);
+	op->formats = w->workload->formatting ? 0 : w->workload->formats;
+	world_trace(w, "%s: %s %s %s content %llu size %llu%s%s", host->name, kind_name(plan->kind),
+		    plan->path, plan->to, (unsigned long long)plan->content,
+		    (unsigned long long)plan->size, plan->replace ? " replace" : "",
+		    plan->stream ? " stream" : "");
 	ask(w, op);
 	client_host_begin(host, plan, op);
 }
@@ -242,14 +344,21 @@ static void see_file(struct world *w, const struct workload_op *op, const struct
 
 static enum model_outcome outcome_of(const struct workload_op *op, int error)
 {
-	bool looks = op->plan.kind == SIM_GET || op->plan.kind == SIM_STAT ||
-		     op->plan.kind == SIM_REMOVE || op->plan.kind == SIM_APPEND;
+	enum op_kind_sim kind = op->plan.kind;
+	bool looks = kind == SIM_GET || kind == SIM_STAT || kind == SIM_REMOVE ||
+		     kind == SIM_APPEND || (kind == SIM_COPY && !op->plan.tree) ||
+		     (kind == SIM_RENAME && !is_aside(op->plan.path));
 
 	switch (-error) {
 	case 0: return MODEL_OK;
-	case ERR_EXISTS: return op->plan.kind == SIM_REMOVE ? MODEL_DOUBT : MODEL_EXISTS;
+	case ERR_EXISTS: return kind == SIM_REMOVE ? MODEL_DOUBT : MODEL_EXISTS;
 	case ERR_IS_DIR: return MODEL_DIRECTORY;
-	case ERR_NOT_FOUND: return looks ? MODEL_ABSENT : MODEL_DOUBT;
+	case ERR_NOT_FOUND:
+		if (kind == SIM_RESTORE)
+			return MODEL_KEPT_NOT;
+		if (kind == SIM_PURGE)
+			return MODEL_NOTHING;
+		return looks ? MODEL_ABSENT : MODEL_DOUBT;
 	case ERR_NO_NODES:
 	case ERR_NO_SPACE:
 	case ERR_UNAVAILABLE:
@@ -298,6 +407,67 @@ static void see_put(struct world *w, const struct workload_op *op, const struct 
 		oracle_put_acknowledged(w, seen->inode, seen->copies);
 }
 
+/* It is told at once that there was something, and what, when it has been read. */
+static void see_copy(struct world *w, const struct workload_op *op, int error)
+{
+	for (unsigned int i = 0; i < op->asked; i++) {
+		struct model_op told = { .outcome = outcome_of(op, error) };
+
+		if (op->plan.tree)
+			told.outcome = MODEL_DOUBT;
+		tell(w, op, i, &told);
+	}
+}
+
+/* What follows from an operation that has been answered. */
+static void begin_planned(struct world *w, const struct due *due)
+{
+	(void)w;
+	begin(due->host, due->context, false);
+}
+
+static void plan_next(struct host *host, enum op_kind_sim kind, const char *path)
+{
+	struct op_plan *plan = calloc(1, sizeof(*plan));
+
+	if (!plan)
+		abort();
+	plan->kind = kind;
+	snprintf(plan->path, sizeof(plan->path), "%s", path);
+	world_after(
+		host->world, world_below(host->world, SECOND),
+		(struct due){ .run = begin_planned, .host = host, .context = plan, .owned = true });
+}
+
+/* What was put aside is read soon, and at the end. */
+static void put_aside(struct world *w, const struct workload_op *op)
+{
+	if (w->workload->formatting || op->formats != w->workload->formats)
+		return;
+	for (unsigned int i = 0; i < op->asked; i++) {
+		const char *name = strrchr(w->model.paths[op->paths[i]], '/');
+		char path[64];
+
+		snprintf(path, sizeof(path), "%.30s%.30s", op->plan.to, op->plan.tree ? name : "");
+		aside_new(w, path, op->positions[i]);
+		plan_next(op->host, SIM_GET, path);
+	}
+}
+
+/* Those who moved it away are the only ones who know its name. */
+static void see_aside(struct world *w, const struct workload_op *op, const struct op_seen *seen,
+		      const struct model_op *told)
+{
+	struct aside *aside = op->plan.kind == SIM_GET ? aside_find(w, op->plan.path) : NULL;
+
+	if (aside)
+		aside_seen(w, aside, told);
+	if (seen->error == -ERR_NOT_FOUND && op->plan.kind != SIM_GET &&
+	    op->formats == w->workload->formats && !w->workload->formatting)
+		world_fail(w, "%s: %s %s: it is gone", op->host->name, kind_name(op->plan.kind),
+			   op->plan.path);
+}
+
 static void see(struct world *w, const struct workload_op *op, const struct op_seen *seen)
 {
 	struct model_op told = { .outcome = outcome_of(op, seen->error), .version = seen->version };
@@ -312,8 +482,12 @@ static void see(struct world *w, const struct workload_op *op, const struct op_s
 	}
 	if (told.outcome == MODEL_DIRECTORY)
 		told.version = MODEL_ANY;
-	if (op->asked)
-		tell(w, op, 0, &told);
+	if (is_aside(op->plan.path))
+		see_aside(w, op, seen, &told);
+	if (op->plan.kind == SIM_RENAME)
+		told.version = op->plan.version;
+	for (unsigned int i = 0; i < op->asked; i++)
+		tell(w, op, i, &told);
 }
 
 void workload_done(struct world *w, struct workload_op *op, const struct op_seen *seen)
@@ -330,8 +504,19 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 			seen->error == 0 || seen->error == -ERR_EXISTS ? TREE_MADE : TREE_UNMADE;
 	if (op->plan.kind == SIM_LIST)
 		see_list(w, op, seen);
+	else if (op->plan.kind == SIM_COPY)
+		see_copy(w, op, seen->error);
 	else
 		see(w, op, seen);
+	if (op->plan.kind == SIM_FORMAT && seen->error == 0) {
+		w->workload->formatting--;
+		w->workload->tree = TREE_UNMADE;
+	}
+	/* Nothing may come back. */
+	if (op->plan.kind == SIM_PURGE && seen->error == 0 && op->plan.path[0] == '\0')
+		plan_next(op->host, SIM_RESTORE, paths[RESTORED + world_below(w, 2)]);
+	if (seen->error == 0 && is_aside(op->plan.to))
+		put_aside(w, op);
 	if (op->must_succeed && outcome_of(op, seen->error) >= MODEL_NOTHING)
 		world_fail(w, "%s: %s %s failed although all is well: %s", op->host->name,
 			   kind_name(op->plan.kind), op->plan.path, error_name(seen->error));
@@ -341,7 +526,8 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 	if (seen->error == -ERR_CORRUPT)
 		world_fail(w, "%s: %s %s: damaged bytes, and nothing damages them here",
 			   op->host->name, kind_name(op->plan.kind), op->plan.path);
-	if (seen->error == 0 && model_kind_of(&op->plan) != MODEL_READ)
+	if (seen->error == 0 &&
+	    (op->plan.kind == SIM_COPY || model_kind_of(&op->plan) != MODEL_READ))
 		fault_acknowledged(w);
 	op_free(w, op);
 }
@@ -381,6 +567,8 @@ void workload_new(struct world *w)
 	w->workload->gap_us = 50 * MS + world_below(w, 400 * MS);
 	w->model.join = join;
 	w->model.context = w;
+	w->model.kept_us = world_kept_us(w);
+	w->workload->formats = 1;
 	w->workload->size_class = world_chance(w, 40) && w->chunk_size < 1024 * 1024;
 	content_new(w, 0);
 }
@@ -391,6 +579,7 @@ void workload_free(struct world *w)
 		op_free(w, w->workload->ops);
 	free(w->workload);
 	free(w->contents);
+	asides_free(w);
 }
 
 void workload_quiesce(struct world *w)
@@ -405,12 +594,21 @@ bool workload_is_idle(const struct world *w)
 
 void workload_read_all(struct world *w)
 {
+	const char *path;
+
 	for (unsigned int i = 0; i < PATHS; i++) {
 		struct op_plan plan = { .kind = SIM_GET };
 
-		if (i >= 6 && w->workload->tree != TREE_MADE)
+		if (i >= ROOT_PATHS && w->workload->tree != TREE_MADE)
 			continue;
 		snprintf(plan.path, sizeof(plan.path), "%s", paths[i]);
 		begin(world_client(w, 0), &plan, true);
+	}
+	for (size_t i = 0; (path = aside_path(w, i)); i++) {
+		struct op_plan plan = { .kind = SIM_GET };
+
+		snprintf(plan.path, sizeof(plan.path), "%s", path);
+		if (plan.path[0])
+			begin(world_client(w, 0), &plan, true);
 	}
 }

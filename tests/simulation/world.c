@@ -21,11 +21,26 @@ static const char *const sabotages[] = {
 	[SABOTAGE_GREEDY] = "greedy-trim",
 	[SABOTAGE_MUTE_COPIES] = "mute-copies",
 	[SABOTAGE_LOOSE_COPIES] = "loose-copies",
+	[SABOTAGE_FORGET_SHARED] = "forget-shared",
+	[SABOTAGE_FORGET_PURGED] = "forget-purged",
 };
 
 const char *sabotage_name(unsigned int sabotage)
 {
 	return sabotage < SABOTAGE_COUNT ? sabotages[sabotage] : NULL;
+}
+
+uint64_t world_trash_ms(const struct world *w)
+{
+	static const uint64_t choice[] = { 0, 2000, 50 * 1000 };
+
+	return choice[w->config.seed % ARRAY_SIZE(choice)];
+}
+
+/* Where disks are full it may go earlier. */
+uint64_t world_kept_us(const struct world *w)
+{
+	return w->faults & FAULT_FULL ? 0 : world_trash_ms(w) * MS;
 }
 
 /* ---- hosts ---- */

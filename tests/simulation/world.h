@@ -169,6 +169,8 @@ enum sabotage {
 	SABOTAGE_GREEDY,           /* a copy too many takes others with it */
 	SABOTAGE_MUTE_COPIES,      /* storage servers do not ask for what their copies lack */
 	SABOTAGE_LOOSE_COPIES,     /* copies lose a row now and then */
+	SABOTAGE_FORGET_SHARED,    /* chunks belong to the first file that has them */
+	SABOTAGE_FORGET_PURGED,    /* what was purged can be restored */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
@@ -260,6 +262,7 @@ struct world {
 	struct content *contents; /* by their number */
 	uint64_t content_count, content_capacity;
 	struct workload *workload;
+	struct asides *asides;
 	unsigned int checks;
 };
 
@@ -271,6 +274,8 @@ uint64_t world_below(struct world *w, uint64_t bound);
 bool world_chance(struct world *w, unsigned int percent);
 uint64_t world_wall_ms(const struct world *w);
 struct id world_id(struct world *w);
+uint64_t world_trash_ms(const struct world *w); /* 0: nothing is kept */
+uint64_t world_kept_us(const struct world *w);  /* what was removed is surely kept so long */
 struct host *world_nameserver(struct world *w);
 struct host *world_storage(struct world *w, unsigned int number);
 struct host *world_client(struct world *w, unsigned int number);
@@ -353,11 +358,19 @@ enum op_kind_sim {
 	SIM_REMOVE,
 	SIM_CREATE,
 	SIM_APPEND,
+	SIM_RENAME,
+	SIM_COPY,
+	SIM_RESTORE,
+	SIM_PURGE,
+	SIM_FORMAT,
 };
 struct op_plan {
 	enum op_kind_sim kind;
-	char path[64];
+	char path[64]; /* of a purge: empty for all of the trash */
+	char to[64];
 	uint64_t content, size; /* puts, appends */
+	uint64_t version;       /* of what is moved, if it is known */
+	bool tree;              /* it is a directory that is copied */
 	bool replace;
 	bool stream, unknown_size;
 	uint8_t copies;
@@ -375,5 +388,21 @@ struct op_seen {
 bool client_host_begin(struct host *host, const struct op_plan *plan, struct workload_op *op);
 void workload_done(struct world *w, struct workload_op *op, const struct op_seen *seen);
 bool client_host_connected(const struct host *host);
+
+/* asides.c: what was copied or moved to a name of its own, where nobody changes it any more. So it
+ * must stay what it is, whatever becomes of what it was made of; and once it has been read, it is
+ * known what the operation that made it has seen. */
+#define ASIDE "/aside-"
+struct aside;
+void aside_name(struct world *w, char *ret, size_t size); /* for the next one */
+/* `position`: of that operation in the model. */
+void aside_new(struct world *w, const char *path, size_t position);
+struct aside *aside_find(struct world *w, const char *path); /* NULL: none, or not any more */
+void aside_seen(struct world *w, struct aside *aside, const struct model_op *told);
+/* A file of known content, to be moved away or removed; from now on nothing is known of it. */
+const struct model_op *aside_take(struct world *w, char *ret_path, size_t size); /* NULL: none */
+void asides_forget(struct world *w);                                             /* all of them */
+const char *aside_path(const struct world *w, size_t which); /* NULL: no more; empty: gone */
+void asides_free(struct world *w);
 
 #endif

@@ -1,6 +1,6 @@
 /* Prints a manual page with its options renewed from the table of its program:
- * `man_options muster-storage docs/man/muster-storage.8`. Two places are renewed, each between a line
- * of its begin mark and a line of its end mark: the synopsis and the list of options. */
+ * `man_options muster-storage docs/man/muster-storage.8`. Two places are renewed, each between a
+ * line of its begin mark and a line of its end mark: the synopsis and the list of options. */
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -122,7 +122,8 @@ static void options_print(const struct program *program)
 	puts(".Bl -tag -width Ds");
 	for (size_t i = 0; i < program->count; i++)
 		option_print(&program->options[i]);
-	puts(".It Fl h , Fl -help\nWhat the options are, in short.\n.It Fl -version\nThe version.\n.El");
+	puts(".It Fl h , Fl -help\nWhat the options are, in short.\n"
+	     ".It Fl -version\nThe version.\n.El");
 }
 
 /* ---- the page ---- */

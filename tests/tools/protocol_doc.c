@@ -111,6 +111,7 @@ static void print_facts(const struct message_info *info)
 		{ MESSAGE_CHANGES, "repeating it gives the recorded answer" },
 		{ MESSAGE_EARLY, "allowed before HELLO" },
 		{ MESSAGE_ONE_WAY, "never answered" },
+		{ MESSAGE_SLOW, "may be answered IN_PROGRESS" },
 		{ MESSAGE_BULK, "bytes follow in DATA frames" },
 		{ MESSAGE_ADMIN, "for operators" },
 	};

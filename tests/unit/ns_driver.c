@@ -262,6 +262,8 @@ void driver_clock(struct ns_driver *d, uint64_t ms)
 		struct ns_event event = { .kind = NS_TICK };
 		uint64_t at = nameserver_deadline(d->ns);
 
+		if (d->failed)
+			return;
 		if (at > target) {
 			d->wall_ms += target - d->now_ms;
 			d->now_ms = target;
@@ -272,6 +274,7 @@ void driver_clock(struct ns_driver *d, uint64_t ms)
 			d->now_ms = at;
 		}
 		turn(d, &event);
+		d->ticks++;
 	}
 	assert(d->now_ms > target); /* the core asks for ticks without end */
 }
@@ -540,7 +543,10 @@ void driver_obey(struct ns_peer *peer, const struct message *order)
 	struct connect_reply connected = { 0 };
 
 	switch (order->info->code) {
-	case MSG_delete: driver_reply(peer, order, &deleted); break;
+	case MSG_delete:
+		deleted.deleted = ((const struct delete_request *)order->body)->chunks_count;
+		driver_reply(peer, order, &deleted);
+		break;
 	case MSG_connect: driver_reply(peer, order, &connected); break;
 	case MSG_fetch: fetch_obey(peer, order); break;
 	case MSG_inspect: inspect_obey(peer, order); break;
@@ -548,9 +554,10 @@ void driver_obey(struct ns_peer *peer, const struct message *order)
 	}
 }
 
-static bool is_work(const struct message *order)
+static bool is_work(const struct ns_driver *d, const struct message *order)
 {
-	return order->info->code == MSG_fetch || order->info->code == MSG_inspect;
+	return order->info->code == MSG_fetch || order->info->code == MSG_inspect ||
+	       (order->info->code == MSG_delete && d->mute);
 }
 
 /* Those that came since the last time stand at the end. */
@@ -562,7 +569,7 @@ static void answer_orders(struct ns_driver *d)
 		for (; peer->answered < peer->count; peer->answered++) {
 			const struct message order = peer->received[peer->answered].message;
 
-			if (!order.reply && !(is_work(&order) && (peer->idle || d->idle)))
+			if (!order.reply && !(is_work(d, &order) && (peer->idle || d->idle)))
 				driver_obey(peer, &order);
 		}
 	}

@@ -60,12 +60,14 @@ struct ns_driver {
 	bool read_wanted;
 	uint64_t read_after;
 	unsigned int reads;
+	unsigned int ticks; /* that the core asked for */
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
 	bool hold_turn;       /* until driver_end() all belongs to one turn */
 	uint64_t free;        /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
 	bool idle;            /* as of each server */
+	bool mute;            /* nor do they answer DELETE */
 	bool failed;          /* NS_FAILED */
 	struct buffer events; /* "name key=value …\n" */
 };

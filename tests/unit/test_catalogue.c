@@ -149,7 +149,7 @@ static void test_a_new_catalogue_has_a_root(void **state)
 	assert_int_equal(find(rig, "/", &inode), 0);
 	assert_int_equal(inode.id, INODE_ROOT);
 	assert_int_equal(inode.type, ENTRY_DIRECTORY);
-	assert_int_equal(inode.copies, COPIES_DEFAULT);
+	assert_int_equal(inode.copies, 0);
 	assert_true(directory_is_empty(rig->kv, INODE_ROOT));
 	assert_int_equal(setting_get(rig->kv, SETTING_CLUSTER, &value), 0);
 	assert_memory_equal(value.data, cluster.bytes, ID_SIZE);
@@ -299,7 +299,7 @@ static void test_a_file_is_replaced_only_if_asked(void **state)
 	assert_int_equal(catalogue_check_file(rig->kv, slice_of("/f"), false, &copies),
 			 -ERR_EXISTS);
 	assert_int_equal(catalogue_check_file(rig->kv, slice_of("/f"), true, &copies), 0);
-	assert_int_equal(copies, COPIES_DEFAULT);
+	assert_int_equal(copies, 0);
 	find(rig, "/f", &before);
 	assert_int_equal(rows_of(rig, "t"), 0);
 	assert_int_equal(put_file(rig, "/f", 5, true), 0);

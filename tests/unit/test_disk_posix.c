@@ -74,6 +74,32 @@ static void test_writes_are_read_back(void **state)
 	assert_int_equal(disk_close(disk, file), 0);
 }
 
+/* A disk that cannot tell reads; none ever gives wrong bytes. */
+static void test_reads_without_waiting(void **state)
+{
+	enum { SIZE = 256 * 1024 };
+	struct disk *disk = disk_in(state);
+	int file = disk_open(disk, "cold", DISK_CREATE);
+	uint8_t *data = malloc(SIZE);
+	int64_t got;
+
+	memset(data, 7, SIZE);
+	assert_int_equal(disk_write(disk, file, data, SIZE, 0), 0);
+	assert_int_equal(disk_sync_file(disk, file), 0);
+	assert_int_equal(disk_read_cached(disk, file, data, SIZE + 9, 0), SIZE);
+	assert_int_equal(disk_read_cached(disk, file, data, 9, SIZE), 0);
+	assert_int_equal(posix_fadvise(disk_descriptor(disk, file), 0, 0, POSIX_FADV_DONTNEED), 0);
+	memset(data, 0, SIZE);
+	got = disk_read_cached(disk, file, data, SIZE, 0);
+	assert_true(got == -ERR_BUSY || got == SIZE);
+	assert_int_equal(disk_read(disk, file, data, SIZE, 0), SIZE);
+	assert_int_equal(disk_read_cached(disk, file, data, SIZE, 0), SIZE);
+	for (size_t i = 0; i < SIZE; i++)
+		assert_int_equal(data[i], 7);
+	free(data);
+	disk_close(disk, file);
+}
+
 static void test_zeros(void **state)
 {
 	enum { SIZE = 3 * 1024 * 1024 + 5 };
@@ -281,6 +307,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_writes_are_read_back),
+		TEST(test_reads_without_waiting),
 		TEST(test_zeros),
 		TEST(test_open_flags),
 		TEST(test_many_parts_in_one_write),

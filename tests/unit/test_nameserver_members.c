@@ -193,6 +193,70 @@ static void test_status(void **state)
 	driver_stop(&d);
 }
 
+static struct node_info first_node(struct ns_peer *client)
+{
+	struct nodes_reply nodes;
+
+	assert_int_equal(ASK(client, nodes, &nodes, .after = { { 0 } }), 0);
+	return nodes.nodes[0];
+}
+
+/* Not only with the next heartbeat. */
+static void test_space_follows_at_once(void **state)
+{
+	struct put_commit_reply committed;
+	struct remove_reply removed;
+	struct ns_peer *client, *storage;
+	struct node_info node;
+
+	(void)state;
+	driver_start(&d, NULL);
+	client = driver_client(&d, 1);
+	storage = driver_storage(&d, 1);
+	assert_int_equal(driver_put(client, "/a", 1000, &committed), 0);
+	assert_int_equal(driver_put(client, "/b", 500, &committed), 0);
+	node = first_node(client);
+	assert_int_equal(node.used, 1500);
+	assert_int_equal(node.chunks, 2);
+	assert_int_equal(node.free, ((uint64_t)1 << 40) - 1500);
+	client->operation++;
+	assert_int_equal(ASK(client, remove, &removed, .operation = client->operation,
+			     .outstanding = client->operation, .path = slice_of("/a")),
+			 0);
+	d.free = ((uint64_t)1 << 40) - 500;
+	driver_clock(&d, 100);
+	assert_int_equal(driver_orders(storage, MSG_delete), 1);
+	node = first_node(client);
+	assert_int_equal(node.used, 500);
+	assert_int_equal(node.chunks, 1);
+	assert_int_equal(node.free, ((uint64_t)1 << 40) - 500);
+	driver_stop(&d);
+}
+
+/* Of one that is offline it is known what it held, also after a restart. */
+static void test_space_of_one_that_is_gone(void **state)
+{
+	struct put_commit_reply committed;
+	struct ns_peer *client, *storage;
+	struct node_info node;
+
+	(void)state;
+	driver_start(&d, NULL);
+	client = driver_client(&d, 1);
+	storage = driver_storage(&d, 1);
+	assert_int_equal(driver_put(client, "/a", 1000, &committed), 0);
+	driver_close(storage);
+	driver_clock(&d, 60000);
+	driver_restart(&d);
+	client = driver_client(&d, 1);
+	node = first_node(client);
+	assert_int_equal(node.state, NODE_OFFLINE);
+	assert_int_equal(node.used, 1000);
+	assert_int_equal(node.chunks, 1);
+	assert_int_equal(node.capacity, (uint64_t)1 << 40);
+	driver_stop(&d);
+}
+
 static void test_ports(void **state)
 {
 	struct nameserver_config config = { .client_port_first = 4000, .client_port_last = 4003 };
@@ -348,6 +412,8 @@ int main(void)
 		cmocka_unit_test(test_own_pause_is_excused),
 		cmocka_unit_test(test_nodes_are_paged),
 		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_space_follows_at_once),
+		cmocka_unit_test(test_space_of_one_that_is_gone),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_dial),
 		cmocka_unit_test(test_connect_once_per_server_and_lane),

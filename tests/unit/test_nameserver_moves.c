@@ -325,6 +325,147 @@ static void test_a_full_disk_ends_a_copy(void **state)
 	driver_stop(&d);
 }
 
+static void test_a_copy_waits_while_the_disk_is_behind(void **state)
+{
+	uint32_t id;
+
+	(void)state;
+	start();
+	create_many(DIRECTORIES, FILES);
+	id = copy_post("/u");
+	driver_say(&d, NS_KEEPING_UP, false);
+	driver_clock(&d, 500);
+	assert_int_equal(driver_answer(client, id, NULL, 0), -ERR_TIMEOUT);
+	driver_say(&d, NS_KEEPING_UP, true);
+	driver_clock(&d, 100);
+	assert_int_equal(driver_answer(client, id, NULL, 0), 0);
+	driver_stop(&d);
+}
+
+/* ---- large trees go ---- */
+
+/* Others need not wait until it is counted, and what they change in it meanwhile counts. */
+static void test_a_large_tree_is_counted_in_turns(void **state)
+{
+	enum { COPIES = 8 };
+	static const char *const more[] = { "/all/0/new", "/new" };
+	struct ns_peer *other;
+	struct remove_reply removed;
+	struct create_reply created;
+	struct mkdir_reply made;
+	uint64_t files;
+	char path[32];
+	uint32_t id;
+
+	(void)state;
+	start();
+	create_many(DIRECTORIES, FILES);
+	for (unsigned int i = 0; i < COPIES; i++) {
+		snprintf(path, sizeof(path), "/all/%u", i);
+		DO(mkdir, &made, .flags = MKDIR_PARENTS, .path = slice_of("/all"));
+		copy_post(path);
+		driver_clock(&d, 1000);
+	}
+	files = status().files;
+	other = driver_client(&d, 2);
+	client->operation++;
+	id = POST(client, remove, .operation = client->operation, .outstanding = client->operation,
+		  .flags = REMOVE_TREE, .path = slice_of("/all"));
+	assert_int_equal(driver_answer(client, id, &removed, sizeof(removed)), -ERR_TIMEOUT);
+	for (unsigned int i = 0; i < ARRAY_SIZE(more); i++)
+		assert_int_equal(ASK(other, create, &created, .operation = i + 1,
+				     .outstanding = i + 1, .path = slice_of(more[i])),
+				 0);
+	driver_clock(&d, 100);
+	assert_int_equal(driver_answer(client, id, &removed, sizeof(removed)), 0);
+	assert_int_equal(removed.removed, COPIES * (DIRECTORIES * (FILES + 1) + 1) + 2);
+	assert_int_equal(status().files, files + 1 - COPIES * DIRECTORIES * FILES);
+	driver_stop(&d);
+}
+
+/* ---- memory or the kv fails in the middle ---- */
+
+static const struct kv_ops *sound;
+static int changes_left;
+
+static int failing_put(struct kv *kv, struct slice key, struct slice value)
+{
+	return changes_left-- > 0 ? sound->put(kv, key, value) : -ERR_NO_MEMORY;
+}
+
+static int failing_remove(struct kv *kv, struct slice key)
+{
+	return changes_left-- > 0 ? sound->remove(kv, key) : -ERR_NO_MEMORY;
+}
+
+#define FIRST .operation = ++client->operation, .outstanding = client->operation
+
+static uint32_t post_nth(unsigned int which)
+{
+	struct slice t = slice_of("/t"), u = slice_of("/u"), f = slice_of("/f");
+
+	switch (which) {
+	case 0:
+		return POST(client, rename, FIRST, .flags = RENAME_REPLACE, .path = f,
+			    .to = slice_of("/g"));
+	case 1: return POST(client, copy, FIRST, .flags = COPY_TREE, .path = t, .to = u);
+	case 2: return POST(client, remove, FIRST, .flags = REMOVE_TREE, .path = t);
+	case 3: return POST(client, trash_restore, FIRST, .path = slice_of("/old/a"));
+	case 4: return POST(client, trash_purge, FIRST, .path = slice_of("/old"));
+	case 5: return POST(client, trash_purge, FIRST, .path = slice_of(""));
+	case 6: return POST(client, format, FIRST, .cluster_name = slice_of("test"));
+	default: return 0;
+	}
+}
+
+/* Nothing is answered, and the name server stops. */
+static void test_a_change_that_fails_halfway_stops_the_server(void **state)
+{
+	static const char *const made[] = { "/f", "/g", "/t/a", "/t/b/c", "/old/a", "/old/b" };
+	struct kv_ops failing;
+	struct mkdir_reply directory;
+	struct create_reply created;
+	struct remove_reply removed;
+	int n = 0;
+
+	(void)state;
+	for (unsigned int which = 0; which < 7; n++) {
+		uint32_t id;
+		int rc;
+
+		driver_start(&d, &(struct nameserver_config){ .trash_ms = 1000 * 1000,
+							      .copy_step = 2 });
+		client = driver_client(&d, 1);
+		DO(mkdir, &directory, .flags = MKDIR_PARENTS, .path = slice_of("/t/b"));
+		DO(mkdir, &directory, .path = slice_of("/old"));
+		for (size_t i = 0; i < ARRAY_SIZE(made); i++)
+			assert_int_equal(DO(create, &created, .path = slice_of(made[i])), 0);
+		DO(remove, &removed, .flags = REMOVE_TREE, .path = slice_of("/old"));
+		sound = d.kv->ops;
+		failing = *sound;
+		failing.put = failing_put;
+		failing.remove = failing_remove;
+		d.kv->ops = &failing;
+		changes_left = n;
+		id = post_nth(which);
+		driver_clock(&d, 15);
+		changes_left = 1000 * 1000;
+		rc = driver_answer(client, id, NULL, 0);
+		if (rc == 0) {
+			which++;
+			n = -1;
+		} else if (d.failed) {
+			assert_int_equal(rc, -ERR_TIMEOUT);
+		} else {
+			/* The first change of all: nothing has happened. */
+			assert_true(rc < 0);
+			assert_int_equal(n, 0);
+		}
+		d.kv->ops = sound;
+		driver_stop(&d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +478,9 @@ int main(void)
 		cmocka_unit_test(test_a_copy_whose_source_goes_fails),
 		cmocka_unit_test(test_a_restart_ends_a_copy_without_a_trace),
 		cmocka_unit_test(test_a_full_disk_ends_a_copy),
+		cmocka_unit_test(test_a_copy_waits_while_the_disk_is_behind),
+		cmocka_unit_test(test_a_large_tree_is_counted_in_turns),
+		cmocka_unit_test(test_a_change_that_fails_halfway_stops_the_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

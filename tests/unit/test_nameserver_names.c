@@ -93,6 +93,37 @@ static void test_create_stat_list_remove(void **state)
 	driver_stop(&d);
 }
 
+/* Where nobody has set another number the option counts, whenever it changes. */
+static void test_copies_of_the_option(void **state)
+{
+	const struct nameserver_config config = { .copies = 2 };
+	struct put_commit_reply committed;
+	struct stat_reply stat;
+	struct mkdir_reply made;
+	struct ns_peer *peer;
+
+	(void)state;
+	driver_start(&d, &config);
+	for (unsigned int i = 1; i <= 4; i++)
+		driver_storage(&d, i);
+	peer = driver_client(&d, 1);
+	assert_int_equal(ASK(peer, mkdir, &made, .operation = 1, .outstanding = 1,
+			     .path = slice_of("/d")),
+			 0);
+	peer->operation = 1;
+	assert_int_equal(driver_put(peer, "/d/f", 9, &committed), 0);
+	assert_int_equal(committed.copies_wanted, 2);
+	assert_int_equal(committed.copies, 2);
+	d.config.copies = 4;
+	driver_restart(&d);
+	peer = driver_client(&d, 1);
+	assert_int_equal(ASK(peer, stat, &stat, .path = slice_of("/d")), 0);
+	assert_int_equal(stat.entry.copies_wanted, 4);
+	assert_int_equal(ASK(peer, stat, &stat, .path = slice_of("/d/f")), 0);
+	assert_int_equal(stat.entry.copies_wanted, 2);
+	driver_stop(&d);
+}
+
 static void test_set_copies(void **state)
 {
 	struct set_copies_reply reply;
@@ -273,6 +304,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mkdir),
 		cmocka_unit_test(test_create_stat_list_remove),
+		cmocka_unit_test(test_copies_of_the_option),
 		cmocka_unit_test(test_set_copies),
 		cmocka_unit_test(test_repeated_operations_act_once),
 		cmocka_unit_test(test_refusals_are_not_recorded),

@@ -105,6 +105,18 @@ static unsigned int deleted_at(struct ns_peer *storage)
 	return count;
 }
 
+static unsigned int times_logged(const char *text)
+{
+	const char *at = (const char *)d.events.data, *end = at + d.events.size;
+	unsigned int count = 0;
+
+	while (at && (at = memmem(at, (size_t)(end - at), text, strlen(text)))) {
+		count++;
+		at += strlen(text);
+	}
+	return count;
+}
+
 static void test_a_bad_copy_is_replaced_at_once(void **state)
 {
 	const struct fetch_request *fetch;
@@ -464,6 +476,126 @@ static void test_nothing_is_trimmed_while_it_is_not_sure(void **state)
 	driver_stop(&d);
 }
 
+/* What another server hands in late of a copy that has gone since. */
+static void hand_in_late(struct ns_peer *by, struct ns_peer *holder, uint64_t chunk)
+{
+	struct receipt receipt =
+		driver_receipt(holder, chunk, LENGTH, digest_of("/a", strlen("/a")));
+	struct stored_reply reply;
+
+	assert_int_equal(ASK(by, stored, &reply, .receipts = &receipt, .receipts_count = 1), 0);
+	assert_int_equal(reply.accepted, 0);
+}
+
+static void test_an_old_receipt_brings_no_copy_back(void **state)
+{
+	unsigned int gone;
+	uint64_t chunk;
+
+	(void)state;
+	start(3);
+	chunk = put("/a");
+	set_copies("/a", 2);
+	driver_beat(&d, 4000);
+	assert_int_equal(copies_of("/a"), 2);
+	gone = server(3, "/a", false, 1);
+	assert_int_equal(deleted_at(storages[gone]), 1);
+	hand_in_late(storages[gone % 3 + 1], storages[gone], chunk);
+	assert_int_equal(copies_of("/a"), 2);
+	/* What it fetches by our order counts. */
+	set_copies("/a", 3);
+	driver_beat(&d, 2 * DELAY_MS + 4000);
+	assert_int_equal(copies_of("/a"), 3);
+	driver_stop(&d);
+}
+
+static void test_an_old_receipt_makes_no_bad_copy_good(void **state)
+{
+	unsigned int bad;
+	uint64_t chunk;
+
+	(void)state;
+	start(3);
+	chunk = put("/a");
+	d.idle = true;
+	bad = server(3, "/a", true, 1);
+	report_bad(storages[bad], storages[bad], chunk);
+	hand_in_late(storages[bad % 3 + 1], storages[bad], chunk);
+	assert_int_equal(copies_of("/a"), 2);
+	assert_int_equal(status_of().corrupt, 1);
+	driver_stop(&d);
+}
+
+/* The chunk is to go there: a copy that is fetched meanwhile would go with it. */
+static void test_nothing_is_fetched_to_where_it_is_being_deleted(void **state)
+{
+	unsigned int gone, bad;
+	uint64_t chunk;
+
+	(void)state;
+	start(3);
+	chunk = put("/a");
+	d.idle = true;
+	d.mute = true;
+	set_copies("/a", 2);
+	driver_beat(&d, 4000);
+	gone = server(3, "/a", false, 1);
+	assert_int_equal(deleted_at(storages[gone]), 1);
+	bad = server(3, "/a", true, 1);
+	report_bad(storages[bad], storages[bad], chunk);
+	driver_clock(&d, 2000);
+	assert_int_equal(driver_orders(storages[gone], MSG_fetch), 0);
+	driver_stop(&d);
+}
+
+/* However many chunks: what is told of each is bounded, what is told of all comes. */
+static void test_what_is_told_is_bounded(void **state)
+{
+	char path[16];
+
+	(void)state;
+	start(3);
+	for (int i = 0; i < 150; i++) {
+		snprintf(path, sizeof(path), "/f%d", i);
+		put(path);
+	}
+	storages[4] = driver_storage(&d, 4);
+	driver_close(storages[1]);
+	buffer_clear(&d.events);
+	driver_beat(&d, DEAD_AFTER_MS + DELAY_MS + 20000);
+	assert_int_equal(status_of().under_copied, 0);
+	assert_int_equal(times_logged("repaired "), 100);
+	assert_int_equal(times_logged("repair_done "), 1);
+	assert_true(driver_logged(&d, "repair_done copied=150 bytes=15000 trimmed=0 left=0"));
+	driver_stop(&d);
+}
+
+/* Nobody can take the copies: it is tried less and less often, and soon when there is room. */
+static void test_a_full_cluster_is_left_in_peace(void **state)
+{
+	char path[16];
+
+	(void)state;
+	start(3);
+	for (int i = 0; i < 200; i++) {
+		snprintf(path, sizeof(path), "/f%d", i);
+		put(path);
+	}
+	storages[4] = driver_storage(&d, 4);
+	d.free = 1;
+	driver_close(storages[1]);
+	driver_beat(&d, DEAD_AFTER_MS + DELAY_MS + 60000);
+	assert_int_equal(status_of().repairing, 200);
+	d.ticks = 0;
+	driver_beat(&d, 30000);
+	assert_in_range(d.ticks, 1, 30); /* beacons included */
+	d.free = (uint64_t)1 << 30;
+	driver_beat(&d, 10000);
+	assert_int_equal(status_of().repairing, 0);
+	assert_int_equal(status_of().under_copied, 0);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +612,11 @@ int main(void)
 		cmocka_unit_test(test_a_failed_fetch_takes_another_way),
 		cmocka_unit_test(test_a_late_answer_counts),
 		cmocka_unit_test(test_the_work_is_bounded),
+		cmocka_unit_test(test_an_old_receipt_brings_no_copy_back),
+		cmocka_unit_test(test_an_old_receipt_makes_no_bad_copy_good),
+		cmocka_unit_test(test_nothing_is_fetched_to_where_it_is_being_deleted),
+		cmocka_unit_test(test_what_is_told_is_bounded),
+		cmocka_unit_test(test_a_full_cluster_is_left_in_peace),
 		cmocka_unit_test(test_nothing_is_trimmed_while_it_is_not_sure),
 	};
 

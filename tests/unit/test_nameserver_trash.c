@@ -229,6 +229,35 @@ static void fill_and_remove(void)
 	assert_int_equal(trash_count(""), 4);
 }
 
+/* As often as a file was written over, so often it is in the trash. It goes in turns. */
+static void test_purging_what_is_there_many_times(void **state)
+{
+	enum { TIMES = 5000 };
+	struct trash_purge_reply gone;
+	struct create_reply created;
+	struct remove_reply removed;
+	uint64_t before;
+	uint32_t id;
+
+	(void)state;
+	start(DAY_MS);
+	for (int i = 0; i < TIMES; i++) {
+		assert_int_equal(DO(create, &created, .path = slice_of("/f")), 0);
+		assert_int_equal(DO(remove, &removed, .path = slice_of("/f")), 0);
+	}
+	before = d.sealed;
+	client->operation++;
+	id = POST(client, trash_purge, .operation = client->operation,
+		  .outstanding = client->operation, .path = slice_of("/f"));
+	driver_clock(&d, 100);
+	assert_int_equal(driver_answer(client, id, &gone, sizeof(gone)), 0);
+	assert_int_equal(gone.entries, TIMES);
+	assert_true(d.sealed - before > 2);
+	assert_int_equal(status().trash_entries, 0);
+	assert_int_equal(DO(trash_purge, &gone, .path = slice_of("/f")), -ERR_NOT_FOUND);
+	driver_stop(&d);
+}
+
 static void test_the_oldest_makes_room(void **state)
 {
 	struct put_begin_reply begun;
@@ -341,6 +370,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_old_goes),
 		cmocka_unit_test(test_without_a_trash_all_goes_at_once),
 		cmocka_unit_test(test_purging),
+		cmocka_unit_test(test_purging_what_is_there_many_times),
 		cmocka_unit_test(test_the_oldest_makes_room),
 		cmocka_unit_test(test_only_so_much_can_be_let_go),
 		cmocka_unit_test(test_room_is_kept),

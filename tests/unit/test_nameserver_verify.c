@@ -182,6 +182,52 @@ static void test_a_server_that_is_silent(void **state)
 	driver_stop(&d);
 }
 
+/* Nor is one that has been silent for longer than a heartbeat takes. */
+static void test_a_server_that_was_silent_before(void **state)
+{
+	struct verify_reply reply;
+	uint32_t id;
+
+	(void)state;
+	start(3);
+	put("/a");
+	put("/b");
+	storages[2]->idle = true;
+	driver_clock(&d, 3000);
+	assert_int_equal(driver_ask(storages[1], MSG_heartbeat, &(struct heartbeat_request){ 0 },
+				    &(struct heartbeat_reply){ 0 }, sizeof(struct heartbeat_reply)),
+			 0);
+	id = POST(client, verify, .path = slice_of("/a"));
+	assert_int_equal(driver_answer(client, id, &reply, sizeof(reply)), 0);
+	assert_int_equal(state_of(&reply, storages[1]), COPY_OK);
+	assert_int_equal(state_of(&reply, storages[2]), COPY_SILENT);
+	driver_stop(&d);
+}
+
+/* One that lives but does not answer is not asked again part after part. */
+static void test_a_server_that_is_stuck(void **state)
+{
+	struct verify_reply reply;
+	uint32_t id;
+
+	(void)state;
+	start(3);
+	put("/a");
+	put("/b");
+	storages[2]->idle = true;
+	POST(client, verify, .path = slice_of("/a"));
+	driver_beat(&d, 32000);
+	id = POST(client, verify, .path = slice_of("/b"));
+	assert_int_equal(driver_answer(client, id, &reply, sizeof(reply)), 0);
+	assert_int_equal(state_of(&reply, storages[2]), COPY_SILENT);
+	driver_beat(&d, 32000);
+	storages[2]->idle = false;
+	id = POST(client, verify, .path = slice_of("/b"));
+	assert_int_equal(driver_answer(client, id, &reply, sizeof(reply)), 0);
+	assert_int_equal(state_of(&reply, storages[2]), COPY_OK);
+	driver_stop(&d);
+}
+
 /* Nobody has the third copy that is wanted, and somebody could. */
 static void test_a_copy_that_nobody_has(void **state)
 {
@@ -246,6 +292,8 @@ int main(void)
 		cmocka_unit_test(test_all_is_well),
 		cmocka_unit_test(test_what_is_found_is_told_and_repaired),
 		cmocka_unit_test(test_a_server_that_is_silent),
+		cmocka_unit_test(test_a_server_that_was_silent_before),
+		cmocka_unit_test(test_a_server_that_is_stuck),
 		cmocka_unit_test(test_a_copy_that_nobody_has),
 		cmocka_unit_test(test_refusals),
 	};

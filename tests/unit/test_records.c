@@ -116,7 +116,6 @@ static void test_holders_are_sorted_sets(void **state)
 {
 	struct kv *kv = *state;
 	struct holders holders;
-	uint64_t chunk;
 
 	assert_int_equal(holders_get(kv, 7, &holders), 0);
 	assert_int_equal(holders.count, 0);
@@ -130,11 +129,6 @@ static void test_holders_are_sorted_sets(void **state)
 	assert_int_equal(holders.numbers[0], 2);
 	assert_int_equal(holders.numbers[1], 300);
 	assert_int_equal(holders.numbers[2], 65535);
-	assert_int_equal(holders_next(kv, 0, &chunk, &holders), 0);
-	assert_int_equal(chunk, 7);
-	assert_int_equal(holders_next(kv, 7, &chunk, &holders), 0);
-	assert_int_equal(chunk, 1ull << 50);
-	assert_int_equal(holders_next(kv, chunk, &chunk, &holders), -ERR_NOT_FOUND);
 	assert_int_equal(holders_remove(kv, 7, 5), 0);
 	assert_int_equal(holders_remove(kv, 7, 300), 1);
 	assert_int_equal(holders_remove(kv, 7, 2), 1);

@@ -129,6 +129,7 @@ static void test_unclosed(void **state)
 	assert_int_equal(line_split("'abc", &line), -ERR_USAGE);
 	assert_int_equal(line_split("a \"b", &line), -ERR_USAGE);
 	assert_int_equal(line_split("a \\", &line), -ERR_USAGE);
+	assert_int_equal(line_split("a \\\n", &line), -ERR_USAGE);
 	assert_null(line.words);
 }
 

@@ -185,6 +185,46 @@ static int set_locale(void **state)
 	return setlocale(LC_ALL, "C.UTF-8") ? 0 : -1;
 }
 
+static void test_sizes_in_sentences(void **state)
+{
+	char size[SIZE_TEXT_MAX];
+	char rate[RATE_MAX];
+
+	(void)state;
+	assert_string_equal(bytes_format(0, size), "0 bytes");
+	assert_string_equal(bytes_format(1, size), "1 byte");
+	assert_string_equal(bytes_format(1023, size), "1023 bytes");
+	assert_string_equal(bytes_format(1024, size), "1.0 KiB");
+	assert_string_equal(rate_format(50, 1000, rate), "50 B/s");
+	assert_string_equal(rate_format(102400, 1000, rate), "100 KiB/s");
+	assert_string_equal(rate_format(102399 - 52, 1000, rate), "99.9 KiB/s");
+	assert_string_equal(rate_format((uint64_t)1023 << 21, 2000, rate), "1023 MiB/s");
+}
+
+static void check_text(const char *text, const char *want)
+{
+	char *printed = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&printed, &size);
+
+	assert_non_null(out);
+	words_print(out, text);
+	fclose(out);
+	assert_string_equal(printed, want);
+	free(printed);
+}
+
+/* Backslashes stay, and nothing gets at the terminal. */
+static void test_text(void **state)
+{
+	(void)state;
+	check_text("", "");
+	check_text("a=\"\\u001b\\\\\"", "a=\"\\u001b\\\\\"");
+	check_text("\\\033[31m\\", "\\\\x1b[31m\\");
+	check_text("\xc3\xa4\\\xff\n", "\xc3\xa4\\\\xff\\n");
+	assert_int_equal(name_width("a\n\xc3\xa4"), 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +236,8 @@ int main(void)
 		cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_progress_narrow),
 		cmocka_unit_test(test_progress_without_bytes),
+		cmocka_unit_test(test_sizes_in_sentences),
+		cmocka_unit_test(test_text),
 	};
 
 	return cmocka_run_group_tests(tests, set_locale, NULL);

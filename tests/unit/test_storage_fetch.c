@@ -303,6 +303,13 @@ static void test_bounded(void **state)
 	fixture_done(&f);
 }
 
+static void have(struct fixture *f, uint64_t chunk, uint32_t length, uint8_t fill)
+{
+	f->chunks[f->chunk_count++] = (struct fake_chunk){ .chunk = chunk,
+							   .length = length,
+							   .digest = digest_of_fill(length, fill) };
+}
+
 static void delete_it(struct fixture *f, uint64_t chunk)
 {
 	struct chunk_id id = { .chunk = chunk };
@@ -319,11 +326,12 @@ static void test_deleted(void **state)
 
 	(void)state;
 	begin(&f);
-	/* While it is dialled. */
+	/* While it is dialled; with it goes what it was to replace. */
+	have(&f, 7, 100, 'z');
 	order(&f, 7, 100, 2);
 	delete_it(&f, 7);
 	expect_status(&f, 7, ERR_EXPIRED);
-	f.now_ms += 1000; /* that it was not reached is forgotten */
+	assert_int_equal(f.chunk_count, 0);
 	/* While a worker has it: it must let go first. */
 	transfer = start_long(&f, 8, &source)->transfer;
 	delete_it(&f, 8);
@@ -343,6 +351,13 @@ static void test_deleted(void **state)
 	fixture_done(&f);
 }
 
+static void lose_nameserver(struct fixture *f)
+{
+	fixture_step(f, (struct storage_event){ .kind = STORAGE_CLOSED,
+						.connection = f->nameserver,
+						.error = -ERR_CONNECTION });
+}
+
 static void test_nobody_waits_any_more(void **state)
 {
 	const struct message *message;
@@ -356,9 +371,7 @@ static void test_nobody_waits_any_more(void **state)
 	fixture_payload(&f, source, read_asked(&f, source), 100, 'x');
 	order(&f, 8, 100, 2);
 	(void)read_asked(&f, source);
-	fixture_step(&f, (struct storage_event){ .kind = STORAGE_CLOSED,
-						 .connection = f.nameserver,
-						 .error = -ERR_CONNECTION });
+	lose_nameserver(&f);
 	/* What was still to come is given up; what has come is kept, and reported. */
 	assert_int_equal(fixture_find(&f, ACT_CLOSE)->connection, source);
 	assert_int_equal(f.aborted, 1);
@@ -395,14 +408,189 @@ static void test_a_writer_wins(void **state)
 	fixture_done(&f);
 }
 
+/* A copy that is not what the order says goes when the right bytes are here, and not before. */
+static void test_another_copy_is_here(void **state)
+{
+	static const uint32_t lengths[] = { 100, 90 };
+	struct fixture f;
+	uint64_t source;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		begin(&f);
+		have(&f, 7, lengths[i], 'z');
+		order(&f, 7, 100, 2);
+		assert_null(answer(&f, 7));
+		source = greet(&f, 2);
+		fixture_payload(&f, source, read_asked(&f, source), 100, 'y');
+		expect_status(&f, 7, ERR_CORRUPT);
+		assert_int_equal(f.chunk_count, 1);
+		assert_null(fixture_note(&f, NOTE_CORRUPT));
+		order(&f, 7, 100, 2);
+		fixture_payload(&f, source, read_asked(&f, source), 100, 'x');
+		assert_int_equal(f.chunk_count, 0);
+		fixture_stored(&f, last_transfer(&f), 0);
+		expect_receipt(&f, 7, 100);
+		assert_int_equal(f.chunk_count, 1);
+		fixture_done(&f);
+	}
+}
+
+/* That we let go of a source says nothing about it: it still serves as the next hop. */
+static void test_the_source_is_not_to_blame(void **state)
+{
+	struct endpoint endpoint = endpoint_ipv4(0x0a000003, 3503);
+	struct hop hop = { .endpoints = &endpoint, .endpoints_count = 1 };
+	struct write_request write = { .length = 100, .hops = &hop, .hops_count = 1 };
+	struct fixture f;
+	uint64_t writer;
+
+	(void)state;
+	begin(&f);
+	writer = fixture_client(&f, ROLE_CLIENT, &f.client);
+	order(&f, 7, 100, 2);
+	write.ticket = fixture_ticket(&f, 7, TICKET_WRITE, 100);
+	hop.ticket = write.ticket;
+	hop.ticket.holder = fixture_id(2);
+	fixture_request(&f, writer, MSG_write, 1, &write);
+	expect_status(&f, 7, ERR_BUSY);
+	assert_null(fixture_note(&f, NOTE_HOP_DOWN));
+	assert_non_null(fixture_find(&f, ACT_DIAL));
+	fixture_done(&f);
+}
+
+/* REGISTER counted the chunks before this one was durable: it is sent again. */
+static void test_stored_while_registering(void **state)
+{
+	struct id self = fixture_id(0xee);
+	struct endpoint endpoint = endpoint_ipv4(0x0a000002, 6235);
+	struct register_reply reply = { .epoch = 5, .heartbeat_ms = 2000 };
+	struct fixture f;
+	uint64_t source;
+	uint32_t id;
+
+	(void)state;
+	begin(&f);
+	reply.key = f.key;
+	order(&f, 7, 100, 2);
+	source = greet(&f, 2);
+	fixture_payload(&f, source, read_asked(&f, source), 100, 'x');
+	lose_nameserver(&f);
+	fixture_tick(&f, 5000);
+	fixture_step(&f, (struct storage_event){ .kind = STORAGE_RESOLVED,
+						 .endpoints = &endpoint,
+						 .endpoint_count = 1 });
+	f.nameserver = fixture_accept(&f, ROLE_NAMESERVER, &self);
+	id = fixture_sent(&f, f.nameserver, 0)->id;
+	fixture_stored(&f, last_transfer(&f), 0);
+	fixture_reply(&f, f.nameserver, MSG_register, id, &reply);
+	fixture_tick(&f, 2000);
+	assert_non_null(fixture_sent(&f, f.nameserver, 0));
+	assert_int_equal(fixture_sent(&f, f.nameserver, 0)->info->code, MSG_register);
+	fixture_done(&f);
+}
+
+static void write_back(struct fixture *f, uint64_t source, uint64_t chunk)
+{
+	struct write_request write = { .length = 100 };
+
+	write.ticket = fixture_ticket(f, chunk, TICKET_WRITE, 100);
+	fixture_request(f, source, MSG_write, 1, &write);
+}
+
+enum oddity {
+	TWO_ANSWERS,
+	MORE_DATA,
+	OTHER_PLACE,
+	TOO_MUCH,
+	OTHER_ID,
+	REPLY_OK,
+	WRITE_BACK,
+	ODDITIES
+};
+
+/* What no source has reason to send costs it the connection, and nobody a copy. */
+static void misbehave(struct fixture *f, uint64_t source, uint32_t id, enum oddity oddity)
+{
+	static const uint8_t payload[200];
+	struct data_head head = { .id = id, .flags = FRAME_LAST, .length = 100 };
+
+	switch (oddity) {
+	case TWO_ANSWERS:
+		refuse(f, source, id, ERR_BUSY);
+		expect_status(f, 7, ERR_UNAVAILABLE);
+		refuse(f, source, id, ERR_BUSY);
+		return;
+	case MORE_DATA:
+		refuse(f, source, id, ERR_BUSY);
+		expect_status(f, 7, ERR_UNAVAILABLE);
+		break;
+	case OTHER_PLACE: head.offset = BLOCK_SIZE; break;
+	case TOO_MUCH: head.length = 200; break;
+	case OTHER_ID: head.id++; break;
+	case REPLY_OK: refuse(f, source, id, 0); return;
+	case WRITE_BACK: write_back(f, source, 9); return;
+	case ODDITIES: break;
+	}
+	fixture_data(f, source, &head, payload);
+}
+
+static void test_odd_sources(void **state)
+{
+	struct fixture f;
+	uint64_t source;
+
+	(void)state;
+	for (enum oddity oddity = 0; oddity < ODDITIES; oddity++) {
+		begin(&f);
+		order(&f, 7, 100, 2);
+		source = greet(&f, 2);
+		misbehave(&f, source, read_asked(&f, source), oddity);
+		assert_non_null(fixture_find(&f, ACT_CLOSE));
+		assert_int_equal(fixture_find(&f, ACT_CLOSE)->connection, source);
+		if (oddity != TWO_ANSWERS && oddity != MORE_DATA)
+			expect_status(&f, 7, ERR_UNAVAILABLE);
+		assert_int_equal(f.aborted, 1);
+		expect_idle(&f);
+		fixture_done(&f);
+	}
+}
+
+/* A connection on which the other side writes to us is not one to read from. */
+static void test_the_source_writes_to_us(void **state)
+{
+	struct fixture f;
+	uint64_t source;
+
+	(void)state;
+	begin(&f);
+	order(&f, 7, 100, 2);
+	source = greet(&f, 2);
+	fixture_payload(&f, source, read_asked(&f, source), 100, 'x');
+	write_back(&f, source, 9);
+	order(&f, 8, 100, 2);
+	assert_null(fixture_sent(&f, source, 0));
+	assert_non_null(fixture_find(&f, ACT_DIAL));
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_short),         cmocka_unit_test(test_long),
-		cmocka_unit_test(test_not_the_chunk), cmocka_unit_test(test_no_source),
-		cmocka_unit_test(test_silence),       cmocka_unit_test(test_bounded),
-		cmocka_unit_test(test_deleted),       cmocka_unit_test(test_nobody_waits_any_more),
+		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_not_the_chunk),
+		cmocka_unit_test(test_no_source),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_deleted),
+		cmocka_unit_test(test_nobody_waits_any_more),
 		cmocka_unit_test(test_a_writer_wins),
+		cmocka_unit_test(test_another_copy_is_here),
+		cmocka_unit_test(test_the_source_is_not_to_blame),
+		cmocka_unit_test(test_stored_while_registering),
+		cmocka_unit_test(test_odd_sources),
+		cmocka_unit_test(test_the_source_writes_to_us),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,12 +160,34 @@ static void test_a_chunk_is_taken_once(void **state)
 	assert_int_equal(driven_write(fixture->store, 5, SMALL, &twin), -ERR_EXISTS);
 	store_write_abort(fixture->store, write);
 	put(fixture, 5, SMALL);
-	assert_int_equal(driven_write(fixture->store, 5, SMALL, &twin), -ERR_EXISTS);
 	assert_int_equal(store_remove(fixture->store, 5), 0);
 	assert_int_equal(store_remove(fixture->store, 5), -ERR_NOT_FOUND);
 	assert_int_equal(driven_read(fixture->store, 5, SMALL), -ERR_NOT_FOUND);
 	put(fixture, 5, SMALL);
 	assert_reads(fixture, 5, SMALL);
+}
+
+/* Another copy may be on its way while one is here; it takes its place, also over a restart. */
+static void test_a_copy_is_replaced(void **state)
+{
+	static const uint32_t lengths[] = { SMALL, 30000 };
+	struct fixture *fixture = *state;
+	struct store_write *write;
+
+	for (uint64_t i = 0; i < 2; i++) {
+		put(fixture, 5 + i, lengths[i]);
+		assert_int_equal(driven_write(fixture->store, 5 + i, lengths[i], &write), 0);
+		assert_reads(fixture, 5 + i, lengths[i]);
+		store_write_abort(fixture->store, write);
+		assert_reads(fixture, 5 + i, lengths[i]);
+		assert_int_equal(store_quarantine(fixture->store, 5 + i), 0);
+		put(fixture, 5 + i, lengths[i]);
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint64_t i = 0; i < 2; i++)
+			assert_reads(fixture, 5 + i, lengths[i]);
+		restart(fixture, pass);
+	}
 }
 
 static void test_incomplete_or_wrong_writes_are_refused(void **state)
@@ -561,6 +583,7 @@ int main(void)
 		ON_BOTH(test_every_length_comes_back),
 		ON_BOTH(test_small_chunks_of_several_blocks),
 		ON_BOTH(test_a_chunk_is_taken_once),
+		ON_BOTH(test_a_copy_is_replaced),
 		ON_BOTH(test_incomplete_or_wrong_writes_are_refused),
 		ON_BOTH(test_bytes_can_be_forwarded_while_they_arrive),
 		ON_BOTH(test_removed_chunks_stay_readable_for_who_has_them),

@@ -18,7 +18,7 @@ static int restore_id(struct rig *rig, const char *path, uint64_t id, uint64_t f
 
 static int purge(struct rig *rig, const char *path, uint64_t id)
 {
-	struct purge how = { .path = slice_of(path), .id = id, .when = rig_now(rig) };
+	struct purge how = { .path = slice_of(path), .id = id, .when = rig_now(rig), .most = 1000 };
 	struct removed gone;
 
 	return catalogue_purge(rig->kv, &how, &gone);
@@ -284,6 +284,27 @@ static void expected(int rc)
 	assert_int_equal(rc, 0);
 }
 
+/* Of some of its last chunks, which copies may share, and some more. */
+static int append_some(struct rig *rig, struct prng *prng, const char *path)
+{
+	struct chunk_row rows[16] = { 0 };
+	struct inode file;
+	struct new_tail tail = { .chunks = rows, .chunk_size = 10, .chunks_max = 1000 };
+	uint32_t replaced;
+	int rc = catalogue_find(rig->kv, slice_of(path), &file);
+
+	if (rc < 0 || file.type != ENTRY_FILE)
+		return rc < 0 ? rc : -ERR_IS_DIR;
+	replaced = (uint32_t)prng_below(prng, file.chunks < 5 ? file.chunks + 1 : 5);
+	tail.inode = rig->next_id++;
+	tail.base_size = file.size - 10 * (uint64_t)replaced;
+	tail.chunk_count = replaced + (uint32_t)prng_below(prng, 4);
+	tail.size = 10 * (uint64_t)tail.chunk_count;
+	for (uint32_t i = 0; i < tail.chunk_count; i++)
+		rows[i] = (struct chunk_row){ .chunk = ++rig->next_chunk, .length = 10 };
+	return catalogue_append(rig->kv, &file, &tail, rig->uptime_ms);
+}
+
 static void random_step(struct rig *rig, struct prng *prng)
 {
 	char a[32] = "", b[32] = "";
@@ -292,7 +313,7 @@ static void random_step(struct rig *rig, struct prng *prng)
 	random_path(prng, a);
 	random_path(prng, b);
 	rig->uptime_ms += prng_below(prng, 2);
-	switch (prng_below(prng, 16)) {
+	switch (prng_below(prng, 17)) {
 	case 0:
 	case 1: expected(rig_mkdir(rig, a)); break;
 	case 2:
@@ -310,6 +331,7 @@ static void random_step(struct rig *rig, struct prng *prng)
 	case 12: expected(rig_restore(rig, a, b)); break;
 	case 13: expected(purge(rig, a, 0)); break;
 	case 14: let_go(rig, rig->uptime_ms > 20 ? rig->uptime_ms - 20 : 0); break;
+	case 15: expected(append_some(rig, prng, a)); break;
 	default:
 		if (prng_below(prng, 60) == 0)
 			catalogue_purge_all(rig->kv, &(struct removed){ 0 });
@@ -321,20 +343,69 @@ static void random_step(struct rig *rig, struct prng *prng)
 	}
 }
 
+/* Some tree is counted all the time, while things change in it or elsewhere, and removed when the
+ * count has come to its end: rig_check() then finds out whether it was right. */
+static void count_on(struct rig *rig, struct prng *prng, struct tree_count **count, char path[32])
+{
+	if (*count && prng_below(prng, 30)) {
+		if (tree_count_step(rig->kv, *count, 3) && prng_below(prng, 2))
+			expected(rig_remove(rig, path));
+		return;
+	}
+	tree_count_free(rig->kv, *count);
+	*count = NULL;
+	path[0] = '\0';
+	random_path(prng, path);
+	expected(tree_count_new(rig->kv, slice_of(path), count));
+}
+
+static void test_a_count_begins_anew_when_the_tree_changes(void **state)
+{
+	struct rig *rig = *state;
+	struct tree_count *count;
+
+	rig_mkdir(rig, "/a/b");
+	rig_put(rig, "/a/b/f", 1, false);
+	rig_put(rig, "/a/c", 1, false);
+	assert_int_equal(tree_count_new(rig->kv, slice_of("/a/c"), &count), -ERR_NOT_DIR);
+	assert_int_equal(tree_count_new(rig->kv, slice_of("/a"), &count), 0);
+	assert_int_equal(tree_count_step(rig->kv, count, 2), 0);
+	rig_put(rig, "/a/b/a", 1, false); /* behind the walk */
+	assert_int_equal(tree_count_step(rig->kv, count, 2), 0);
+	assert_int_equal(tree_count_step(rig->kv, count, 9), 1);
+	rig_put(rig, "/a/b/f", 3, true); /* after its end */
+	rig_put(rig, "/f", 3, false);
+	assert_int_equal(rig_remove(rig, "/a"), 0);
+	rig_check(rig);
+	tree_count_free(rig->kv, count);
+	/* Who never lets it come to an end is not waited for. */
+	rig_mkdir(rig, "/x/y/z");
+	assert_int_equal(tree_count_new(rig->kv, slice_of("/x"), &count), 0);
+	for (int i = 0; tree_count_step(rig->kv, count, 1) == 0; i++) {
+		assert_true(i < 10);
+		rig_put(rig, "/x/f", 1, true);
+	}
+	tree_count_free(rig->kv, count);
+}
+
 static void test_rows_agree_whatever_happens(void **state)
 {
 	struct rig *rig = *state;
 	struct prng prng = { .state = 4 };
+	struct tree_count *count = NULL;
+	char counted[32];
 
 	for (int i = 0; i < STEPS; i++) {
 		uint64_t inodes = rig_totals(rig).directories + rig_totals(rig).files;
 
 		random_step(rig, &prng);
+		count_on(rig, &prng, &count, counted);
 		rig_check(rig);
 		if (inodes > 2000) /* copies of copies */
 			catalogue_empty(rig->kv, rig->next_id++, rig_now(rig),
 					&(struct removed){ 0 });
 	}
+	tree_count_free(rig->kv, count);
 	assert_int_equal(
 		catalogue_empty(rig->kv, rig->next_id++, rig_now(rig), &(struct removed){ 0 }), 0);
 	while (rig_rows(rig, "t"))
@@ -359,6 +430,7 @@ int main(void)
 		TEST(test_purging),
 		TEST(test_the_oldest_go_first_and_no_more_than_asked),
 		TEST(test_what_is_being_read_stays_readable),
+		TEST(test_a_count_begins_anew_when_the_tree_changes),
 		TEST(test_rows_agree_whatever_happens),
 	};
 
