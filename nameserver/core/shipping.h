@@ -7,8 +7,9 @@
 
 enum {
 	SHIP_RECENT_MAX = 16 * 1024 * 1024, /* bytes of batches in memory */
-	/* On their way to one server. Half of what it takes before it stops reading, and of what may be
-	 * unsent before we stop reading it: batches alone must hold up neither orders nor heartbeats. */
+	/* On their way to one server. Half of what it takes before it stops reading, and of what
+	 * may be unsent before we stop reading it: batches alone must hold up neither orders nor
+	 * heartbeats. */
 	SHIP_BYTES_MAX = REQUEST_BYTES_MAX / 2,
 	SHIP_PARTS_MAX = 32,  /* the same; it stops reading at REQUESTS_MAX */
 	SHIP_AGAIN_MS = 5000, /* before a copy that lacks something is asked again */
