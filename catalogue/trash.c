@@ -102,8 +102,9 @@ int trash_put(struct kv *kv, struct trash_row *row)
 
 	if (rc < 0)
 		return rc;
-	/* Also where the running time stands still or has lost some: never before another. */
-	row->since_ms = later(row->since_ms, later(state.last_ms, state.first_ms));
+	/* Also where the running time stands still or has lost some: after every other. Inodes tell
+	 * nothing of the order, what was renamed is older than its name. */
+	row->since_ms = later(row->since_ms, later(state.last_ms + 1, state.first_ms));
 	state.last_ms = row->since_ms;
 	totals_sum(&state.totals, &row->totals);
 	rc = trash_row_put(kv, row);

@@ -13,6 +13,9 @@ uint64_t trash_from_ms(const struct nameserver *ns)
 {
 	uint64_t now = uptime_ms(ns);
 
+	/* Of many in one moment the last ones are noted a little later than they went. */
+	if (ns->config.trash_ms == 0)
+		return UINT64_MAX;
 	return now >= ns->config.trash_ms ? now - ns->config.trash_ms + 1 : 0;
 }
 

@@ -174,9 +174,23 @@ static void test_the_order_of_removal_is_kept_even_if_time_is_not(void **state)
 	assert_int_equal(row.since_ms, 500);
 	assert_int_equal(row.totals.bytes, 10);
 	assert_int_equal(trash_next(rig->kv, row.since_ms, row.inode, &row), 0);
-	assert_int_equal(row.since_ms, 500);
+	assert_int_equal(row.since_ms, 501);
 	assert_int_equal(rig_restore(rig, "/f", ""), 0);
 	assert_int_equal(size_of(rig, "/f"), 20);
+	rig_check(rig);
+}
+
+/* Both in one millisecond, and what was removed last is older than what it had replaced. */
+static void test_what_took_a_name_is_newer_than_what_had_it(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_put(rig, "/old", 1, false);
+	rig_put(rig, "/f", 2, false);
+	assert_int_equal(rig_rename(rig, "/old", "/f", RENAME_REPLACE), 0);
+	assert_int_equal(rig_remove(rig, "/f"), 0);
+	assert_int_equal(rig_restore(rig, "/f", ""), 0);
+	assert_int_equal(size_of(rig, "/f"), 10);
 	rig_check(rig);
 }
 
@@ -427,6 +441,7 @@ int main(void)
 		TEST(test_a_part_of_what_was_removed_comes_back),
 		TEST(test_the_newest_that_explains_the_path_comes_back),
 		TEST(test_the_order_of_removal_is_kept_even_if_time_is_not),
+		TEST(test_what_took_a_name_is_newer_than_what_had_it),
 		TEST(test_purging),
 		TEST(test_the_oldest_go_first_and_no_more_than_asked),
 		TEST(test_what_is_being_read_stays_readable),
