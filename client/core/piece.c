@@ -322,6 +322,8 @@ void piece_reply(struct client *client, struct piece *piece, const struct messag
 			news |= receipt_take(piece, &reply->receipts[i]);
 		if (piece->final)
 			piece->dead = reply->dead;
+		if (piece->final && reply->reason == ERR_NO_SPACE)
+			put_of(piece)->full = true;
 	}
 	/* Who only says that more will follow says nothing. */
 	if (news)

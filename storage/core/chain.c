@@ -289,6 +289,9 @@ void storage_chain_reply(struct storage *s, struct conn *conn, const struct inco
 		count = reply->receipts_count;
 		storage_transfer_see(transfer, receipts, count);
 	}
+	if (in->header->status || reply->reason)
+		transfer->hop_reason =
+			in->header->status ? in->header->status : (uint8_t)reply->reason;
 	if (!(in->header->flags & FRAME_MORE)) {
 		/* Names of the dead come from those who tried to reach them. */
 		if (in->header->status == 0 && !id_is_none(&reply->dead))

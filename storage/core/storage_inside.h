@@ -126,8 +126,9 @@ struct transfer {
 	bool hop_pending;     /* its final reply is still to come */
 	bool hop_waited;      /* and we wait for it */
 	bool hop_broken;
-	bool answered;     /* the final reply has been sent */
-	uint64_t since_ms; /* when it came */
+	uint8_t hop_reason; /* status with which one behind us refused it */
+	bool answered;      /* the final reply has been sent */
+	uint64_t since_ms;  /* when it came */
 	uint64_t moved_ms;
 	LIST_ENTRY(transfer) in_free;
 };

@@ -152,6 +152,7 @@ static void answer_final(struct storage *s, struct transfer *transfer, struct wr
 		storage_send_refusal(s, transfer->from, &to, transfer->own_error);
 	} else {
 		reply->failed = failed_count(transfer, &reply->dead);
+		reply->reason = transfer->hop_reason;
 		answer(s, transfer, reply, true);
 	}
 	transfer->answered = true;

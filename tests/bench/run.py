@@ -219,7 +219,7 @@ def trees(how, _):
             with open("%s/%d" % (directory, number), "wb") as file:
                 file.write(os.urandom(4096))
         for turn in range(how.rounds + 1):
-            rate = next(line["files_per_s"] for line in lines(BENCH + "/bench_small", address, 10000, 16, 4096)
+            rate = next(line["files_per_s"] for line in lines(BENCH + "/bench_small", address, 10000, 64, 4096)
                         if line["bench"] == "small_put")
             took, _most = timed(cluster, "put", "-r", directory, "/tree-%d" % turn)
             if turn:

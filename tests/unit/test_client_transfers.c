@@ -147,6 +147,37 @@ static void test_put_replaces_a_dead_hop(void **state)
 	fake_close(&fake);
 }
 
+/* The name server only sees that there are too few copies; who refused one knows why. */
+static void test_put_says_that_a_later_hop_is_full(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control;
+	const struct client_action *done;
+	struct receipt receipt;
+	struct message asked;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	asked = fake_sent(&fake, MSG_write, NULL);
+	payload_sent(&fake);
+	receipt = fake_receipt(&fake, 0, CHUNK, SIZE);
+	fake_reply(&fake, links[0], &asked,
+		   &(struct write_reply){ .failed = 1,
+					  .reason = ERR_NO_SPACE,
+					  .receipts = &receipt,
+					  .receipts_count = 1 });
+	asked = fake_sent(&fake, MSG_put_replace, NULL);
+	fake_reply(&fake, control, &asked,
+		   &(struct put_replace_reply){ .place = { .chunk = CHUNK } });
+	asked = fake_sent(&fake, MSG_put_commit, NULL);
+	fake_refuse(&fake, control, &asked, -ERR_UNAVAILABLE);
+	done = fake_action(&fake, CLIENT_DONE);
+	assert_non_null(done);
+	assert_int_equal(done->error, -ERR_NO_SPACE);
+	fake_close(&fake);
+}
+
 /* Its lease ran out: all of it again, as often as is sensible. */
 static void test_put_begins_again(void **state)
 {
@@ -435,6 +466,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_put_replaces_a_dead_hop),
+		cmocka_unit_test(test_put_says_that_a_later_hop_is_full),
 		cmocka_unit_test(test_put_begins_again),
 		cmocka_unit_test(test_put_leaves_a_babbler),
 		cmocka_unit_test(test_put_ignores_strange_receipts),
