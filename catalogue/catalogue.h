@@ -88,6 +88,7 @@ int catalogue_root(struct kv *kv, uint64_t *ret);
 #define SETTING_ROOT         "root"
 #define SETTING_TRASH        "trash"   /* see trash_state_get */
 #define SETTING_GARBAGE      "garbage" /* see garbage_chunks */
+#define SETTING_JOURNAL_SET  "journal-set" /* see journal_set.h */
 enum { SETTING_NAME_MAX = 64 };
 
 int setting_get(struct kv *kv, const char *name, struct slice *ret);

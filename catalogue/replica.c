@@ -416,6 +416,51 @@ static int open_all(struct replica *replica)
 	return replica->error = rc;
 }
 
+/* ---- looking ---- */
+
+static int cluster_read(struct kv *kv, struct replica_facts *ret)
+{
+	struct slice value;
+	int rc = setting_get(kv, SETTING_CLUSTER, &value);
+
+	if (rc < 0 || value.size != ID_SIZE)
+		return rc < 0 ? rc : -ERR_BAD_FORMAT;
+	memcpy(ret->cluster.bytes, value.data, ID_SIZE);
+	rc = setting_get(kv, SETTING_CLUSTER_NAME, &value);
+	if (rc < 0 || value.size > CLUSTER_NAME_MAX)
+		return rc < 0 ? rc : -ERR_BAD_FORMAT;
+	memcpy(ret->cluster_name, value.data, value.size);
+	return 0;
+}
+
+static int members_count(struct kv *kv, unsigned int *ret)
+{
+	struct member_row row;
+	int rc = member_next(kv, NULL, &row);
+
+	while (rc == 0) {
+		struct id last = row.node;
+
+		*ret += !row.retired;
+		rc = member_next(kv, &last, &row);
+	}
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int look(struct replica *replica, struct replica_facts *ret)
+{
+	int rc = replica_settle(replica);
+	struct kv *kv;
+
+	if (rc < 0 || !is_whole(replica) || replica->head.sequence == 0)
+		return rc;
+	kv = replica->rows->ops->kv(replica->rows);
+	rc = cluster_read(kv, ret);
+	if (rc == 0)
+		rc = journal_set_get(kv, &ret->set);
+	return rc < 0 ? rc : members_count(kv, &ret->members);
+}
+
 /* ---- jobs ---- */
 
 static int run(struct replica *replica, const struct replica_job *job, struct replica_result *ret)
@@ -431,6 +476,7 @@ static int run(struct replica *replica, const struct replica_job *job, struct re
 	case REPLICA_LOAD: return load(replica, job);
 	case REPLICA_PULL: return pull(replica, job, ret);
 	case REPLICA_PAGE: return page(replica, job, ret);
+	case REPLICA_LOOK: return look(replica, &ret->facts);
 	case REPLICA_OPEN:
 	case REPLICA_BEGIN: break;
 	}

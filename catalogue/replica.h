@@ -15,6 +15,7 @@
 
 #include "catalogue.h"
 #include "disk.h"
+#include "journal_set.h"
 #include "recent.h"
 #include "view.h"
 
@@ -32,6 +33,7 @@ enum replica_job_kind {
 	REPLICA_LOAD,   /* bytes: put changes; point: of their page; `more`: it was not the last */
 	REPLICA_PULL,   /* point, offset: what the asker has */
 	REPLICA_PAGE,   /* bytes: the key after which to go on. -ERR_UNAVAILABLE: not whole */
+	REPLICA_LOOK,   /* has the rows take in everything; the result says what the copy knows */
 };
 
 struct replica_job {
@@ -51,6 +53,14 @@ struct replica_peer {
 	uint16_t endpoint_count;
 };
 
+/* Of whose catalogue it is a copy. */
+struct replica_facts {
+	struct id cluster;
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	struct journal_set set;
+	unsigned int members; /* not retired */
+};
+
 struct replica_result {
 	enum replica_job_kind kind;
 	uint32_t number;
@@ -62,6 +72,7 @@ struct replica_result {
 	uint32_t size;             /* PULL: see recent_read */
 	bool more;                 /* PAGE */
 	struct journal_head point; /* PAGE: the last batch in the rows */
+	struct replica_facts facts; /* LOOK; zeros where there is no whole copy */
 	/* The storage servers if they have changed, else NULL; until the next job. */
 	const struct replica_peer *peers;
 	unsigned int peer_count;

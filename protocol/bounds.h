@@ -30,6 +30,8 @@ enum {
 	ENTRIES_MAX = 1000,              /* names in one page of a listing */
 	INVENTORY_MAX = 32768,           /* chunks in one INVENTORY */
 	CHUNK_LIST_MAX = 16384,          /* chunks in one DELETE */
+	INVENTORY_BUCKETS = 4096,        /* 32 KiB; of a million chunks 250 in each */
+	JOURNAL_SET_MAX = 3,             /* storage servers that decide with the name server */
 	CATALOGUE_PART_MAX = 512 * 1024, /* bytes of the catalogue in one message */
 	INSPECT_MAX = 64, /* chunks in one INSPECT: an answer in seconds, also from slow disks */
 	VERIFY_PAGE_MAX = 64 * COPIES_MAX,
@@ -55,6 +57,8 @@ enum {
 	HEARTBEAT_MS = 2000,
 	SUSPECT_AFTER_MS = 6000,
 	DEAD_AFTER_MS = 15000,
+	LEASE_OF_SERVER_MS = 5000, /* a name server in touch so lately is the only one */
+	PROMISE_AFTER_MS = 6000,   /* without it a storage server may follow another; longer */
 	BEACON_INTERVAL_MS = 5000,
 	BEACON_JITTER_MS = 200,
 	PROBE_ANSWERS_PER_S = 5,

@@ -14,7 +14,13 @@ enum message_code {
 #include "messages.def"
 };
 
-enum message_to { TO_NAMESERVER = 1, TO_STORAGE = 2, TO_CLIENT = 4, TO_ANY = 7 };
+enum message_to {
+	TO_NAMESERVER = 1,
+	TO_STORAGE = 2,
+	TO_CATALOGUE = 3,
+	TO_CLIENT = 4,
+	TO_ANY = 7
+};
 
 enum message_flags {
 	MESSAGE_CHANGES = 1 << 0,
@@ -55,6 +61,8 @@ enum problem_kind {
 };
 enum node_flags { NODE_DISK_FAILED = 1, NODE_TO_BE_EMPTIED = 2 };
 enum heartbeat_flags { HEARTBEAT_DISK_FAILED = 1 };
+enum service_state { SERVICE_FULL = 1, SERVICE_READ_ONLY, SERVICE_TAKEOVER };
+enum delete_hold { HOLD_NONE, HOLD_BRAKE, HOLD_STALE, HOLD_REBUILT };
 #define SIZE_UNKNOWN UINT64_MAX
 #define OPEN_LAST    UINT64_MAX /* an offset that asks for the last chunk */
 

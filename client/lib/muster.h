@@ -103,6 +103,7 @@ enum muster_error {
 	MUSTER_E_INTO_ITSELF = 29,
 	MUSTER_E_ONLINE = 30,
 	MUSTER_E_IN_PROGRESS = 31,
+	MUSTER_E_NO_QUORUM = 32, /* too few servers that keep the catalogue are up: read-only */
 	MUSTER_E_NO_MEMORY = 64,
 	MUSTER_E_TIMEOUT = 65,
 	MUSTER_E_CONNECTION = 66,
@@ -117,6 +118,7 @@ enum muster_error {
 	MUSTER_E_LOCAL_FULL = 75,
 	MUSTER_E_BAD_FORMAT = 76,
 	MUSTER_E_END = 77,
+	MUSTER_E_READ_ONLY = 78, /* no name server is up: files can be read, not changed */
 };
 
 /* For people: "file exists". Never NULL; takes the code with either sign; static. */

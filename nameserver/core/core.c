@@ -201,6 +201,8 @@ static void on_event(struct nameserver *ns, const struct ns_event *event)
 {
 	switch (event->kind) {
 	case NS_OPENED: session_opened(ns, event); break;
+	case NS_GREETED: session_greeted(ns, event); break;
+	case NS_DIALLED: member_dialled(ns, event); break;
 	case NS_FRAME: frame_came(ns, event); break;
 	case NS_CLOSED: on_closed(ns, event); break;
 	case NS_MALFORMED: frame_malformed(ns, event); break;

@@ -7,6 +7,7 @@
 union any_reply {
 #define HANDLES_REPLY_NAMESERVER(name) struct name##_reply name##_;
 #define HANDLES_REPLY_ANY(name)        HANDLES_REPLY_NAMESERVER(name)
+#define HANDLES_REPLY_CATALOGUE(name)  HANDLES_REPLY_NAMESERVER(name)
 #define HANDLES_REPLY_STORAGE(name)
 #define HANDLES_REPLY_CLIENT(name)
 #define MESSAGE(code, name, to, flags, text) HANDLES_REPLY_##to(name)
@@ -23,7 +24,8 @@ typedef int thunk_fn(struct nameserver *ns, struct session *from, const void *re
 		return on_##name(ns, from, (const struct name##_request *)request,                \
 				 &reply->name##_);                                                \
 	}
-#define THUNK_ANY(name) THUNK_NAMESERVER(name)
+#define THUNK_ANY(name)       THUNK_NAMESERVER(name)
+#define THUNK_CATALOGUE(name) THUNK_NAMESERVER(name)
 #define THUNK_STORAGE(name)
 #define THUNK_CLIENT(name)
 #define MESSAGE(code, name, to, flags, text) THUNK_##to(name)
@@ -36,6 +38,7 @@ struct handler {
 
 #define ROW_NAMESERVER(number, name) { number, thunk_##name },
 #define ROW_ANY(number, name)        ROW_NAMESERVER(number, name)
+#define ROW_CATALOGUE(number, name)  ROW_NAMESERVER(number, name)
 #define ROW_STORAGE(number, name)
 #define ROW_CLIENT(number, name)
 static const struct handler handlers[] = {

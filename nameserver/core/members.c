@@ -533,6 +533,8 @@ int on_register(struct nameserver *ns, struct session *from, const struct regist
 	reply->epoch = ns->epoch;
 	reply->heartbeat_ms = ns->config.heartbeat_ms;
 	reply->want_inventory = inventory_begin(ns, member, &request->inventory);
+	reply->now_ms = ns->now_ms;
+	reply->scrub_s = ns->config.scrub_s;
 	return 0;
 }
 
@@ -547,6 +549,10 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 	disk_set(ns, member, request->flags & HEARTBEAT_DISK_FAILED);
 	space_heard(ns, member, request);
 	drain_look(ns, member);
+	/* Never beyond now: what comes back is what a peer says. */
+	if (request->echo <= ns->now_ms && request->echo > member->echo_ms)
+		member->echo_ms = request->echo;
 	reply->epoch = ns->epoch;
+	reply->now_ms = ns->now_ms;
 	return 0;
 }

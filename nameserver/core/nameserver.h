@@ -59,6 +59,8 @@ struct nameserver_config {
 	struct key secret;   /* nobody else's; storage servers' keys derive from it */
 	uint64_t seed;       /* jitter and starting points */
 	uint64_t wall_ms;    /* now, ms since 1970; shown, never decided by */
+	uint64_t epoch;      /* that was promised to this server; 0: takes one more than the last */
+	bool rebuilt;        /* the catalogue had to be put together from storage servers' copies */
 	uint64_t sequence;   /* of the last durable batch; 0: none */
 	struct digest hash;  /* of that batch */
 	uint16_t port;       /* control port, goes into beacons */
@@ -73,6 +75,7 @@ struct nameserver_config {
 	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
 	uint64_t trash_ms;  /* running time that removed files are kept */
+	uint32_t scrub_s;   /* in which storage servers read all copies; 0: never */
 	uint32_t copy_step; /* files, directories and chunks that are copied in one go */
 	bool no_trash;      /* they are not */
 };
@@ -87,7 +90,9 @@ void nameserver_free(struct nameserver *ns); /* NULL-safe */
 
 enum ns_event_kind {
 	NS_OPENED,    /* accepted: conn, peer, local */
+	NS_GREETED,   /* as NS_OPENED, and its HELLO (header, body) was answered by somebody else */
 	NS_FRAME,     /* a whole frame: conn, header, body */
+	NS_DIALLED,   /* what came of NS_DIAL: sequence, error */
 	NS_CLOSED,    /* conn, by the other side or an error */
 	NS_MALFORMED, /* conn; header: what could be read, or NULL. The core answers and closes. */
 	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
@@ -112,7 +117,7 @@ struct ns_event {
 	struct endpoint local; /* NS_OPENED: our end of that connection */
 	const struct frame_header *header;
 	const uint8_t *body;
-	uint64_t sequence;    /* NS_DURABLE, NS_JOURNAL */
+	uint64_t sequence;    /* NS_DURABLE, NS_JOURNAL, NS_DIALLED */
 	struct slice batches; /* NS_JOURNAL */
 	int error;
 	bool good; /* NS_SPACE, NS_READING, NS_KEEPING_UP; all are at the start */
@@ -130,6 +135,12 @@ enum ns_action_kind {
 	NS_EVENT,  /* level, event, bytes: "key=value …" for the log, not terminated, at most
 		    * LOG_PAIRS_MAX */
 	NS_FAILED, /* the kv or memory failed halfway through a change: stop and recover */
+	/* Another name server has been promised a later epoch: this one is none any more. Nothing
+	 * it has not answered yet is committed; stop, and take over anew if that may be. */
+	NS_DEPOSED,
+	/* Connect to `endpoint` within 500 ms and close at once: is anybody there? → NS_DIALLED
+	 * with the same `sequence` */
+	NS_DIAL,
 };
 
 struct ns_action {
@@ -140,6 +151,7 @@ struct ns_action {
 	size_t size;
 	enum log_level level;
 	const char *event; /* static */
+	struct endpoint endpoint; /* NS_DIAL */
 };
 
 /* A zeroed struct is an empty outbox. */
@@ -182,7 +194,8 @@ struct nameserver_info {
 	uint64_t start;
 	uint64_t sequence; /* sealed */
 	uint64_t durable;
-	bool serving; /* the first batch is durable */
+	uint64_t committed; /* durable here and on the quorum */
+	bool serving;       /* the first batch is committed */
 	unsigned int sessions;
 	unsigned int clients;
 	unsigned int members;

@@ -140,6 +140,7 @@ struct member {
 	uint32_t load;
 	uint64_t leased; /* bytes promised to puts */
 	uint64_t heard_ms, registered_ms;
+	uint64_t echo_ms; /* it was in touch with us, and surely with nobody else, at that time */
 	struct hmac *key; /* NULL: not registered in this run */
 	bool rekeyed;     /* had another one in this run: its receipts are void, not forged */
 
@@ -409,6 +410,7 @@ uint64_t events_deadline(const struct nameserver *ns);
 /* ---- sessions.c, clients.c ---- */
 
 void session_opened(struct nameserver *ns, const struct ns_event *event);
+void session_greeted(struct nameserver *ns, const struct ns_event *event);
 struct session *session_find(const struct nameserver *ns, uint64_t conn);
 void session_close(struct nameserver *ns, struct session *session); /* queues NS_CLOSE */
 void session_gone(struct nameserver *ns, struct session *session);  /* frees it */
@@ -445,6 +447,7 @@ struct member *member_find(const struct nameserver *ns, const struct id *node);
 struct member *member_by_number(const struct nameserver *ns, uint16_t number);
 void member_heard(struct nameserver *ns, struct member *member);
 void member_lost(struct nameserver *ns, struct member *member); /* its connection broke */
+void member_dialled(struct nameserver *ns, const struct ns_event *event);
 /* Frees it; see on_forget. */
 void member_drop(struct nameserver *ns, struct member *member);
 /* Whether a server that is to be emptied is empty: then that is told. */
@@ -586,7 +589,8 @@ int entry_describe(struct nameserver *ns, const struct inode *inode, struct chun
 #define HANDLES_NAMESERVER(name)                                   \
 	int on_##name(struct nameserver *ns, struct session *from, \
 		      const struct name##_request *request, struct name##_reply *reply);
-#define HANDLES_ANY(name) HANDLES_NAMESERVER(name)
+#define HANDLES_ANY(name)       HANDLES_NAMESERVER(name)
+#define HANDLES_CATALOGUE(name) HANDLES_NAMESERVER(name)
 #define HANDLES_STORAGE(name)
 #define HANDLES_CLIENT(name)
 #define MESSAGE(code, name, to, flags, text) HANDLES_##to(name)

@@ -166,3 +166,9 @@ int on_hello(struct nameserver *ns, struct session *from, const struct hello_req
 	reply->seen.flags |= ENDPOINT_SEEN;
 	return 0;
 }
+
+void session_greeted(struct nameserver *ns, const struct ns_event *event)
+{
+	(void)ns;
+	(void)event;
+}

@@ -87,6 +87,21 @@ static void act_failed(struct server *server, const struct ns_action *action, st
 	server_fail(-ERR_IO, "catalogue");
 }
 
+static void act_deposed(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	(void)server;
+	(void)action;
+	(void)bytes;
+	server_fail(-ERR_STALE, "deposed");
+}
+
+static void act_dial(struct server *server, const struct ns_action *action, struct slice bytes)
+{
+	(void)server;
+	(void)action;
+	(void)bytes;
+}
+
 typedef void act_fn(struct server *server, const struct ns_action *action, struct slice bytes);
 
 static void server_act(struct server *server)
@@ -98,6 +113,8 @@ static void server_act(struct server *server)
 		[NS_BEACON] = act_beacon,
 		[NS_EVENT] = act_event,
 		[NS_FAILED] = act_failed,
+		[NS_DEPOSED] = act_deposed,
+		[NS_DIAL] = act_dial,
 		[NS_JOURNAL_READ] = act_journal_read,
 	};
 	struct ns_outbox *outbox = &server->outbox;

@@ -150,6 +150,7 @@ static int config_fill(struct server *server, struct nameserver_config *config)
 		.debug = log_enabled(LOG_DEBUG),
 		.beacon_interval_ms = settings->beacon_interval_ms,
 		.trash_ms = settings->trash_ms,
+		.scrub_s = (uint32_t)(settings->scrub_ms / 1000),
 		.no_trash = settings->trash_ms == 0,
 	};
 	if (rc < 0 || self.size != ID_SIZE)

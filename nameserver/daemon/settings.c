@@ -61,6 +61,9 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--dead-after must not be shorter than --suspect-after");
 	if (days_parse(settings->trash_days, &settings->trash_ms) < 0)
 		return complain(message, "--trash-days wants a number of days such as 7 or 0.5");
+	if (days_parse(settings->scrub_days, &settings->scrub_ms) < 0 ||
+	    settings->scrub_ms / 1000 > UINT32_MAX)
+		return complain(message, "--scrub-days wants a number of days such as 14 or 0.5");
 	if (settings->repair_delay_ms == 0 || settings->repair_delay_ms > UINT32_MAX)
 		return complain(message, "--repair-delay wants more than 0, at most 49 days");
 	settings->log =

@@ -20,6 +20,9 @@ struct settings {
 	uint64_t suspect_after_ms, dead_after_ms, repair_delay_ms;
 	const char *trash_days;
 	uint64_t trash_ms; /* the same */
+	const char *scrub_days;
+	uint64_t scrub_ms; /* the same */
+	bool standby, accept_rebuild;
 	bool open;
 	bool console;
 	const char *key;

@@ -79,7 +79,8 @@ static int take_key(struct storage *s, const struct register_reply *reply)
 	hmac_free(s->key);
 	s->key = key;
 	s->epoch = reply->epoch;
-	s->registered_ms = s->now_ms;
+	s->registered_ms = s->touch_ms = s->now_ms;
+	s->echo = reply->now_ms;
 	return 0;
 }
 
@@ -179,6 +180,8 @@ void storage_heartbeat_send(struct storage *s)
 		.chunks = usage.chunks,
 		.load = HASH_COUNT(s->transfers),
 		.flags = usage.failed ? HEARTBEAT_DISK_FAILED : 0,
+		.echo = s->echo,
+		.inventory = s->config.chunks->inventory(s->config.chunks_context),
 	};
 	ask(s, MSG_heartbeat, &req);
 }

@@ -199,6 +199,7 @@ static void settle(struct storage *s, const struct replica_wait *wait,
 		if (!result->error && STAILQ_EMPTY(&follow->waits))
 			follow->tail = result->head.last;
 		break;
+	case REPLICA_LOOK: return; /* promise.c */
 	case REPLICA_BEGIN: break;
 	}
 	if (!wait->asker)

@@ -14,6 +14,7 @@ struct handler {
 #define SERVE_CLIENT(name)
 #define SERVE_STORAGE(name)                  { MSG_##name, storage_on_##name },
 #define SERVE_ANY(name)                      { MSG_##name, storage_on_##name },
+#define SERVE_CATALOGUE(name)                { MSG_##name, storage_on_##name },
 #define MESSAGE(code, name, to, flags, text) SERVE_##to(name)
 
 static const struct handler handlers[] = {

@@ -49,6 +49,9 @@ struct storage_chunks {
 	int (*quarantine)(void *context, uint64_t chunk);
 	size_t (*list)(void *context, uint64_t after, struct chunk_ref *ret, size_t most);
 	struct digest (*inventory)(void *context);
+	/* Writes down, durably, whom this server follows from now on. -ERR_STALE: it has promised a
+	 * later epoch, or this one to somebody else. */
+	int (*promise)(void *context, uint64_t epoch, const struct id *server);
 	/* Writes down the cluster that this server belongs to from now on. */
 	int (*adopt)(void *context, const struct id *cluster, const char *name);
 
@@ -77,6 +80,7 @@ struct storage_config {
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* as given or remembered; empty: any */
 	uint64_t start;                          /* mount generation */
 	uint64_t promised_epoch;
+	struct id promised_server;
 	const char *host, *zone, *version;
 	struct endpoint endpoints[ENDPOINTS_MAX]; /* where it takes data connections */
 	unsigned int endpoint_count;

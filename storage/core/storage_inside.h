@@ -254,6 +254,8 @@ struct storage {
 	struct hmac *key; /* NULL: never registered */
 	uint64_t epoch;
 	uint64_t registered_ms;
+	uint64_t echo;     /* of the name server's clock, as it said last */
+	uint64_t touch_ms; /* when that came */
 	uint64_t next_watch_ms;
 	bool disk_failed; /* and it was said */
 };
@@ -359,6 +361,15 @@ void storage_fetch_done(struct storage *s, struct transfer *transfer, const stru
 void storage_fetch_end(struct storage *s, struct transfer *transfer, int error);
 void storage_fetch_tick(struct storage *s);
 void storage_fetches_orphaned(struct storage *s); /* the name server's connection is gone */
+
+/* promise.c: whom this server follows */
+int storage_on_promise(struct storage *s, struct conn *conn, const struct incoming *in);
+
+/* degraded.c: what it tells of its copy of the catalogue while there is no name server */
+int storage_on_stat(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_list(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_open(struct storage *s, struct conn *conn, const struct incoming *in);
+int storage_on_have(struct storage *s, struct conn *conn, const struct incoming *in);
 
 /* follow.c */
 int storage_on_batch(struct storage *s, struct conn *conn, const struct incoming *in);

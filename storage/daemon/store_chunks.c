@@ -119,6 +119,13 @@ static int call_write_commit(void *context, struct store_write *write, uint32_t 
 	return rc;
 }
 
+static int call_promise(void *context, uint64_t epoch, const struct id *server)
+{
+	struct store_chunks *chunks = context;
+
+	return store_promise(chunks->store, epoch, server);
+}
+
 const struct storage_chunks store_chunks_calls = {
 	.usage = call_usage,
 	.find = call_find,
@@ -127,6 +134,7 @@ const struct storage_chunks store_chunks_calls = {
 	.list = call_list,
 	.inventory = call_inventory,
 	.adopt = call_adopt,
+	.promise = call_promise,
 	.write_new = call_write_new,
 	.write_add = call_write_add,
 	.write_abort = call_write_abort,

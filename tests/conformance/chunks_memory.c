@@ -174,6 +174,18 @@ int chunks_memory_store(struct chunks_memory *chunks, struct digest *ret_digest)
 	return 0;
 }
 
+static int chunks_promise(void *context, uint64_t epoch, const struct id *server)
+{
+	struct chunks_memory *chunks = context;
+
+	if (epoch < chunks->promised_epoch ||
+	    (epoch == chunks->promised_epoch && !id_equal(server, &chunks->promised_server)))
+		return -ERR_STALE;
+	chunks->promised_epoch = epoch;
+	chunks->promised_server = *server;
+	return 0;
+}
+
 const struct storage_chunks chunks_memory = {
 	.usage = chunks_usage,
 	.find = chunks_find,
@@ -182,6 +194,7 @@ const struct storage_chunks chunks_memory = {
 	.list = chunks_list,
 	.inventory = chunks_inventory,
 	.adopt = chunks_adopt,
+	.promise = chunks_promise,
 	.write_new = chunks_write_new,
 	.write_add = chunks_write_add,
 	.write_abort = chunks_write_abort,

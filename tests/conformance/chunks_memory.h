@@ -20,6 +20,8 @@ struct chunks_memory {
 	struct store_write *committed;
 	uint32_t transfer;
 	int error; /* of the next commit or read */
+	uint64_t promised_epoch;
+	struct id promised_server;
 };
 
 extern const struct storage_chunks chunks_memory;

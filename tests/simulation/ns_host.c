@@ -208,6 +208,8 @@ static void act(struct host *host, const struct ns_action *action)
 			    (const char *)bytes.data);
 		break;
 	case NS_FAILED: world_fail(host->world, "the name server's catalogue failed"); break;
+	case NS_DEPOSED: world_fail(host->world, "the name server was deposed"); break;
+	case NS_DIAL: break;
 	}
 }
 

@@ -110,7 +110,9 @@ static void act(struct ns_driver *d)
 			buffer_printf(&d->events, "%s %.*s\n", action->event, (int)bytes.size,
 				      (const char *)bytes.data);
 			break;
-		case NS_FAILED: d->failed = true; break;
+		case NS_FAILED:
+		case NS_DEPOSED: d->failed = true; break;
+		case NS_DIAL: break;
 		}
 	}
 	ns_outbox_clear(&d->outbox);

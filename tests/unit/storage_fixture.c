@@ -85,6 +85,18 @@ static int fake_adopt(void *context, const struct id *cluster, const char *name)
 	return 0;
 }
 
+static int fake_promise(void *context, uint64_t epoch, const struct id *server)
+{
+	struct fixture *f = context;
+
+	if (epoch < f->promised_epoch ||
+	    (epoch == f->promised_epoch && !id_equal(server, &f->promised_server)))
+		return -ERR_STALE;
+	f->promised_epoch = epoch;
+	f->promised_server = *server;
+	return 0;
+}
+
 static int fake_write_new(void *context, const struct storage_meta *meta, struct store_write **ret)
 {
 	struct fixture *f = context;
@@ -145,6 +157,7 @@ static const struct storage_chunks fake_chunks = {
 	.list = fake_list,
 	.inventory = fake_inventory,
 	.adopt = fake_adopt,
+	.promise = fake_promise,
 	.write_new = fake_write_new,
 	.write_add = fake_write_add,
 	.write_abort = fake_write_abort,

@@ -38,6 +38,8 @@ struct fixture {
 	uint64_t free_bytes;
 	unsigned int adopted;
 	struct id adopted_id;
+	uint64_t promised_epoch;
+	struct id promised_server;
 
 	struct key key;
 	struct hmac *signer;
