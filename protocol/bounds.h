@@ -57,8 +57,8 @@ enum {
 	HEARTBEAT_MS = 2000,
 	SUSPECT_AFTER_MS = 6000,
 	DEAD_AFTER_MS = 15000,
-	LEASE_OF_SERVER_MS = 5000, /* a name server in touch so lately is the only one */
-	PROMISE_AFTER_MS = 6000,   /* without it a storage server may follow another; longer */
+	LEASE_OF_SERVER_MS = 9000, /* a name server in touch so lately is the only one; 4 heartbeats */
+	PROMISE_AFTER_MS = 11000,  /* without it a storage server may follow another; longer */
 	BEACON_INTERVAL_MS = 5000,
 	BEACON_JITTER_MS = 200,
 	PROBE_ANSWERS_PER_S = 5,
