@@ -44,6 +44,7 @@ struct inode {
 	uint32_t chunk_size;
 	uint32_t chunks;
 	bool digest_known;
+	bool garbage; /* it has a row "g", or had: it and what hangs below it will be freed */
 	struct digest digest;
 };
 
@@ -321,6 +322,8 @@ struct garbage_how {
 };
 int catalogue_collect(struct kv *kv, const struct garbage_how *how);
 bool catalogue_has_garbage(struct kv *kv);
+/* Whether only garbage has the chunk: 1, 0. -ERR_NOT_FOUND: nothing has it. */
+int chunk_is_garbage(struct kv *kv, uint64_t chunk);
 /* Chunks of all garbage, not counting those that are ordered away already. */
 int garbage_chunks(struct kv *kv, uint64_t *ret);
 

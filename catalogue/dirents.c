@@ -138,6 +138,20 @@ int inode_is_below(struct kv *kv, uint64_t inode, uint64_t above)
 	return -ERR_BAD_FORMAT;
 }
 
+int inode_top(struct kv *kv, uint64_t inode, uint64_t *ret)
+{
+	struct slice name;
+
+	*ret = inode;
+	for (int i = 0; i < WAY_UP_MAX; i++) {
+		int rc = name_row_get(kv, *ret, ret, &name);
+
+		if (rc < 0)
+			return rc == -ERR_NOT_FOUND ? 0 : rc;
+	}
+	return -ERR_BAD_FORMAT;
+}
+
 int catalogue_path_below(struct kv *kv, uint64_t inode, uint64_t *ret_top, char *ret, size_t size)
 {
 	size_t at = size;

@@ -18,9 +18,38 @@ int garbage_put(struct kv *kv, uint64_t since_ms, uint64_t inode)
 {
 	const uint8_t row[] = { ROW_VERSION };
 	uint8_t space[ROW_KEY_MAX];
+	struct inode flagged;
+	int rc = row_expected(inode_get(kv, inode, &flagged));
 
-	return kv_put(kv, key_pair(space, "g", since_ms, inode),
-		      (struct slice){ row, sizeof(row) });
+	flagged.garbage = true;
+	if (rc == 0)
+		rc = inode_put(kv, &flagged);
+	return rc < 0 ? rc
+		      : kv_put(kv, key_pair(space, "g", since_ms, inode),
+			       (struct slice){ row, sizeof(row) });
+}
+
+/* What hangs below garbage is garbage. */
+static int inode_is_garbage(struct kv *kv, uint64_t inode)
+{
+	struct inode top;
+	int rc = inode_top(kv, inode, &inode);
+
+	if (rc == 0)
+		rc = row_expected(inode_get(kv, inode, &top));
+	return rc < 0 ? rc : top.garbage;
+}
+
+int chunk_is_garbage(struct kv *kv, uint64_t chunk)
+{
+	uint64_t owner = 0, end;
+	int rc = chunk_owner(kv, chunk, owner, &owner, &end), garbage = 1;
+
+	if (rc < 0)
+		return rc;
+	for (; rc == 0 && garbage == 1; rc = chunk_owner(kv, chunk, owner, &owner, &end))
+		garbage = inode_is_garbage(kv, owner);
+	return rc < 0 && rc != -ERR_NOT_FOUND ? rc : garbage;
 }
 
 static int garbage_remove(struct kv *kv, const struct garbage *garbage)

@@ -2,7 +2,7 @@
 
 /* ---- "i": inodes ---- */
 
-enum { INODE_SIZE = 71 };
+enum { INODE_SIZE = 71, FLAG_DIGEST = 1, FLAG_GARBAGE = 2 };
 
 int inode_get(struct kv *kv, uint64_t id, struct inode *ret)
 {
@@ -16,7 +16,8 @@ int inode_get(struct kv *kv, uint64_t id, struct inode *ret)
 		.id = id,
 		.type = at[0],
 		.copies = at[1],
-		.digest_known = at[2],
+		.digest_known = at[2] & FLAG_DIGEST,
+		.garbage = at[2] & FLAG_GARBAGE,
 		.size = get_u64(at + 3),
 		.version = get_u64(at + 11),
 		.created_ms = get_u64(at + 19),
@@ -39,7 +40,8 @@ int inode_put(struct kv *kv, const struct inode *inode)
 
 	at[0] = inode->type;
 	at[1] = inode->copies;
-	at[2] = inode->digest_known;
+	at[2] = (uint8_t)((inode->digest_known ? FLAG_DIGEST : 0) |
+			  (inode->garbage ? FLAG_GARBAGE : 0));
 	put_u64(at + 3, inode->size);
 	put_u64(at + 11, inode->version);
 	put_u64(at + 19, inode->created_ms);

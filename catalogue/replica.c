@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "answers.h"
 #include "error.h"
 #include "pages.h"
 
@@ -13,6 +14,7 @@ struct replica {
 	struct journal *journal;
 	struct recent recent;
 	size_t page_max;
+	bool own;              /* see replica_limits */
 	struct view_mark mark; /* of the rows */
 	struct journal_head head;
 	struct buffer pending; /* batches up to `head` that the rows lack */
@@ -27,7 +29,9 @@ struct replica {
 
 static const struct slice nothing;
 
-const struct replica_limits replica_limits = { 16 * 1024 * 1024, CATALOGUE_PART_MAX };
+const struct replica_limits replica_limits = { .recent = 16 * 1024 * 1024,
+					       .page = CATALOGUE_PART_MAX };
+const struct replica_limits replica_limits_own = { .page = CATALOGUE_PART_MAX, .own = true };
 
 int replica_new(struct disk *disk, struct replica_rows *rows, const struct replica_limits *limits,
 		struct replica **ret)
@@ -40,6 +44,7 @@ int replica_new(struct disk *disk, struct replica_rows *rows, const struct repli
 	replica->rows = rows;
 	replica->recent.max = limits->recent;
 	replica->page_max = limits->page;
+	replica->own = limits->own;
 	replica->error = -ERR_UNAVAILABLE;
 	*ret = replica;
 	return 0;
@@ -154,7 +159,7 @@ bool replica_is_settled(const struct replica *replica)
 static bool follows(const struct journal_head *head, const struct batch_head *batch)
 {
 	return batch->sequence == head->sequence + 1 && batch->epoch >= head->epoch &&
-	       digest_equal(&batch->previous, &head->hash) && batch->local.size == 0;
+	       digest_equal(&batch->previous, &head->hash);
 }
 
 /* What the pages were said to lead to. */
@@ -178,7 +183,7 @@ static int chain_check(const struct replica *replica, struct slice batches,
 
 		if (batch_read(batches, &head, &changes, &size, &hash) != 1)
 			return -ERR_CORRUPT;
-		if (!follows(ret, &head))
+		if (!follows(ret, &head) || head.local.size > 0)
 			return -ERR_STALE;
 		*ret = (struct journal_head){ head.epoch, head.sequence, hash };
 		*ret_promised = *ret_promised && is_promised(replica, ret);
@@ -330,7 +335,24 @@ static int pull(struct replica *replica, const struct replica_job *job, struct r
 	return rc == -ERR_STALE || rc == -ERR_NOT_FOUND || rc >= 0 ? 0 : rc;
 }
 
+static int ask(struct replica *replica, const struct replica_job *job)
+{
+	int rc = replica_settle(replica);
+
+	if (rc < 0)
+		return rc;
+	if (!is_whole(replica) || replica->head.sequence == 0)
+		return -ERR_UNAVAILABLE;
+	return catalogue_answer(replica->rows->ops->kv(replica->rows), job->bytes, job->local,
+				&replica->answer);
+}
+
 /* ---- opening ---- */
+
+static bool may_be_here(const struct replica *replica, const struct batch_head *batch)
+{
+	return follows(&replica->head, batch) && (replica->own || batch->local.size == 0);
+}
 
 static int replay(void *context, const struct batch_head *head, struct slice changes)
 {
@@ -346,7 +368,7 @@ static int replay(void *context, const struct batch_head *head, struct slice cha
 	    !digest_equal(&hash, &replica->head.hash))
 		rc = -ERR_CORRUPT;
 	if (rc == 0 && head->sequence > replica->head.sequence) {
-		rc = follows(&replica->head, head) ? 0 : -ERR_CORRUPT;
+		rc = may_be_here(replica, head) ? 0 : -ERR_CORRUPT;
 		replica->head = (struct journal_head){ head->epoch, head->sequence, hash };
 		if (rc == 0)
 			rc = buffer_append(&replica->pending, bytes.data, bytes.size);
@@ -447,18 +469,24 @@ static int members_count(struct kv *kv, unsigned int *ret)
 	return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 
-static int look(struct replica *replica, struct replica_facts *ret)
+int replica_facts_read(struct kv *kv, struct replica_facts *ret)
 {
-	int rc = replica_settle(replica);
-	struct kv *kv;
+	int rc;
 
-	if (rc < 0 || !is_whole(replica) || replica->head.sequence == 0)
-		return rc;
-	kv = replica->rows->ops->kv(replica->rows);
+	*ret = (struct replica_facts){ 0 };
 	rc = cluster_read(kv, ret);
 	if (rc == 0)
 		rc = journal_set_get(kv, &ret->set);
 	return rc < 0 ? rc : members_count(kv, &ret->members);
+}
+
+static int look(struct replica *replica, struct replica_facts *ret)
+{
+	int rc = replica_settle(replica);
+
+	if (rc < 0 || !is_whole(replica) || replica->head.sequence == 0)
+		return rc;
+	return replica_facts_read(replica->rows->ops->kv(replica->rows), ret);
 }
 
 /* ---- jobs ---- */
@@ -477,6 +505,7 @@ static int run(struct replica *replica, const struct replica_job *job, struct re
 	case REPLICA_PULL: return pull(replica, job, ret);
 	case REPLICA_PAGE: return page(replica, job, ret);
 	case REPLICA_LOOK: return look(replica, &ret->facts);
+	case REPLICA_ASK: return ask(replica, job);
 	case REPLICA_OPEN:
 	case REPLICA_BEGIN: break;
 	}

@@ -34,6 +34,8 @@ enum replica_job_kind {
 	REPLICA_PULL,   /* point, offset: what the asker has */
 	REPLICA_PAGE,   /* bytes: the key after which to go on. -ERR_UNAVAILABLE: not whole */
 	REPLICA_LOOK,   /* has the rows take in everything; the result says what the copy knows */
+	/* bytes: a request, `local`: see catalogue_answer(). -ERR_UNAVAILABLE: not whole */
+	REPLICA_ASK,
 };
 
 struct replica_job {
@@ -43,6 +45,7 @@ struct replica_job {
 	struct journal_head point;
 	uint32_t offset;
 	bool more;
+	bool local;
 };
 
 enum replica_pull_state { PULL_BATCHES = 1, PULL_LEVEL = 2, PULL_UNKNOWN = 3 };
@@ -65,18 +68,21 @@ struct replica_result {
 	enum replica_job_kind kind;
 	uint32_t number;
 	int error;
-	int dropped;               /* OPEN: why what was on the disk is gone, or 0 */
-	struct replica_head head;  /* of the copy, now */
-	struct slice bytes;        /* PULL: batches, PAGE: rows; until the next job */
-	uint8_t state;             /* PULL: enum replica_pull_state */
-	uint32_t size;             /* PULL: see recent_read */
-	bool more;                 /* PAGE */
-	struct journal_head point; /* PAGE: the last batch in the rows */
+	int dropped;                /* OPEN: why what was on the disk is gone, or 0 */
+	struct replica_head head;   /* of the copy, now */
+	struct slice bytes;         /* PULL: batches, PAGE: rows, ASK: the answer */
+	uint8_t state;              /* PULL: enum replica_pull_state */
+	uint32_t size;              /* PULL: see recent_read */
+	bool more;                  /* PAGE */
+	struct journal_head point;  /* PAGE: the last batch in the rows */
 	struct replica_facts facts; /* LOOK; zeros where there is no whole copy */
 	/* The storage servers if they have changed, else NULL; until the next job. */
 	const struct replica_peer *peers;
 	unsigned int peer_count;
 };
+
+/* The same, of a catalogue that is whole. */
+int replica_facts_read(struct kv *kv, struct replica_facts *ret);
 
 /* Where the rows are: replica_memory.h, replica_view.h. Calls return 0 or negative; all or
  * nothing. */
@@ -98,8 +104,12 @@ struct replica_rows {
 /* What it has for others: bytes of batches in memory, and of a page. */
 struct replica_limits {
 	size_t recent, page;
+	/* A name server's own catalogue: batches of the journal, not those that come, may have
+	 * local sections, and there are local rows. They stay until REPLICA_BEGIN. */
+	bool own;
 };
-extern const struct replica_limits replica_limits; /* the usual ones */
+extern const struct replica_limits replica_limits;     /* the usual ones */
+extern const struct replica_limits replica_limits_own; /* nothing is kept for others */
 
 /* `disk`: of the journal; NULL: there is none. Both are borrowed. */
 int replica_new(struct disk *disk, struct replica_rows *rows, const struct replica_limits *limits,

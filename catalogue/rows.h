@@ -33,6 +33,8 @@ int dirent_put(struct kv *kv, uint64_t parent, struct slice name, const struct i
 int dirent_remove(struct kv *kv, uint64_t parent, struct slice name, uint64_t inode);
 /* Where the inode hangs; NOT_FOUND: nowhere. The name borrows from the kv. */
 int name_row_get(struct kv *kv, uint64_t inode, uint64_t *ret_parent, struct slice *ret_name);
+/* What there is above an inode that hangs nowhere itself. */
+int inode_top(struct kv *kv, uint64_t inode, uint64_t *ret);
 /* Whether going up from `inode` leads through `above` (or it is that): 1, 0. */
 int inode_is_below(struct kv *kv, uint64_t inode, uint64_t above);
 
