@@ -96,7 +96,7 @@ int storage_on_hello(struct storage *s, struct conn *conn, const struct incoming
 {
 	const struct hello_request *req = in->message.body;
 	struct hello_reply reply = { .version = PROTOCOL_VERSION,
-				     .epoch = s->epoch,
+				     .epoch = storage_known_epoch(s),
 				     .role = ROLE_STORAGE,
 				     .cluster = s->config.cluster,
 				     .cluster_name = slice_of(s->config.cluster_name),
@@ -114,6 +114,7 @@ int storage_on_hello(struct storage *s, struct conn *conn, const struct incoming
 	conn->role = req->role;
 	conn->lane = req->lane;
 	conn->peer = req->self;
+	conn->local = !id_is_none(&req->machine) && id_equal(&req->machine, &s->config.machine);
 	reply.seen.flags = (uint8_t)(ENDPOINT_SEEN |
 				     (endpoint_is_loopback(&reply.seen) ? ENDPOINT_LOOPBACK : 0));
 	storage_send_reply(s, conn, in, &reply);
@@ -154,7 +155,7 @@ void storage_on_closed(struct storage *s, const struct storage_event *event)
 static void greet(struct storage *s, struct conn *conn)
 {
 	struct hello_request hello = { .versions = PROTOCOL_VERSION << 16 | PROTOCOL_VERSION,
-				       .epoch = s->epoch,
+				       .epoch = storage_known_epoch(s),
 				       .role = ROLE_STORAGE,
 				       .cluster = s->config.cluster,
 				       .cluster_name = slice_of(s->config.cluster_name),

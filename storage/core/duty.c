@@ -32,7 +32,7 @@ void storage_register_send(struct storage *s)
 		.used = usage.used,
 		.chunks = usage.chunks,
 		.start = config->start,
-		.promised_epoch = config->promised_epoch,
+		.promised_epoch = storage_known_epoch(s),
 		.disk = config->disk,
 		.name = slice_of(config->host),
 		.zone = slice_of(config->zone),
@@ -79,8 +79,8 @@ static int take_key(struct storage *s, const struct register_reply *reply)
 	hmac_free(s->key);
 	s->key = key;
 	s->epoch = reply->epoch;
-	s->registered_ms = s->touch_ms = s->now_ms;
-	s->echo = reply->now_ms;
+	s->registered_ms = s->now_ms;
+	storage_touched(s, reply->now_ms);
 	return 0;
 }
 
@@ -111,6 +111,8 @@ void storage_register_reply(struct storage *s, const struct incoming *in)
 	if (rc == 0 && reply->epoch < s->follow.head.last.epoch)
 		rc = -ERR_STALE;
 	if (rc == 0)
+		rc = storage_promise_registered(s, &seeker->conn->peer, reply->epoch);
+	if (rc == 0)
 		rc = join_cluster(s);
 	if (rc == 0)
 		rc = take_key(s, reply);
@@ -126,39 +128,18 @@ void storage_register_reply(struct storage *s, const struct incoming *in)
 	seeker->heartbeat_ms = reply->heartbeat_ms < 100            ? 100
 			       : reply->heartbeat_ms > HEARTBEAT_MS ? HEARTBEAT_MS
 								    : reply->heartbeat_ms;
-	seeker->next_heartbeat_ms = s->now_ms + seeker->heartbeat_ms;
+	/* The first one at once: the echo in it lets the name server answer. */
+	seeker->next_heartbeat_ms = s->now_ms;
 	say_registered(s);
-	seeker->inventory = reply->want_inventory;
-	seeker->inventory_after = seeker->inventory_position = 0;
-	if (seeker->inventory)
-		storage_inventory_send(s);
+	storage_corrupt_flush(s);
+	storage_scrub_registered(s, reply->scrub_s);
+	seeker->inventory = INVENTORY_TOLD;
+	if (reply->want_inventory)
+		storage_buckets_send(s);
 	storage_pull_registered(s);
 }
 
 /* ---- reports ---- */
-
-void storage_inventory_send(struct storage *s)
-{
-	struct seeker *seeker = &s->seeker;
-	struct chunk_ref *refs = arena_alloc(&s->arena, INVENTORY_MAX * sizeof(*refs));
-	struct inventory_request req = { .position = seeker->inventory_position };
-	size_t count;
-
-	if (!refs) {
-		s->error = -ERR_NO_MEMORY;
-		return;
-	}
-	count = s->config.chunks->list(s->config.chunks_context, seeker->inventory_after, refs,
-				       INVENTORY_MAX);
-	req.last = count < INVENTORY_MAX;
-	req.chunks = refs;
-	req.chunks_count = (uint16_t)count;
-	ask(s, MSG_inventory, &req);
-	seeker->inventory = !req.last;
-	seeker->inventory_position += count;
-	if (count)
-		seeker->inventory_after = refs[count - 1].chunk;
-}
 
 void storage_heartbeat_send(struct storage *s)
 {
@@ -216,16 +197,26 @@ void storage_late_send(struct storage *s)
 	seeker->late_count = 0;
 }
 
+void storage_corrupt_tell(struct storage *s, const struct chunk_id *chunks, unsigned int count)
+{
+	struct corrupt_request req = { .node = s->config.self,
+				       .chunks = chunks,
+				       .chunks_count = (uint16_t)count };
+
+	ask(s, MSG_corrupt, &req);
+}
+
 void storage_corrupt_send(struct storage *s, uint64_t chunk, int error)
 {
 	struct chunk_id id = { .chunk = chunk };
-	struct corrupt_request req = { .node = s->config.self, .chunks = &id, .chunks_count = 1 };
 	struct storage_action *action = storage_note(s, NOTE_CORRUPT);
 
 	action->chunk = chunk;
 	action->error = error;
 	if (storage_is_registered(s))
-		ask(s, MSG_corrupt, &req);
+		storage_corrupt_tell(s, &id, 1);
+	else
+		storage_corrupt_keep(s, chunk);
 }
 
 /* ---- orders ---- */
@@ -251,7 +242,7 @@ int storage_on_delete(struct storage *s, struct conn *conn, const struct incomin
 	struct delete_reply reply = { 0 };
 	struct storage_usage usage;
 
-	if (!storage_is_registered(s) || req->epoch != s->epoch)
+	if (!storage_is_followed(s, req->epoch))
 		return -ERR_STALE;
 	for (unsigned int i = 0; i < req->chunks_count; i++)
 		reply.deleted += delete_one(s, req->chunks[i].chunk);

@@ -161,7 +161,8 @@ static void opened(struct storage *s, const struct replica_result *result)
 /* Only a failure of the disk ends it: what others ask for may well not be had. */
 static bool is_failure(const struct replica_result *result)
 {
-	if (result->kind == REPLICA_PULL || result->kind == REPLICA_PAGE)
+	if (result->kind == REPLICA_PULL || result->kind == REPLICA_PAGE ||
+	    result->kind == REPLICA_ASK)
 		return result->error && result->error != -ERR_RANGE &&
 		       result->error != -ERR_UNAVAILABLE;
 	return result->error && result->error != -ERR_STALE && result->error != -ERR_BAD_REQUEST;
@@ -199,7 +200,8 @@ static void settle(struct storage *s, const struct replica_wait *wait,
 		if (!result->error && STAILQ_EMPTY(&follow->waits))
 			follow->tail = result->head.last;
 		break;
-	case REPLICA_LOOK: return; /* promise.c */
+	case REPLICA_LOOK: storage_promise_looked(s, wait, result); return;
+	case REPLICA_ASK: storage_degraded_answered(s, wait, result); return;
 	case REPLICA_BEGIN: break;
 	}
 	if (!wait->asker)
@@ -280,7 +282,7 @@ static int batch_check(const struct storage *s, const struct batch_request *req)
 {
 	if (s->follow.state == FOLLOW_OFF)
 		return -ERR_UNSUPPORTED;
-	if (!storage_is_registered(s) || req->epoch != s->epoch)
+	if (!storage_is_followed(s, req->epoch))
 		return -ERR_STALE;
 	if (req->size > BATCH_SIZE_MAX || req->part.size == 0 || req->offset > req->size ||
 	    req->part.size > req->size - req->offset)

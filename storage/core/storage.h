@@ -49,6 +49,8 @@ struct storage_chunks {
 	int (*quarantine)(void *context, uint64_t chunk);
 	size_t (*list)(void *context, uint64_t after, struct chunk_ref *ret, size_t most);
 	struct digest (*inventory)(void *context);
+	/* The sum of each of the INVENTORY_BUCKETS, as in BUCKETS: protocol/inventory.h. */
+	void (*buckets)(void *context, uint64_t *ret);
 	/* Writes down, durably, whom this server follows from now on. -ERR_STALE: it has promised a
 	 * later epoch, or this one to somebody else. */
 	int (*promise)(void *context, uint64_t epoch, const struct id *server);
@@ -72,6 +74,14 @@ struct storage_catalogue {
 
 enum { STORAGE_NAMESERVERS_MAX = 16 };
 
+/* How far the reading of all copies has come: see scrub.c. Zeroed: a pass that begins. */
+struct scrub_state {
+	uint64_t cursor;             /* the last chunk that was read */
+	uint64_t elapsed_ms;         /* running time since the pass began */
+	uint64_t chunks, bytes, bad; /* read in it, and found bad */
+	bool ended;                  /* the next begins when the period is over */
+};
+
 /* Strings are borrowed for the core's life. */
 struct storage_config {
 	uint64_t seed;
@@ -87,6 +97,7 @@ struct storage_config {
 	const char *nameservers[STORAGE_NAMESERVERS_MAX]; /* fixed ones; none: discovery */
 	unsigned int nameserver_count;
 	struct endpoint remembered; /* family 0: none; tried first */
+	struct scrub_state scrub;   /* as storage_scrub() said when it last ran */
 	uint32_t large_size;        /* UINT32_MAX: no ACT_RECEIVE and no ACT_FORWARD ever */
 	const struct storage_chunks *chunks;
 	void *chunks_context;
@@ -114,6 +125,9 @@ enum storage_event_kind {
 	 * looked at; length and digest of what was read, zeros where nothing was */
 	STORAGE_INSPECTED,
 	STORAGE_REPLICA, /* replica */
+	/* The process is asked to end: the name server is told. It has heard it when it closes its
+	 * connection, and storage_state() says that there is none. */
+	STORAGE_STOP,
 	STORAGE_TICK,
 };
 
@@ -144,7 +158,7 @@ enum storage_action_kind {
 	ACT_PAUSE,    /* connection; `on`: stop reading, else go on */
 	ACT_DIAL,     /* connection, endpoints, timeout_ms → STORAGE_DIALLED */
 	ACT_RESOLVE,  /* name → STORAGE_RESOLVED */
-	ACT_PROBE,    /* broadcast the datagram at [at, at + size) */
+	ACT_PROBE,    /* broadcast the datagram, a probe or an answer, at [at, at + size) */
 	ACT_REMEMBER, /* endpoints[0]: the name server's address, for the next start */
 	/* transfer, connection, id, write, length → STORAGE_RECEIVED. timeout_ms: how long the
 	 * other side may be silent, 0: as long as usual; with it a status instead of DATA may
@@ -186,6 +200,10 @@ enum storage_note {
 	NOTE_CATALOGUE_REFUSED, /* id: whose history is not ours, and older; error */
 	NOTE_CATALOGUE_DAMAGED, /* error: what was found of the copy, and dropped */
 	NOTE_CATALOGUE_FAILED,  /* error: of the copy's disk */
+	NOTE_PROMISED,          /* id: the name server that it follows now; number: epoch */
+	NOTE_DEGRADED,          /* clients may read; number: last batch of the catalogue's copy */
+	NOTE_SCRUB_STARTED,     /* a pass, or again. number: chunks read, id: of these bad; took_ms */
+	NOTE_SCRUB_ENDED,       /* the same */
 };
 
 struct storage_action {
@@ -235,11 +253,12 @@ void storage_set_endpoints(struct storage *storage, const struct endpoint *endpo
 			   unsigned int count);
 
 struct storage_state {
-	bool registered;
+	bool registered; /* and connected */
 	uint64_t epoch;
 	unsigned int connections, transfers;
 	struct replica_head catalogue; /* as far as it is durable */
 };
 void storage_state(const struct storage *storage, struct storage_state *ret);
+void storage_scrub(const struct storage *storage, struct scrub_state *ret);
 
 #endif

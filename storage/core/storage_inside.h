@@ -12,6 +12,7 @@
 #include "codec.h"
 #include "endpoint.h"
 #include "error.h"
+#include "inventory.h"
 #include "random.h"
 #include "storage.h"
 #include "ticket.h"
@@ -28,6 +29,11 @@ enum {
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
 	LISTEN_MS = 150, /* for a second cluster */
+	QUICK_TRIES = 3, /* where the name server was a moment ago, */
+	QUICK_MS = 100,  /* so often, */
+	QUICK_AFTER_MS = 1000, /* if it was there so long */
+	REFUSED_MS = 5000,     /* so long another is preferred to one that has refused us */
+	REGISTERING_MS = 3000, /* then one with a later epoch is preferred to one that waits */
 	BEACON_FRESH_MS = 3 * BEACON_INTERVAL_MS,
 	PROBE_MS = 1000,
 	QUIET_PROBES = 6, /* a beacon's interval: both may just be starting */
@@ -39,6 +45,9 @@ enum {
 	FETCH_SILENCE_MS = 2000,       /* then another source may do better */
 	INSPECT_ANSWER_MS = 2500,      /* what has not been looked at by then is BUSY */
 	INSPECTIONS_MAX = REQUESTS_MAX,
+	DEGRADED_AFTER_MS = 2000,   /* without a name server: a restart is over by then */
+	DEGRADED_DELAY_MS = 100,    /* so that not all answer one probe */
+	ASKS_MAX = 4 * REQUESTS_MAX, /* of all clients under way, then BUSY */
 	GOSSIP_MS = 5000,       /* on average: who has what we lack? */
 	PULL_SILENCE_MS = 5000, /* then somebody else may do better */
 	REOPEN_MS = 60 * 1000,  /* a copy whose disk has failed, or was full */
@@ -63,6 +72,7 @@ struct conn {
 	uint8_t role, lane;
 	struct id peer; /* whom we expect, then who it is */
 	struct id proof;
+	bool local; /* on our machine */
 	struct endpoint endpoint;
 	uint64_t since_ms; /* in this state */
 	uint64_t heard_ms;
@@ -146,6 +156,8 @@ struct fetch {
 struct inspection;
 STAILQ_HEAD(inspection_queue, inspection);
 
+/* TOLD: nothing is under way. */
+enum inventory_step { INVENTORY_TOLD, INVENTORY_SUMMED, INVENTORY_LISTED };
 enum seek_state { SEEK_IDLE, SEEK_RESOLVING, SEEK_CONNECTING, SEEK_REGISTERING, SEEK_REGISTERED };
 
 struct seeker {
@@ -161,8 +173,17 @@ struct seeker {
 	uint64_t heartbeat_ms, next_heartbeat_ms;
 	uint32_t request;
 	bool register_again; /* our addresses changed */
-	bool inventory;      /* being sent */
+	uint64_t lost_ms;    /* when the name server was lost; at first: the start */
+	unsigned int quick;  /* tries left before it backs off */
+	bool heard_now;      /* a beacon that nobody has followed yet */
+	struct endpoint target;   /* dialled last */
+	struct endpoint refusing; /* where we were refused last; family 0: nowhere */
+	uint64_t refused_ms;
+	uint64_t offered_epoch; /* as the name server that we wait for said in HELLO */
+	uint64_t next_ping_ms;
+	enum inventory_step inventory;
 	uint64_t inventory_after, inventory_position;
+	uint8_t differ[INVENTORY_BITS_SIZE]; /* buckets that are listed */
 	struct receipt late[RECEIPTS_MAX]; /* for STORED */
 	unsigned int late_count;
 	struct id offered; /* the cluster we are about to join */
@@ -179,6 +200,7 @@ struct replica_wait {
 	uint32_t number;
 	uint64_t asker; /* connection; 0: ourselves */
 	uint32_t request;
+	unsigned int code; /* ASK: of what was asked */
 };
 STAILQ_HEAD(replica_waits, replica_wait);
 
@@ -224,6 +246,30 @@ struct follow {
 	unsigned int peer_count;
 };
 
+/* The reading of all copies, and what it found that nobody could be told of. */
+struct scrub {
+	uint64_t period_ms; /* 0: never */
+	struct scrub_state state;
+	uint64_t counted_ms; /* state.elapsed_ms is right for that time */
+	uint64_t next_ms;    /* when something is to be done */
+	uint64_t reading;    /* the chunk; 0: none */
+	uint32_t length;     /* of that one */
+	uint64_t begun_ms;
+	struct chunk_ref *page; /* that come next */
+	size_t page_at, page_count;
+	struct chunk_id *reports;
+	unsigned int report_count;
+};
+
+/* Reading without a name server. */
+struct degraded {
+	bool said;
+	unsigned int asking; /* jobs of the copy that clients wait for */
+	uint64_t answer_ms;  /* a probe will be answered then; 0: none */
+	uint64_t next_answer_ms;
+	uint64_t beacons;
+};
+
 struct storage {
 	struct storage_config config;
 	struct prng prng;
@@ -247,15 +293,21 @@ struct storage {
 	unsigned int inspection_count;
 	uint64_t inspecting;     /* the chunk that the glue reads; 0: none */
 	bool inspecting_changed; /* it has been stored anew meanwhile */
+	struct scrub scrub;
 
 	struct seeker seeker;
 	struct follow follow;
+	struct degraded degraded;
+	/* What was promised before it was promised last; PROMISE is answered with it. */
+	uint64_t previous_epoch;
+	struct id previous_server;
 
 	struct hmac *key; /* NULL: never registered */
 	uint64_t epoch;
 	uint64_t registered_ms;
 	uint64_t echo;     /* of the name server's clock, as it said last */
-	uint64_t touch_ms; /* when that came */
+	uint64_t touch_ms; /* when that came; at first: the start */
+	bool started;
 	uint64_t next_watch_ms;
 	bool disk_failed; /* and it was said */
 };
@@ -302,6 +354,7 @@ void storage_seek_tick(struct storage *s);
 uint64_t storage_seek_deadline(const struct storage *s);
 void storage_seek_greeted(struct storage *s, const struct hello_reply *reply);
 void storage_seek_refused(struct storage *s, int error);
+void storage_broadcast(struct storage *s, const struct beacon *beacon);
 void storage_seek_reply(struct storage *s, const struct incoming *in);
 void storage_on_beacon(struct storage *s, const struct storage_event *event);
 void storage_on_resolved(struct storage *s, const struct storage_event *event);
@@ -309,13 +362,19 @@ void storage_on_resolved(struct storage *s, const struct storage_event *event);
 /* duty.c */
 void storage_register_send(struct storage *s);
 void storage_register_reply(struct storage *s, const struct incoming *in);
-void storage_inventory_send(struct storage *s);
 void storage_heartbeat_send(struct storage *s);
 void storage_late_add(struct storage *s, const struct receipt *receipts, unsigned int count);
 void storage_late_send(struct storage *s);
 void storage_corrupt_send(struct storage *s, uint64_t chunk, int error);
+void storage_corrupt_tell(struct storage *s, const struct chunk_id *chunks, unsigned int count);
 int storage_on_delete(struct storage *s, struct conn *conn, const struct incoming *in);
 bool storage_is_registered(const struct storage *s);
+
+/* inventory.c */
+void storage_buckets_send(struct storage *s);
+void storage_buckets_reply(struct storage *s, const struct incoming *in);
+void storage_inventory_send(struct storage *s);
+void storage_on_stop(struct storage *s, const struct storage_event *event);
 
 /* serve.c */
 int storage_ticket_check(struct storage *s, const struct conn *conn, const struct ticket *ticket,
@@ -345,6 +404,19 @@ void storage_inspect_tick(struct storage *s);
 uint64_t storage_inspect_deadline(const struct storage *s);
 void storage_inspections_drop(struct storage *s); /* nobody waits for them any more */
 
+/* Has the glue read it; nothing else may be under way. */
+void storage_inspect_read(struct storage *s, uint64_t chunk, uint32_t length);
+
+/* scrub.c */
+void storage_scrub_registered(struct storage *s, uint32_t period_s);
+void storage_scrub_inspected(struct storage *s, uint64_t chunk, bool damaged);
+void storage_scrub_tick(struct storage *s);
+uint64_t storage_scrub_deadline(const struct storage *s);
+void storage_scrub_free(struct storage *s);
+/* Bad copies that are told when the name server is there. */
+void storage_corrupt_keep(struct storage *s, uint64_t chunk);
+void storage_corrupt_flush(struct storage *s);
+
 /* fetch.c */
 int storage_on_fetch(struct storage *s, struct conn *conn, const struct incoming *in);
 void storage_fetch_conn_ready(struct storage *s, struct conn *conn);
@@ -364,12 +436,33 @@ void storage_fetches_orphaned(struct storage *s); /* the name server's connectio
 
 /* promise.c: whom this server follows */
 int storage_on_promise(struct storage *s, struct conn *conn, const struct incoming *in);
+void storage_promise_looked(struct storage *s, const struct replica_wait *wait,
+			    const struct replica_result *result);
+/* Whoever it has registered with in that epoch is the one it follows from now on. -ERR_STALE: it
+ * has promised a later one, or this one to somebody else. */
+int storage_promise_registered(struct storage *s, const struct id *server, uint64_t epoch);
+/* Whether orders of that epoch are obeyed. */
+bool storage_is_followed(const struct storage *s, uint64_t epoch);
+void storage_touched(struct storage *s, uint64_t nameserver_ms); /* it has heard of it */
+uint64_t storage_known_epoch(const struct storage *s); /* the highest it has heard of */
 
 /* degraded.c: what it tells of its copy of the catalogue while there is no name server */
 int storage_on_stat(struct storage *s, struct conn *conn, const struct incoming *in);
 int storage_on_list(struct storage *s, struct conn *conn, const struct incoming *in);
 int storage_on_open(struct storage *s, struct conn *conn, const struct incoming *in);
 int storage_on_have(struct storage *s, struct conn *conn, const struct incoming *in);
+bool storage_is_reader(const struct conn *conn); /* a client, or an operator's console */
+void storage_degraded_answered(struct storage *s, const struct replica_wait *wait,
+			       const struct replica_result *result);
+/* Of a reader without a name server; -ERR_DENIED: it is no such ticket. */
+int storage_degraded_ticket(const struct storage *s, const struct conn *conn,
+			    const struct ticket *ticket);
+/* What to say to a client's request that only a name server serves. */
+int storage_degraded_refusal(const struct storage *s, const struct conn *conn,
+			     const struct message_info *info);
+void storage_degraded_heard(struct storage *s, const struct beacon *beacon);
+void storage_degraded_tick(struct storage *s);
+uint64_t storage_degraded_deadline(const struct storage *s);
 
 /* follow.c */
 int storage_on_batch(struct storage *s, struct conn *conn, const struct incoming *in);

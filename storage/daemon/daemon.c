@@ -41,11 +41,21 @@ static void tick_arm(struct daemon *daemon)
 	uv_timer_start(&daemon->tick, on_tick, due_ms > now_ms ? due_ms - now_ms : 0, 0);
 }
 
+static bool is_connected(const struct daemon *daemon)
+{
+	struct storage_state state;
+
+	storage_state(daemon->core, &state);
+	return state.registered;
+}
+
 /* Everything that was ready has been looked at: what became of it goes to the disk together. */
 static void on_turn(uv_check_t *turn)
 {
 	struct daemon *daemon = turn->data;
 
+	if (daemon->leaving && !is_connected(daemon))
+		uv_stop(&daemon->loop);
 	syncer_submit(daemon);
 	tick_arm(daemon);
 	log_release();
@@ -71,6 +81,7 @@ static void on_wake(uv_async_t *wake)
 static void on_chores(uv_timer_t *timer)
 {
 	syncer_chores(timer->data);
+	scrub_keep(timer->data);
 }
 
 static void on_addresses(uv_timer_t *timer)
@@ -85,12 +96,28 @@ static void on_addresses(uv_timer_t *timer)
 
 /* ---- signals and beacons ---- */
 
+/* The name server does not close the connection: it may not be there any more. */
+static void on_goodbye(uv_timer_t *timer)
+{
+	struct daemon *daemon = timer->data;
+
+	uv_stop(&daemon->loop);
+}
+
+/* Asked twice, or without anybody to say goodbye to: at once. */
 static void on_stop(uv_signal_t *signal, int number)
 {
+	struct storage_event event = { .kind = STORAGE_STOP };
 	struct daemon *daemon = signal->data;
 
 	log_event(LOG_INFO, "stopping", "signal=%d", number);
-	uv_stop(&daemon->loop);
+	if (daemon->leaving) {
+		uv_stop(&daemon->loop);
+		return;
+	}
+	daemon->leaving = true;
+	daemon_step(daemon, &event);
+	uv_timer_start(&daemon->goodbye, on_goodbye, GOODBYE_MS, 0);
 }
 
 static void on_hangup(uv_signal_t *signal, int number)
@@ -131,8 +158,9 @@ static void loop_start(struct daemon *daemon)
 	uv_timer_init(&daemon->loop, &daemon->tick);
 	uv_timer_init(&daemon->loop, &daemon->chores);
 	uv_timer_init(&daemon->loop, &daemon->addresses);
+	uv_timer_init(&daemon->loop, &daemon->goodbye);
 	daemon->wake.data = daemon->turn.data = daemon->tick.data = daemon;
-	daemon->chores.data = daemon->addresses.data = daemon;
+	daemon->chores.data = daemon->addresses.data = daemon->goodbye.data = daemon;
 	watch_signal(daemon, &daemon->terminate, on_stop, SIGTERM);
 	watch_signal(daemon, &daemon->interrupt, on_stop, SIGINT);
 	watch_signal(daemon, &daemon->hangup, on_hangup, SIGHUP);
@@ -185,6 +213,7 @@ static int core_start(struct daemon *daemon, char *message)
 					 .cluster = identity->cluster,
 					 .start = identity->generation,
 					 .promised_epoch = identity->promised_epoch,
+					 .promised_server = identity->promised_server,
 					 .host = daemon->host,
 					 .zone = settings->zone ? settings->zone : "",
 					 .version = MUSTER_VERSION,
@@ -205,6 +234,7 @@ static int core_start(struct daemon *daemon, char *message)
 	memcpy(config.endpoints, daemon->endpoints, sizeof(config.endpoints));
 	config.endpoint_count = daemon->endpoint_count;
 	memcpy(config.nameservers, settings->nameservers.items, sizeof(config.nameservers));
+	scrub_load(daemon, &config.scrub);
 	if (daemon_remembered(daemon, &config.remembered) < 0)
 		config.remembered = (struct endpoint){ 0 };
 	random_bytes(&config.seed, sizeof(config.seed));
@@ -294,7 +324,11 @@ static void close_handle(uv_handle_t *handle, void *context)
 /* Nothing is acknowledged from here on; what has arrived whole is made durable all the same. */
 static void daemon_stop(struct daemon *daemon)
 {
+	struct scrub_state scrub = daemon->scrub;
+
 	daemon->stopping = true;
+	if (daemon->core)
+		storage_scrub(daemon->core, &scrub);
 	for (unsigned int i = 0; i < daemon->listener_count; i++)
 		listener_free(daemon->listeners[i]);
 	if (daemon->beacons)
@@ -312,6 +346,8 @@ static void daemon_stop(struct daemon *daemon)
 	uv_walk(&daemon->loop, close_handle, NULL);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon->loop);
+	if (daemon->disk && scrub.elapsed_ms)
+		scrub_write(daemon->disk, &scrub);
 	store_close(daemon->store);
 	disk_free(daemon->disk);
 	storage_outbox_done(&daemon->outbox);

@@ -15,7 +15,10 @@ enum note_shape {
 	SHAPE_FETCH,
 	SHAPE_HOP,
 	SHAPE_COUNT,
-	SHAPE_CATALOGUE
+	SHAPE_CATALOGUE,
+	SHAPE_PROMISE,
+	SHAPE_SEQUENCE,
+	SHAPE_SCRUB
 };
 
 struct note_row {
@@ -49,6 +52,10 @@ static const struct note_row rows[] = {
 	[NOTE_CATALOGUE_REFUSED] = { LOG_ERROR, SHAPE_CATALOGUE, "catalogue_refused" },
 	[NOTE_CATALOGUE_DAMAGED] = { LOG_ERROR, SHAPE_NONE, "catalogue_damaged" },
 	[NOTE_CATALOGUE_FAILED] = { LOG_ERROR, SHAPE_NONE, "catalogue_failed" },
+	[NOTE_PROMISED] = { LOG_INFO, SHAPE_PROMISE, "promised" },
+	[NOTE_DEGRADED] = { LOG_WARN, SHAPE_SEQUENCE, "degraded" },
+	[NOTE_SCRUB_STARTED] = { LOG_DEBUG, SHAPE_SCRUB, "scrub_started" },
+	[NOTE_SCRUB_ENDED] = { LOG_INFO, SHAPE_SCRUB, "scrub_ended" },
 };
 
 static void note_none(const struct note_row *row, const struct storage_action *action)
@@ -131,6 +138,26 @@ static void note_catalogue(const struct note_row *row, const struct storage_acti
 		  (unsigned long long)action->number, id_format(&action->who, who));
 }
 
+static void note_scrub(const struct note_row *row, const struct storage_action *action)
+{
+	log_event(row->level, row->event, "chunks=%llu bad=%lu ms=%llu",
+		  (unsigned long long)action->number, (unsigned long)action->id,
+		  (unsigned long long)action->took_ms);
+}
+
+static void note_promise(const struct note_row *row, const struct storage_action *action)
+{
+	char who[ID_TEXT_MAX];
+
+	log_event(row->level, row->event, "server=%s epoch=%llu", id_format(&action->who, who),
+		  (unsigned long long)action->number);
+}
+
+static void note_sequence(const struct note_row *row, const struct storage_action *action)
+{
+	log_event(row->level, row->event, "sequence=%llu", (unsigned long long)action->number);
+}
+
 typedef void note_fn(const struct note_row *row, const struct storage_action *action);
 
 static note_fn *const shapes[] = {
@@ -138,6 +165,8 @@ static note_fn *const shapes[] = {
 	[SHAPE_CLUSTER] = note_cluster, [SHAPE_CHUNK] = note_chunk,
 	[SHAPE_FETCH] = note_fetch,     [SHAPE_HOP] = note_hop,
 	[SHAPE_COUNT] = note_count,     [SHAPE_CATALOGUE] = note_catalogue,
+	[SHAPE_PROMISE] = note_promise, [SHAPE_SEQUENCE] = note_sequence,
+	[SHAPE_SCRUB] = note_scrub,
 };
 
 void daemon_note(const struct storage_action *action)

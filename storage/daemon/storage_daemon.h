@@ -30,6 +30,7 @@ enum {
 	READS_WAITING_MAX = 64,   /* then no more requests are read */
 	STRANGER_FRAME_MAX = 64 * 1024,
 	CHORE_MS = 1000,
+	GOODBYE_MS = 500,         /* for the name server to hear that we go */
 	ADDRESSES_MS = 10 * 1000, /* how often our own addresses are looked at */
 };
 
@@ -94,6 +95,13 @@ void receives_finished(struct daemon *daemon);
 /* ---- inspecting ---- */
 
 void inspect_start(struct daemon *daemon, const struct storage_action *action);
+
+/* ---- scrubbing ---- */
+
+/* What DATA/scrub says; zeros where it is damaged or missing. */
+void scrub_load(struct daemon *daemon, struct scrub_state *ret);
+void scrub_keep(struct daemon *daemon); /* now and then: writes down how far it is */
+void scrub_write(struct disk *disk, const struct scrub_state *state); /* [any], at once */
 
 /* ---- connections ---- */
 
@@ -188,9 +196,10 @@ struct daemon {
 	uv_async_t wake;
 	uv_check_t turn;
 	uv_prepare_t before_wait;
-	uv_timer_t tick, chores, addresses;
+	uv_timer_t tick, chores, addresses, goodbye;
 	uv_signal_t terminate, interrupt, hangup;
 	uint64_t tick_due_ms;
+	bool leaving; /* the name server is told that we go */
 	bool stopping;
 
 	struct listener *listeners[OPTION_LIST_MAX];
@@ -210,6 +219,9 @@ struct daemon {
 	struct flows *flows;
 	struct syncer syncer;
 	struct copying *copying;
+	struct scrub_state scrub; /* as written down last, */
+	uint64_t scrub_ms;        /* then */
+	bool scrub_writing;
 	uint8_t *scratch; /* for short answers */
 };
 

@@ -1,6 +1,9 @@
 #include "store_chunks.h"
 
+#include <string.h>
+
 #include "error.h"
+#include "inventory.h"
 
 static void call_usage(void *context, struct storage_usage *ret)
 {
@@ -76,6 +79,13 @@ static struct digest call_inventory(void *context)
 	return store_inventory_digest(chunks->store);
 }
 
+static void call_buckets(void *context, uint64_t *ret)
+{
+	struct store_chunks *chunks = context;
+
+	memcpy(ret, store_inventory(chunks->store)->buckets, INVENTORY_BUCKETS * sizeof(*ret));
+}
+
 static int call_adopt(void *context, const struct id *cluster, const char *name)
 {
 	struct store_chunks *chunks = context;
@@ -133,6 +143,7 @@ const struct storage_chunks store_chunks_calls = {
 	.quarantine = call_quarantine,
 	.list = call_list,
 	.inventory = call_inventory,
+	.buckets = call_buckets,
 	.adopt = call_adopt,
 	.promise = call_promise,
 	.write_new = call_write_new,

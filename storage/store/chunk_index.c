@@ -115,17 +115,6 @@ bool index_find(const struct chunk_index *index, uint64_t chunk, struct place *r
 	return true;
 }
 
-static void sum_toggle(struct chunk_index *index, uint64_t chunk)
-{
-	uint8_t bytes[8];
-	struct digest digest;
-
-	put_u64(bytes, chunk);
-	digest = digest_of(bytes, sizeof(bytes));
-	for (int i = 0; i < DIGEST_SIZE; i++)
-		index->sum.bytes[i] ^= digest.bytes[i];
-}
-
 static void uncount(struct chunk_index *index, const struct index_slot *slot)
 {
 	index->count--;
@@ -133,7 +122,7 @@ static void uncount(struct chunk_index *index, const struct index_slot *slot)
 		return;
 	index->good--;
 	index->bytes -= slot_length(slot);
-	sum_toggle(index, slot_chunk(slot));
+	inventory_turn(&index->sum, slot_chunk(slot));
 }
 
 void index_put(struct chunk_index *index, uint64_t chunk, const struct place *place)
@@ -155,7 +144,7 @@ void index_put(struct chunk_index *index, uint64_t chunk, const struct place *pl
 		return;
 	index->good++;
 	index->bytes += place->length;
-	sum_toggle(index, chunk);
+	inventory_turn(&index->sum, chunk);
 }
 
 /* True if `home` lies cyclically in (hole, at]: then the slot at `at` may not move to `hole`. */

@@ -6,6 +6,7 @@
 #ifndef MUSTER_STORAGE_CHUNK_INDEX_H
 #define MUSTER_STORAGE_CHUNK_INDEX_H
 
+#include "inventory.h"
 #include "store.h"
 
 struct place {
@@ -25,7 +26,7 @@ struct chunk_index {
 	size_t good;    /* those that are served */
 	uint64_t bytes; /* lengths of the good ones */
 	uint64_t seed;
-	struct digest sum; /* xor of XXH3-128(id) of the good ones */
+	struct inventory_sum sum; /* of the good ones */
 };
 
 void index_init(struct chunk_index *index, uint64_t seed);

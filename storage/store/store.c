@@ -470,7 +470,12 @@ size_t store_list(struct store *store, uint64_t after, struct store_listed *ret,
 
 struct digest store_inventory_digest(const struct store *store)
 {
-	return store->index.sum;
+	return store->index.sum.whole;
+}
+
+const struct inventory_sum *store_inventory(const struct store *store)
+{
+	return &store->index.sum;
 }
 
 size_t store_index_bytes(const struct store *store)

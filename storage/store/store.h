@@ -163,6 +163,8 @@ struct store_listed {
 size_t store_list(struct store *store, uint64_t after, struct store_listed *ret, size_t most);
 /* xor over all chunks of XXH3-128(chunk id as little-endian u64). */
 struct digest store_inventory_digest(const struct store *store);
+/* All sums; they change with the store. */
+const struct inventory_sum *store_inventory(const struct store *store);
 
 /* Work that is due: unlinks of removed large chunks, compaction of segments that are less than half
  * alive, the 10-minute checkpoint. Prepares at most one bounded step; NULL when nothing is due, or
