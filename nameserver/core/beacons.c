@@ -4,6 +4,13 @@
 
 bool is_serving(const struct nameserver *ns)
 {
+	return ns->committed >= ns->first_sequence;
+}
+
+/* The epoch is ours once the first batch is durable. Servers of the journal set, who decide whether
+ * it counts, have to find us before it does. */
+static bool is_here(const struct nameserver *ns)
+{
 	return ns->durable >= ns->first_sequence;
 }
 
@@ -31,12 +38,11 @@ static void beacon_send(struct nameserver *ns)
 		ns->outbox->error = -ERR_NO_MEMORY;
 }
 
-/* Not before the first batch is durable: the epoch is not ours until then. */
 void beacons_tick(struct nameserver *ns)
 {
 	uint64_t jitter;
 
-	if (!is_serving(ns) || ns->now_ms < ns->next_beacon_ms)
+	if (!is_here(ns) || ns->now_ms < ns->next_beacon_ms)
 		return;
 	beacon_send(ns);
 	jitter = prng_below(&ns->prng, 2 * BEACON_JITTER_MS + 1);
@@ -47,7 +53,7 @@ void beacons_tick(struct nameserver *ns)
 
 uint64_t beacons_deadline(const struct nameserver *ns)
 {
-	return is_serving(ns) ? ns->next_beacon_ms : UINT64_MAX;
+	return is_here(ns) ? ns->next_beacon_ms : UINT64_MAX;
 }
 
 /* Never more than five within a second; the schedule does not move. */
@@ -55,7 +61,7 @@ void beacon_probed(struct nameserver *ns)
 {
 	uint64_t *oldest = &ns->probes_ms[ns->probe % PROBE_ANSWERS_PER_S];
 
-	if (!is_serving(ns) || (ns->probe >= PROBE_ANSWERS_PER_S && ns->now_ms - *oldest < 1000))
+	if (!is_here(ns) || (ns->probe >= PROBE_ANSWERS_PER_S && ns->now_ms - *oldest < 1000))
 		return;
 	*oldest = ns->now_ms;
 	ns->probe++;

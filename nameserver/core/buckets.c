@@ -1,12 +1,223 @@
-/* What a server holds against what we believe, by buckets: only what differs is listed. */
+/* What a server holds against what we believe, by buckets: only what differs is listed.
+ *
+ * Our side is a sum over the places of each member (protocol/inventory.h), 32 KiB each, kept with
+ * every change once a walk over all chunks, begun by the first registration after a start, has
+ * counted them. Until that walk is over nobody is compared: who registers meanwhile learns with a
+ * heartbeat whether its inventory is wanted.
+ *
+ * Comparing is over when both sums are the same, or when all that is in buckets that differ was
+ * listed and a walk (sweep.c) has compared it with the catalogue. What gets durable meanwhile is
+ * remembered in `fresh`; copies that are too many wait, because `compared` is false so long.
+ *
+ * Heartbeats carry the server's sum as well. Copies on their way make it differ at any time; only a
+ * difference that stands still while nothing is under way there is one: a receipt or an order that
+ * was lost. What a comparison leaves, such as chunks that nobody knows and that are not deleted yet,
+ * is the same difference again, and is not asked for again. */
 #include "ns_state.h"
+
+enum {
+	COUNT_STEP = 2048,
+	COUNT_AT_ONCE = 32 * 1024, /* chunks: some 0.1 s, once */
+	ASK_AGAIN_BEATS = 15,      /* at least so many heartbeats' time apart */
+};
+
+/* ---- our side ---- */
+
+static int count_chunk(struct nameserver *ns, uint64_t chunk)
+{
+	struct holders holders;
+	int rc = holders_get(ns->kv, chunk, &holders);
+
+	for (unsigned int i = 0; rc == 0 && i < holders.count; i++) {
+		struct member *member = member_by_number(ns, holders.numbers[i]);
+
+		if (member)
+			inventory_turn(member->sum, chunk);
+	}
+	return rc;
+}
+
+static void count_step(struct nameserver *ns, unsigned int most)
+{
+	struct inventory_count *count = &ns->count;
+
+	for (unsigned int i = 0; i < most; i++) {
+		uint64_t chunk = 0;
+		int rc = chunk_next(ns->kv, count->cursor, &chunk);
+
+		if (rc == -ERR_NOT_FOUND) {
+			count->running = false;
+			count->done = true;
+			return;
+		}
+		count->cursor = chunk;
+		if (rc == 0)
+			rc = count_chunk(ns, chunk);
+		if (rc < 0) {
+			ns->failed = true;
+			return;
+		}
+	}
+	count->next_ms = ns->now_ms + STEP_MS;
+}
+
+static void count_begin(struct nameserver *ns)
+{
+	if (ns->count.running || ns->count.done)
+		return;
+	ns->count.running = true;
+	count_step(ns, COUNT_AT_ONCE);
+}
+
+void inventory_tick(struct nameserver *ns)
+{
+	if (ns->now_ms >= inventory_deadline(ns))
+		count_step(ns, COUNT_STEP);
+}
+
+uint64_t inventory_deadline(const struct nameserver *ns)
+{
+	return ns->count.running ? ns->count.next_ms : UINT64_MAX;
+}
+
+/* What lies ahead of the walk it will meet. */
+void inventory_changed(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	if (ns->count.done || chunk <= ns->count.cursor)
+		inventory_turn(member->sum, chunk);
+}
+
+/* ---- comparing ---- */
+
+bool inventory_lists(const struct member *member, uint64_t chunk)
+{
+	return inventory_bit(member->differ, inventory_bucket(chunk));
+}
+
+static void inventory_end(struct member *member)
+{
+	member->stage = INVENTORY_NONE;
+	member->compared = true;
+}
+
+/* From the start: all buckets, until BUCKETS says better. */
+static void inventory_await(struct member *member)
+{
+	chunk_set_done(&member->unknown);
+	chunk_set_done(&member->listed);
+	chunk_set_done(&member->fresh);
+	member->inventory_position = member->inventory_last = 0;
+	memset(member->differ, 0xff, sizeof(member->differ));
+	member->stage = INVENTORY_COMING;
+	member->compared = false;
+}
+
+bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest)
+{
+	count_begin(ns);
+	chunk_set_done(&member->away); /* the key is another: old receipts are void */
+	member->beat = (struct inventory_beat){ 0 };
+	inventory_await(member);
+	if (!ns->count.done)
+		member->stage = INVENTORY_COUNTING;
+	else if (digest_equal(&member->sum->whole, digest))
+		inventory_end(member);
+	return member->stage == INVENTORY_COMING;
+}
+
+void inventory_lost(struct member *member)
+{
+	if (member->stage != INVENTORY_COMING && member->stage != INVENTORY_COUNTING)
+		return;
+	member->stage = INVENTORY_NONE;
+	chunk_set_done(&member->listed);
+	chunk_set_done(&member->fresh);
+}
 
 int on_buckets(struct nameserver *ns, struct session *from, const struct buckets_request *request,
 	       struct buckets_reply *reply)
 {
-	(void)ns;
-	(void)from;
-	(void)request;
-	(void)reply;
-	return -ERR_UNSUPPORTED;
+	struct member *member = from->member;
+	unsigned int count;
+
+	if (request->digests.size != INVENTORY_DIGESTS_SIZE)
+		return -ERR_BAD_REQUEST;
+	if (!member || member->stage != INVENTORY_COMING || member->inventory_position)
+		return -ERR_STALE;
+	count = inventory_differ(member->sum, request->digests.data, member->differ);
+	ns_event_about(ns, member, LOG_DEBUG, "inventory_compared", "differ=%u buckets=%u", count,
+		       (unsigned int)INVENTORY_BUCKETS);
+	if (count)
+		reply->differ = (struct slice){ member->differ, sizeof(member->differ) };
+	else
+		inventory_end(member);
+	return 0;
+}
+
+/* ---- HEARTBEAT ---- */
+
+/* Nothing that we know of can change what it holds, or what we believe of it. */
+static bool is_quiet(const struct member *member)
+{
+	return !member->doomed.count && !member->ordered.count && !member->deleting &&
+	       !member->leased && !member->fetching && !member->bad.count &&
+	       !member->doubted.count && !member->looking;
+}
+
+static struct digest difference(const struct digest *a, const struct digest *b)
+{
+	struct digest digest;
+
+	for (int i = 0; i < DIGEST_SIZE; i++)
+		digest.bytes[i] = a->bytes[i] ^ b->bytes[i];
+	return digest;
+}
+
+/* The same as with the heartbeat before, and nothing was under way then or now. */
+static bool stands_still(struct member *member, const struct digest *theirs)
+{
+	struct inventory_beat *beat = &member->beat;
+	const struct digest *ours = &member->sum->whole;
+	bool still = beat->quiet && is_quiet(member) && digest_equal(&beat->theirs, theirs) &&
+		     digest_equal(&beat->ours, ours);
+
+	beat->quiet = is_quiet(member);
+	beat->theirs = *theirs;
+	beat->ours = *ours;
+	return still;
+}
+
+static bool was_asked(const struct nameserver *ns, const struct inventory_beat *beat,
+		      const struct digest *differs)
+{
+	return beat->asked_ms &&
+	       (digest_equal(&beat->asked, differs) ||
+		ns->now_ms - beat->asked_ms < ASK_AGAIN_BEATS * ns->config.heartbeat_ms);
+}
+
+bool inventory_heard(struct nameserver *ns, struct member *member, const struct digest *digest)
+{
+	bool first = member->stage == INVENTORY_COUNTING;
+	struct inventory_beat *beat = &member->beat;
+	struct digest differs;
+	bool still;
+
+	if (!ns->count.done || member->stage > INVENTORY_COUNTING)
+		return false;
+	still = stands_still(member, digest);
+	differs = difference(&member->sum->whole, digest);
+	if (digest_equal(&member->sum->whole, digest)) {
+		if (first)
+			inventory_end(member);
+		return false;
+	}
+	if (!first && (!still || was_asked(ns, beat, &differs)))
+		return false;
+	if (!first) {
+		beat->asked = differs;
+		beat->asked_ms = ns->now_ms;
+	}
+	beat->quiet = false;
+	inventory_await(member);
+	return true;
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "hold.h"
 #include "repair.h"
 
 enum {
@@ -93,6 +94,16 @@ static void node_full(struct checker *checker, const struct member *member)
 	node_problem(checker, member, text);
 }
 
+static void node_braked(struct checker *checker, const struct member *member)
+{
+	char text[DETAIL_TEXT_MAX];
+
+	snprintf(text, sizeof(text),
+		 "%zu chunks that no file explains wait to be deleted: at most %llu go in an hour",
+		 member->unknown.count, (unsigned long long)member->brake.most);
+	node_problem(checker, member, text);
+}
+
 static void node_check(struct checker *checker, const struct member *member)
 {
 	if (!member_is_up(member)) {
@@ -103,16 +114,35 @@ static void node_check(struct checker *checker, const struct member *member)
 		node_problem(checker, member, "does not answer; may be about to go offline");
 	if (member->disk_failed)
 		node_problem(checker, member, "the disk has failed: nothing more can be stored");
+	if (member->brake.pulled)
+		node_braked(checker, member);
 	if (member->row.draining)
 		node_leaving(checker, member);
 	else if (member->free < member->capacity / NEARLY_FULL_PART)
 		node_full(checker, member);
 }
 
+/* Running time, in words. */
+static void hold_check(struct checker *checker)
+{
+	uint64_t hours = hold_left_ms(checker->ns) / (60 * 60 * 1000);
+
+	if (hold_of(checker->ns) == HOLD_STALE)
+		problem_add(checker, PROBLEM_NODE,
+			    "nothing is deleted: storage servers know a newer catalogue than this "
+			    "name server; start it with the right one");
+	if (hold_of(checker->ns) == HOLD_REBUILT)
+		problem_add(checker, PROBLEM_NODE,
+			    "nothing is deleted, since the catalogue was rebuilt: the name server "
+			    "has to run for %llu days and %llu hours yet",
+			    (unsigned long long)(hours / 24), (unsigned long long)(hours % 24));
+}
+
 static void nodes_check(struct checker *checker)
 {
 	const struct nameserver *ns = checker->ns;
 
+	hold_check(checker);
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		if (checker->count >= CHECK_NODES) {
 			problem_add(checker, PROBLEM_NODE, "and perhaps %u servers more",

@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "batch.h"
+#include "hold.h"
 #include "letting_go.h"
 #include "repair.h"
 
@@ -29,7 +30,7 @@ static void uptime_save(struct nameserver *ns)
 
 	if (age < (ns->kv->batch_count ? UPTIME_WITH_BATCH_MS : UPTIME_ALONE_MS))
 		return;
-	if (ns->full && ns->kv->batch_count == 0)
+	if (must_spare(ns) && ns->kv->batch_count == 0)
 		return;
 	if (setting_put_u64(ns->kv, "uptime", uptime_ms(ns)) < 0)
 		ns->failed = true;
@@ -55,10 +56,13 @@ static void on_tick(struct nameserver *ns)
 	copies_tick(ns);
 	long_requests_tick(ns);
 	trash_tick(ns);
+	hold_tick(ns);
+	lost_found_tick(ns);
 	garbage_tick(ns);
 	results_tick(ns);
 	sweep_tick(ns);
 	repair_tick(ns);
+	balance_tick(ns);
 	doubts_tick(ns);
 	verify_tick(ns);
 	beacons_tick(ns);
@@ -76,6 +80,7 @@ static uint64_t peers_deadline(const struct nameserver *ns)
 
 	at = earlier(at, orders_deadline(ns));
 	at = earlier(at, shipping_deadline(ns));
+	at = earlier(at, quorum_deadline(ns));
 	return ns->deaf ? UINT64_MAX : earlier(at, clients_deadline(ns));
 }
 
@@ -83,7 +88,7 @@ static uint64_t uptime_deadline(const struct nameserver *ns)
 {
 	uint64_t saved_ms = ns->started_ms + ns->uptime_saved_ms - ns->uptime_base_ms;
 
-	return ns->full ? UINT64_MAX : saved_ms + UPTIME_ALONE_MS;
+	return must_spare(ns) ? UINT64_MAX : saved_ms + UPTIME_ALONE_MS;
 }
 
 uint64_t nameserver_deadline(const struct nameserver *ns)
@@ -94,10 +99,13 @@ uint64_t nameserver_deadline(const struct nameserver *ns)
 	at = earlier(at, copies_deadline(ns));
 	at = earlier(at, long_requests_deadline(ns));
 	at = earlier(at, trash_deadline(ns));
+	at = earlier(at, hold_deadline(ns));
+	at = earlier(at, lost_found_deadline(ns));
 	at = earlier(at, garbage_deadline(ns));
 	at = earlier(at, results_deadline(ns));
 	at = earlier(at, sweep_deadline(ns));
 	at = earlier(at, repair_deadline(ns));
+	at = earlier(at, balance_deadline(ns));
 	at = earlier(at, doubts_deadline(ns));
 	at = earlier(at, verify_deadline(ns));
 	at = earlier(at, parked_deadline(ns));
@@ -137,17 +145,20 @@ static void seal(struct nameserver *ns)
 
 static void end_turn(struct nameserver *ns)
 {
+	quorum_choose(ns);
 	uptime_save(ns);
 	seal(ns);
 	if (ns->failed) {
 		if (!ns->failed_told)
-			outbox_add(ns->outbox, NS_FAILED);
+			outbox_add(ns->outbox, ns->deposed ? NS_DEPOSED : NS_FAILED);
 		ns->failed_told = true;
 		return;
 	}
 	parked_sealed(ns);
 	shipping_turn_ends(ns);
 	held_seal(ns);
+	quorum_commit(ns);
+	quorum_look(ns);
 	held_release(ns);
 	shipping_run(ns);
 }
@@ -185,14 +196,15 @@ static void on_reading(struct nameserver *ns, const struct ns_event *event)
 	clients_excuse(ns, ns->now_ms - ns->deaf_ms);
 	members_excuse(ns, ns->now_ms - ns->deaf_ms);
 	orders_excuse(ns, ns->now_ms - ns->deaf_ms);
+	quorum_excuse(ns, ns->now_ms - ns->deaf_ms);
 }
 
 static void on_durable(struct nameserver *ns, const struct ns_event *event)
 {
 	if (event->sequence <= ns->durable)
 		return;
-	ns->durable = event->sequence;
-	shipping_durable(ns);
+	ns->shipping.due = true;
+	quorum_durable(ns, event->sequence);
 	held_release(ns);
 	shipping_run(ns);
 }
@@ -227,6 +239,7 @@ static void paused(struct nameserver *ns, uint64_t ms)
 {
 	members_excuse(ns, ms);
 	orders_excuse(ns, ms);
+	quorum_excuse(ns, ms);
 }
 
 /* Ticks come when they are due, unless this process stood still: heartbeats then wait unread, and
@@ -274,6 +287,7 @@ static void config_complete(struct nameserver_config *config)
 	DEFAULT(unknown_grace_ms, UNKNOWN_GRACE_MS);
 	DEFAULT(trash_ms, TRASH_MS);
 	DEFAULT(copy_step, COPY_STEP);
+	DEFAULT(journal_patience_ms, JOURNAL_PATIENCE_MS);
 	DEFAULT(version, "");
 #undef DEFAULT
 	if (config->no_trash)
@@ -302,7 +316,10 @@ static int counts_load(struct nameserver *ns)
 	if (rc < 0)
 		return rc;
 	ns->uptime_saved_ms = ns->uptime_base_ms;
-	rc = setting_put_u64(ns->kv, "epoch", ++ns->epoch);
+	if (ns->config.epoch && ns->config.epoch <= ns->epoch)
+		return -ERR_STALE;
+	ns->epoch = ns->config.epoch ? ns->config.epoch : ns->epoch + 1;
+	rc = setting_put_u64(ns->kv, "epoch", ns->epoch);
 	return rc < 0 ? rc : setting_put_u64(ns->kv, "start", ++ns->start);
 }
 
@@ -338,7 +355,7 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	ns->kv = kv;
 	ns->now_ms = ns->started_ms = now_ms;
 	ns->wall_ms = config->wall_ms;
-	ns->sequence = ns->durable = config->sequence;
+	ns->sequence = ns->durable = ns->committed = config->sequence;
 	ns->first_sequence = config->sequence + 1;
 	ns->hash = config->hash;
 	ns->arena.limit = ARENA_MAX;
@@ -362,12 +379,18 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 	shipping_init(ns);
 	rc = settings_load(ns);
 	if (rc == 0)
+		rc = hold_load(ns);
+	if (rc == 0)
+		rc = quorum_load(ns);
+	if (rc == 0)
 		rc = members_load(ns);
 	if (rc == 0)
 		rc = copies_drop(kv, uptime_ms(ns));
 	rc = rc > 0 ? 0 : rc;
 	if (rc == 0)
 		rc = repair_new(ns);
+	if (rc == 0)
+		rc = balance_new(ns);
 	if (rc < 0) {
 		nameserver_free(ns);
 		return rc;
@@ -386,14 +409,17 @@ void nameserver_free(struct nameserver *ns)
 	copies_free(ns);
 	long_requests_free(ns);
 	verify_free(ns);
+	lost_found_free(ns);
 	orders_free(ns);
 	repair_free(ns);
+	balance_free(ns);
 	sessions_free(ns);
 	clients_free(ns);
 	members_free(ns);
 	events_done(ns);
 	shipping_done(ns);
 	held_done(&ns->held);
+	held_done(&ns->early);
 	arena_done(&ns->arena);
 	free(ns);
 }
@@ -406,6 +432,7 @@ struct nameserver_info nameserver_info(const struct nameserver *ns)
 		.start = ns->start,
 		.sequence = ns->sequence,
 		.durable = ns->durable,
+		.committed = ns->committed,
 		.serving = is_serving(ns),
 		.sessions = HASH_COUNT(ns->sessions),
 		.clients = HASH_COUNT(ns->clients),

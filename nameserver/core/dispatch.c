@@ -87,22 +87,44 @@ static bool role_may(const struct session *from, unsigned int code)
 	return true;
 }
 
+/* The frame at the end of the queue's buffer, from `before` on. What was said of a change must be
+ * true for ever; while there are changes at all. */
+static int answer_hold(struct nameserver *ns, const struct session *from, unsigned int code,
+		       size_t before)
+{
+	const struct message_info *info = message_info(code);
+	struct held_queue *queue = held_for(ns, from);
+	bool changes = info && info->flags & MESSAGE_CHANGES;
+
+	return held_add(ns, queue,
+			&(struct held){ .conn = from->conn,
+					.size = queue->bytes.size - before,
+					.flags = changes ? HELD_FIRM : 0 });
+}
+
 static void refuse(struct nameserver *ns, const struct session *from,
 		   const struct frame_header *header, int error)
 {
-	struct buffer *bytes = &ns->held.bytes;
-	size_t before = bytes->size;
+	struct held_queue *queue = held_for(ns, from);
+	struct held item = { .conn = from->conn, .size = queue->bytes.size };
+	const struct message_info *info = message_info(header->type);
 
-	if (refusal_encode(bytes, header->type, header->id, error) < 0 ||
-	    held_add(ns, from->conn, bytes->size - before) < 0)
+	if (!ns->quorum.lost && info && info->flags & MESSAGE_CHANGES)
+		item.flags = HELD_FIRM;
+	if (refusal_encode(&queue->bytes, header->type, header->id, error) < 0) {
 		ns->failed = true;
+		return;
+	}
+	item.size = queue->bytes.size - item.size;
+	held_add(ns, queue, &item);
 }
 
 /* Repeats the recorded answer, if there is one: 1. */
 static int repeat(struct nameserver *ns, const struct session *from,
 		  const struct frame_header *header)
 {
-	struct buffer *bytes = &ns->held.bytes;
+	struct buffer *bytes = &held_for(ns, from)->bytes;
+	size_t before = bytes->size;
 	struct slice answer;
 	uint8_t *copy;
 	int rc = result_get(ns->kv, &from->self, header->arg1, &answer);
@@ -116,7 +138,7 @@ static int repeat(struct nameserver *ns, const struct session *from,
 		return -ERR_NO_MEMORY;
 	memcpy(copy, answer.data, answer.size);
 	put_u32(copy + 4, header->id);
-	rc = held_add(ns, from->conn, answer.size);
+	rc = answer_hold(ns, from, header->type, before);
 	return rc < 0 ? rc : 1;
 }
 
@@ -126,7 +148,7 @@ enum { TRIM_STEP = 64 };
 static int answer(struct nameserver *ns, const struct session *from, const struct message *request,
 		  const union any_reply *reply, const struct frame_header *header)
 {
-	struct buffer *bytes = &ns->held.bytes;
+	struct buffer *bytes = &held_for(ns, from)->bytes;
 	size_t before = bytes->size;
 	int rc = reply_encode(bytes, header->type, header->id, reply);
 
@@ -141,7 +163,7 @@ static int answer(struct nameserver *ns, const struct session *from, const struc
 		if (rc < 0)
 			return rc;
 	}
-	return held_add(ns, from->conn, bytes->size - before);
+	return answer_hold(ns, from, header->type, before);
 }
 
 /* What makes the catalogue grow, or is of no use unless it can. */
@@ -174,6 +196,8 @@ static int handle(struct nameserver *ns, struct session *from, const struct mess
 		return rc < 0 ? rc : 0;
 	if (ns->full && needs_room(request->info))
 		return -ERR_CATALOGUE_FULL;
+	if (needs_room(request->info) && quorum_refuses(ns, header->type, request->body))
+		return -ERR_NO_QUORUM;
 	memset(&reply, 0, sizeof(reply));
 	ns->park.wanted = false;
 	rc = handler_of(header->type)(ns, from, request->body, &reply);

@@ -1,4 +1,5 @@
 /* What goes: chunks that no file has any more, chunks that none ever had, old recorded answers. */
+#include "hold.h"
 #include "orders.h"
 #include "repair.h"
 
@@ -6,6 +7,9 @@ enum {
 	COLLECT_STEP = 1024,       /* chunks, files and directories a step */
 	DOOMED_MAX = 1024 * 1024,  /* per server; the rest comes with its next inventory */
 	DOOMED_PAUSE = 256 * 1024, /* a server that far behind makes the collector wait */
+	DOOMED_AWAY_MAX = 64 * 1024, /* of one that is not connected */
+	UNKNOWN_MAX = 1024 * 1024,   /* per server; the rest comes with its next inventory */
+	UNHEARD_PART = 6, /* unknown chunks wait so many times longer while a server is missing */
 	DELETE_MS = 5 * 60 * 1000, /* for an answer to DELETE */
 	RESULTS_CLIENTS = 16,      /* a step */
 	RESULTS_STEP = 256,
@@ -16,10 +20,26 @@ enum {
 
 void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	if (!member->session || member->doomed.count >= DOOMED_MAX)
+	if (member->doomed.count >= (member->session ? DOOMED_MAX : DOOMED_AWAY_MAX))
 		return;
 	if (chunk_set_add(&member->doomed, chunk) > 0)
 		garbage_soon(ns);
+}
+
+/* Of an id that was given out in this run we know that its put has ended. Another one may be known
+ * to somebody who has not been heard yet. */
+int chunk_is_unknown(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	int rc = 0;
+
+	if (chunk >> ID_BITS_OF_COUNT == ns->start) {
+		chunk_doom(ns, member, chunk);
+		return 0;
+	}
+	if (member->unknown.count < UNKNOWN_MAX)
+		rc = chunk_set_add(&member->unknown, chunk);
+	member->unknown_ms = ns->now_ms;
+	return rc < 0 ? -ERR_NO_MEMORY : 0;
 }
 
 /* Asked once more right before the order: part of no file, and of no put; or a copy too many, of
@@ -85,22 +105,41 @@ static void doomed_send(struct nameserver *ns, struct member *member)
 	member->deleting = member_order(ns, member, MSG_delete, &order, &how) == 0;
 }
 
-static bool unknown_are_due(const struct nameserver *ns, const struct member *member)
+/* Not while its inventory is on its way: what it lists might be gone when we enter it. */
+static bool can_delete(const struct nameserver *ns, const struct member *member)
 {
-	return member->unknown.count && member->session && member->stage != INVENTORY_COMING &&
-	       !ns->deletes_blocked && ns->now_ms - ns->started_ms >= ns->config.unknown_grace_ms;
+	return member->session && member->stage != INVENTORY_COUNTING &&
+	       member->stage != INVENTORY_COMING && !deletes_are_held(ns);
+}
+
+/* When its unknown chunks may go; UINT64_MAX: not as things are. Who has not been heard since the
+ * start may know why they are there. */
+static uint64_t unknown_due_ms(const struct nameserver *ns, const struct member *member)
+{
+	uint64_t grace_ms = ns->config.unknown_grace_ms * (members_all_heard(ns) ? 1 : UNHEARD_PART);
+	uint64_t due_ms = member->unknown_ms + grace_ms;
+	uint64_t brake_ms = brake_until_ms(member);
+
+	if (!member->unknown.count || !can_delete(ns, member))
+		return UINT64_MAX;
+	return due_ms > brake_ms ? due_ms : brake_ms;
+}
+
+static bool can_order(const struct nameserver *ns, const struct member *member)
+{
+	return member->doomed.count && !member->deleting && can_delete(ns, member);
 }
 
 static void member_clean(struct nameserver *ns, struct member *member)
 {
-	if (unknown_are_due(ns, member)) {
-		for (size_t i = 0; i < member->unknown.count; i++)
+	if (unknown_due_ms(ns, member) <= ns->now_ms) {
+		size_t count = brake_release(ns, member, member->unknown.count);
+
+		for (size_t i = 0; i < count; i++)
 			chunk_doom(ns, member, member->unknown.ids[i]);
-		chunk_set_done(&member->unknown);
+		chunk_set_drop(&member->unknown, count);
 	}
-	if (!member->session)
-		chunk_set_done(&member->doomed);
-	else if (member->doomed.count && !member->deleting && !ns->deletes_blocked)
+	if (can_order(ns, member))
 		doomed_send(ns, member);
 }
 
@@ -122,7 +161,7 @@ static void garbage_chunk(void *context, uint64_t chunk)
 static bool must_pause(const struct nameserver *ns)
 {
 	for (unsigned int i = 0; i < ns->member_count; i++) {
-		if (ns->sorted[i]->doomed.count >= DOOMED_PAUSE)
+		if (ns->sorted[i]->session && ns->sorted[i]->doomed.count >= DOOMED_PAUSE)
 			return true;
 	}
 	return false;
@@ -139,7 +178,7 @@ static void collect(struct nameserver *ns)
 	};
 	int rc;
 
-	if (!ns->garbage || ns->full || ns->deletes_blocked || must_pause(ns))
+	if (!ns->garbage || must_spare(ns) || deletes_are_held(ns) || must_pause(ns))
 		return;
 	rc = catalogue_collect(ns->kv, &how);
 	if (rc < 0)
@@ -164,20 +203,17 @@ void garbage_tick(struct nameserver *ns)
 
 uint64_t garbage_deadline(const struct nameserver *ns)
 {
-	uint64_t grace_ms = ns->started_ms + ns->config.unknown_grace_ms;
+	uint64_t at = UINT64_MAX;
 
-	if (ns->garbage && !ns->full && !ns->deletes_blocked)
+	if (ns->garbage && !must_spare(ns) && !deletes_are_held(ns))
 		return ns->garbage_ms;
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
+		uint64_t due_ms = can_order(ns, member) ? 0 : unknown_due_ms(ns, member);
 
-		if (unknown_are_due(ns, member) ||
-		    (member->doomed.count && !member->deleting && !ns->deletes_blocked))
-			return ns->garbage_ms;
-		if (member->unknown.count && member->session && ns->now_ms < grace_ms)
-			return grace_ms;
+		at = due_ms < at ? due_ms : at;
 	}
-	return UINT64_MAX;
+	return at < ns->garbage_ms ? ns->garbage_ms : at;
 }
 
 /* ---- recorded answers of clients that are gone ---- */
@@ -250,5 +286,5 @@ void results_tick(struct nameserver *ns)
 
 uint64_t results_deadline(const struct nameserver *ns)
 {
-	return ns->full ? UINT64_MAX : ns->results_ms;
+	return must_spare(ns) ? UINT64_MAX : ns->results_ms;
 }

@@ -1,4 +1,6 @@
 /* What there is of a chunk, what it needs, and of which server. */
+#include "hold.h"
+#include "orders.h"
 #include "repair.h"
 
 int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret)
@@ -44,7 +46,7 @@ static bool stays(const struct member *member)
 static bool is_listed(const struct nameserver *ns, const struct member *member, uint64_t chunk)
 {
 	bool compared = member->stage == INVENTORY_NONE
-				? member->digest_known
+				? member->compared
 				: member->stage == INVENTORY_SWEPT && chunk <= ns->sweep.cursor;
 
 	return compared && member->state == NODE_ONLINE && member->session && member->key;
@@ -53,7 +55,7 @@ static bool is_listed(const struct nameserver *ns, const struct member *member, 
 /* A disk that failed deletes nothing, and what it has may still be of use. */
 static bool can_trim(const struct nameserver *ns, const struct member *member, uint64_t chunk)
 {
-	return is_listed(ns, member, chunk) && !member->disk_failed;
+	return is_listed(ns, member, chunk) && !member->disk_failed && brake_lets_trim(ns, member);
 }
 
 bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint64_t chunk)
@@ -98,7 +100,7 @@ static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health
 {
 	unsigned int expected = 0;
 	uint64_t soonest_ms = UINT64_MAX;
-	bool unseen = false;
+	bool awaited = false;
 
 	for (unsigned int i = 0; i < health->holders.count; i++) {
 		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
@@ -110,10 +112,10 @@ static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health
 		if (until_ms == 0)
 			continue;
 		expected++;
-		unseen = unseen || !member->key;
+		awaited = awaited || !member->key || member->stopped;
 		soonest_ms = until_ms < soonest_ms ? until_ms : soonest_ms;
 	}
-	if (health->copies.sound == 1 && health->wanted > 1 && expected && !unseen)
+	if (health->copies.sound == 1 && health->wanted > 1 && expected && !awaited)
 		return 0;
 	if (health->planned + expected >= health->wanted)
 		return soonest_ms;
@@ -188,7 +190,7 @@ enum need health_need(const struct nameserver *ns, const struct chunk_health *he
 	if (!health->surplus && health->planned == health->wanted &&
 	    !has_bad_copy(ns, health->chunk))
 		return NEED_NOTHING;
-	return health->firm < health->wanted || ns->deletes_blocked ? NEED_SERVERS : NEED_TRIM;
+	return health->firm < health->wanted || deletes_are_held(ns) ? NEED_SERVERS : NEED_TRIM;
 }
 
 /* ---- which copy is read, and which goes first ---- */
@@ -204,7 +206,8 @@ struct member *source_choose(const struct nameserver *ns, const struct chunk_hea
 		unsigned int cost;
 
 		if (!member || !member->session || !member->key ||
-		    member->fetched_from >= FETCHES_OF_SERVER || copy_is_bad(member, health->chunk))
+		    member->fetched_from >= fetches_most(member) ||
+		    copy_is_bad(member, health->chunk))
 			continue;
 		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +
 		       (member->disk_failed ? 200u : 0) + (failed == member->row.number ? 50u : 0);

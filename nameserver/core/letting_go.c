@@ -2,6 +2,8 @@
  * then is garbage, and the collector does the rest. */
 #include "letting_go.h"
 
+#include "hold.h"
+
 enum {
 	LET_GO_STEP = 1024, /* entries */
 	ROOM_STEP_MS = 100, /* between two looks while a put waits for room */
@@ -29,7 +31,7 @@ int freeing_count(struct nameserver *ns, uint64_t *ret)
 	int rc = garbage_chunks(ns->kv, ret);
 
 	for (unsigned int i = 0; i < ns->member_count; i++)
-		*ret += ns->sorted[i]->doomed.count;
+		*ret += ns->sorted[i]->session ? ns->sorted[i]->doomed.count : 0;
 	return rc;
 }
 
@@ -51,7 +53,7 @@ static bool is_freeing(const struct nameserver *ns)
 
 static bool may_free(const struct nameserver *ns)
 {
-	return !ns->full && !ns->deletes_blocked;
+	return !must_spare(ns) && !deletes_are_held(ns);
 }
 
 /* Of the servers that are up, divided by the copies that a file can have on them. */

@@ -3,6 +3,7 @@
 
 #include "endpoint.h"
 #include "error.h"
+#include "hold.h"
 #include "repair.h"
 #include "text.h"
 
@@ -11,6 +12,7 @@
 enum {
 	RETURN_MS = 3000,  /* for the servers to come back after a start */
 	RETURN_ENOUGH = 2, /* of them: a put is acknowledged when durable on two */
+	ALIVE_BEATS = 2,   /* who was heard in so many heartbeats' time surely lives */
 };
 
 struct member *member_find(const struct nameserver *ns, const struct id *node)
@@ -90,8 +92,12 @@ static int member_insert(struct nameserver *ns, const struct member_row *row, st
 	if (number_room(ns, row->number) < 0 || sorted_room(ns) < 0)
 		return -ERR_NO_MEMORY;
 	member = calloc(1, sizeof(*member));
-	if (!member)
+	if (member)
+		member->sum = calloc(1, sizeof(*member->sum));
+	if (!member || !member->sum) {
+		free(member);
 		return -ERR_NO_MEMORY;
+	}
 	member->row = *row;
 	member->state = NODE_OFFLINE;
 	member->heard_ms = member->offline_ms = ns->now_ms;
@@ -126,6 +132,7 @@ int members_load(struct nameserver *ns)
 static void member_free(struct member *member)
 {
 	hmac_free(member->key);
+	free(member->sum);
 	chunk_set_done(&member->listed);
 	chunk_set_done(&member->fresh);
 	chunk_set_done(&member->bad);
@@ -169,41 +176,60 @@ void members_free(struct nameserver *ns)
 
 /* ---- states ---- */
 
+static const char *member_address(const struct member *member, char ret[ENDPOINT_TEXT_MAX])
+{
+	if (!member->endpoint_count)
+		return "none";
+	return endpoint_format(&member->endpoints[0], ret);
+}
+
 static void member_event(struct nameserver *ns, enum log_level level, const char *event,
 			 const struct member *member)
 {
-	char node[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX] = "none";
+	char node[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
 
-	if (member->endpoint_count)
-		endpoint_format(&member->endpoints[0], address);
 	ns_event_about(ns, member, level, event, "id=%s address=%s silent_ms=%llu",
-		       id_format(&member->row.node, node), address,
+		       id_format(&member->row.node, node), member_address(member, address),
 		       (unsigned long long)(ns->now_ms - member->heard_ms));
 }
 
 static void member_set_state(struct nameserver *ns, struct member *member, uint8_t state)
 {
-	static const char *const events[] = {
-		[NODE_ONLINE] = "node_online",
-		[NODE_SUSPECT] = "node_suspect",
-		[NODE_OFFLINE] = "node_offline",
-	};
-
 	bool was_up = member_is_up(member);
 
 	if (member->state == state)
 		return;
 	member->state = state;
 	member->offline_ms = ns->now_ms;
-	member_event(ns, state == NODE_ONLINE ? LOG_INFO : LOG_WARN, events[state], member);
+	if (state == NODE_ONLINE)
+		member_event(ns, LOG_INFO, "node_online", member);
+	if (state == NODE_SUSPECT)
+		member_event(ns, LOG_WARN, "node_suspect", member);
 	if (was_up != member_is_up(member))
 		sweep_request(ns, was_up);
 	if (state == NODE_ONLINE)
 		repair_server_came(ns);
 }
 
+void member_offline(struct nameserver *ns, struct member *member, const char *event,
+		    const char *cause)
+{
+	char node[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
+
+	presence_known(member);
+	ns_event_about(ns, member, member->stopped ? LOG_INFO : LOG_WARN, event,
+		       "id=%s address=%s cause=%s silent_ms=%llu",
+		       id_format(&member->row.node, node), member_address(member, address), cause,
+		       (unsigned long long)(ns->now_ms - member->heard_ms));
+	member_set_state(ns, member, NODE_OFFLINE);
+	if (member->session)
+		session_close(ns, member->session);
+	space_keep(ns, member);
+}
+
 void member_heard(struct nameserver *ns, struct member *member)
 {
+	presence_known(member);
 	member_set_state(ns, member, NODE_ONLINE);
 	member->heard_ms = ns->now_ms;
 }
@@ -213,13 +239,11 @@ void member_lost(struct nameserver *ns, struct member *member)
 	member->session = NULL;
 	member->deleting = false;
 	shipping_left(member);
-	if (member->stage == INVENTORY_COMING) {
-		member->stage = INVENTORY_NONE;
-		chunk_set_done(&member->listed);
-		chunk_set_done(&member->fresh);
-	}
-	if (member->state == NODE_ONLINE)
+	inventory_lost(member);
+	if (member_is_up(member)) {
 		member_set_state(ns, member, NODE_SUSPECT);
+		presence_ask(ns, member);
+	}
 	orders_lost(ns, member);
 }
 
@@ -231,15 +255,13 @@ void members_tick(struct nameserver *ns)
 
 		if (!member_is_up(member))
 			continue;
-		if (silent_ms >= ns->config.dead_after_ms) {
-			if (member->session)
-				session_close(ns, member->session);
-			member_set_state(ns, member, NODE_OFFLINE);
-			space_keep(ns, member);
-		} else if (silent_ms >= ns->config.suspect_after_ms) {
+		presence_tick(ns, member);
+		if (silent_ms >= ns->config.dead_after_ms)
+			member_offline(ns, member, "node_offline", "silent");
+		else if (silent_ms >= ns->config.suspect_after_ms)
 			member_set_state(ns, member, NODE_SUSPECT);
-		}
 	}
+	inventory_tick(ns);
 }
 
 void members_excuse(struct nameserver *ns, uint64_t ms)
@@ -252,7 +274,7 @@ void members_excuse(struct nameserver *ns, uint64_t ms)
 
 uint64_t members_deadline(const struct nameserver *ns)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t at = inventory_deadline(ns);
 
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
@@ -260,6 +282,7 @@ uint64_t members_deadline(const struct nameserver *ns)
 							   ? ns->config.suspect_after_ms
 							   : ns->config.dead_after_ms);
 
+		due = presence_deadline(member) < due ? presence_deadline(member) : due;
 		if (member_is_up(member) && due < at)
 			at = due;
 	}
@@ -281,8 +304,22 @@ static void name_copy(char *ret, size_t size, struct slice text)
 	memset(ret + i, 0, size - i);
 }
 
-static int register_check(const struct nameserver *ns, const struct member *member,
-			  const struct register_request *request)
+/* It lives, and answers at the end of another connection: whoever shows the same papers here has a
+ * copy of its disk. One whose connection broke unnoticed is silent soon enough. */
+static bool is_elsewhere(const struct nameserver *ns, const struct member *member,
+			 const struct session *from)
+{
+	uint64_t alive_ms = ALIVE_BEATS * ns->config.heartbeat_ms;
+
+	if (!member->session || member->session == from)
+		return false;
+	if (alive_ms > ns->config.suspect_after_ms)
+		alive_ms = ns->config.suspect_after_ms;
+	return ns->now_ms - member->heard_ms < alive_ms;
+}
+
+static int register_check(const struct nameserver *ns, const struct session *from,
+			  const struct member *member, const struct register_request *request)
 {
 	if (request->promised_epoch > ns->epoch)
 		return -ERR_STALE;
@@ -292,7 +329,9 @@ static int register_check(const struct nameserver *ns, const struct member *memb
 		return -ERR_DENIED;
 	if (!id_equal(&member->row.disk, &request->disk))
 		return -ERR_DUPLICATE_NODE;
-	return request->start < member->row.generation ? -ERR_STALE : 0;
+	if (request->start < member->row.generation)
+		return -ERR_OLD_DISK;
+	return is_elsewhere(ns, member, from) ? -ERR_DUPLICATE_NODE : 0;
 }
 
 static bool name_is_taken(const struct nameserver *ns, const struct member_row *row,
@@ -460,6 +499,7 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 		      const struct register_request *request)
 {
 	orders_lost(ns, member); /* of the registration before, on the same connection */
+	held_orders_drop(ns, from->conn);
 	member->session = from;
 	from->member = member;
 	member->machine = from->machine;
@@ -469,7 +509,7 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 	member->chunks = request->chunks;
 	member->load = 0;
 	disk_set(ns, member, false);
-	member->deleting = false;
+	member->deleting = member->stopped = false;
 	member->registered_ms = ns->now_ms;
 	clients_untell(ns, member);
 	placement_join(ns, member);
@@ -482,9 +522,7 @@ static void member_up(struct nameserver *ns, struct member *member, struct sessi
 
 enum { REFUSED_AGAIN_MS = 10 * 60 * 1000 };
 
-/* It will try again and again. */
-static void refused_tell(struct nameserver *ns, const struct session *from,
-			 const struct register_request *request, int error)
+void member_refused(struct nameserver *ns, const struct session *from, struct slice name, int error)
 {
 	struct events *events = &ns->events;
 	char id[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
@@ -497,7 +535,7 @@ static void refused_tell(struct nameserver *ns, const struct session *from,
 	events->refused_ms = ns->now_ms;
 	ns_event_about(ns, member_find(ns, &from->self), LOG_WARN, "node_refused",
 		       "id=%s name=%s address=%s error=%s", id_format(&from->self, id),
-		       quoted(ns, request->name), endpoint_format(&from->peer, address),
+		       quoted(ns, name), endpoint_format(&from->peer, address),
 		       error_name(error));
 }
 
@@ -506,10 +544,13 @@ int on_register(struct nameserver *ns, struct session *from, const struct regist
 {
 	struct member *member = member_find(ns, &from->self);
 	bool joins = !member;
-	int rc = register_check(ns, member, request);
+	int rc = register_check(ns, from, member, request);
 
+	hold_register_heard(ns, from, request);
 	if (rc < 0) {
-		refused_tell(ns, from, request, rc);
+		if (member && request->promised_epoch > ns->epoch)
+			quorum_deposed(ns, &from->self, request->promised_epoch);
+		member_refused(ns, from, request->name, rc);
 		return rc;
 	}
 	if (!member) {
@@ -554,5 +595,6 @@ int on_heartbeat(struct nameserver *ns, struct session *from,
 		member->echo_ms = request->echo;
 	reply->epoch = ns->epoch;
 	reply->now_ms = ns->now_ms;
+	reply->want_inventory = inventory_heard(ns, member, &request->inventory);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* Changes to the tree of names that concern no bytes. */
 #include "hash.h"
+#include "hold.h"
 #include "letting_go.h"
 #include "path.h"
 
@@ -116,7 +117,9 @@ int on_set_copies(struct nameserver *ns, struct session *from,
 	ns_event(ns, LOG_INFO, "copies_set", "path=%s size=%llu copies=%llu held=%u ms=%llu",
 		 quoted(ns, request->path), (unsigned long long)inode.size,
 		 (unsigned long long)request->copies, held, (unsigned long long)park_age_ms(ns));
-	if (inode.type == ENTRY_FILE)
+	if (inode.type == ENTRY_FILE) {
+		brake_copies_set(ns);
 		sweep_request(ns, true);
+	}
 	return 0;
 }

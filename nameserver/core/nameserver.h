@@ -11,9 +11,12 @@
  * The glue acts on the outbox after *every* call that was given one and before the next, in order,
  * then clears it. Nothing in an event is kept after the step; what is in the outbox is copied.
  *
- * Answers are held back by the core itself until all that they may rest on is durable: every reply
- * (also to a pure question, also a refusal) waits for the newest batch sealed up to the end of its
- * turn. So the glue sends what it is told at once and otherwise only reports NS_DURABLE.
+ * Answers are held back by the core itself until all that they may rest on is committed: durable
+ * here and on enough servers of the journal set (quorum.h). Every reply to a client (also to a pure
+ * question, also a refusal) waits for the newest batch sealed up to the end of its turn, and leaves
+ * only while the set is in touch; those to storage servers wait for this server's disk. So the glue
+ * sends what it is told at once and otherwise only reports NS_DURABLE. Without enough of the set
+ * changes are refused with NO_QUORUM and questions are answered with the flag DEGRADED.
  *
  * Without room (NS_SPACE) requests that change something, and those for chunk places, are refused
  * with CATALOGUE_FULL, STATUS says so, and work that can wait writes nothing. Batches still come,
@@ -48,6 +51,7 @@ enum {
 	CLIENT_FORGET_MS = 10 * 60 * 1000, /* then its recorded answers are */
 	REPAIR_DELAY_MS = 30 * 1000,       /* a server that is offline may come back */
 	TRASH_MS = 24 * 60 * 60 * 1000,    /* removed files are kept that long */
+	JOURNAL_PATIENCE_MS = 5 * 60 * 1000, /* a server of the journal set may be offline */
 	UNKNOWN_GRACE_MS = 10 * 60 * 1000, /* uptime before unknown chunks are deleted */
 	JOURNAL_READ_SIZE = 4 * 1024 * 1024,
 };
@@ -74,6 +78,7 @@ struct nameserver_config {
 	uint64_t beacon_interval_ms;
 	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
+	uint64_t journal_patience_ms; /* then another server stands in for one of the journal set */
 	uint64_t trash_ms;  /* running time that removed files are kept */
 	uint32_t scrub_s;   /* in which storage servers read all copies; 0: never */
 	uint32_t copy_step; /* files, directories and chunks that are copied in one go */
@@ -82,8 +87,9 @@ struct nameserver_config {
 
 struct nameserver;
 
-/* Takes epoch + 1 and start number + 1 in the kv's batch. The kv must have been formatted
- * (catalogue_format): else -ERR_NOT_FOUND. It outlives the core. */
+/* Takes the promised epoch, or epoch + 1, and start number + 1 in the kv's batch. The kv must have
+ * been formatted (catalogue_format): else -ERR_NOT_FOUND. -ERR_STALE: its epoch is not below the
+ * promised one. It outlives the core. */
 int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64_t now_ms,
 		   struct nameserver **ret);
 void nameserver_free(struct nameserver *ns); /* NULL-safe */

@@ -11,7 +11,9 @@
 #include "arena.h"
 #include "codec.h"
 #include "event_ring.h"
+#include "inventory.h"
 #include "nameserver.h"
+#include "quorum.h"
 #include "random.h"
 #include "shipping.h"
 #include "ticket.h"
@@ -125,7 +127,48 @@ TAILQ_HEAD(copy_list, copy_job);
 struct long_request;
 TAILQ_HEAD(long_request_list, long_request);
 
-enum inventory_stage { INVENTORY_NONE, INVENTORY_COMING, INVENTORY_WAITING, INVENTORY_SWEPT };
+/* Why nothing is deleted; see hold.h. */
+struct hold {
+	bool stale;                /* a server knows more than the catalogue; until the next start */
+	uint64_t until_ms;         /* running time; 0: the catalogue was never rebuilt */
+	uint64_t before;           /* start number: ids of lower ones are older than the rebuild */
+	uint64_t made;             /* copies made that others may be too many for */
+	uint64_t set_until_ms; /* somebody wants another number of copies of something */
+	enum delete_hold told;
+};
+
+/* Of what a server holds and nobody asked to delete; see hold.h. */
+struct brake {
+	uint64_t from_ms;
+	uint64_t most, gone; /* since then, in an hour */
+	bool pulled;         /* something waits */
+};
+
+/* What we believe a server holds against what it says, since it registered: our side is still being
+ * counted; BUCKETS and INVENTORY are awaited; all of it is here and waits for a walk; the walk
+ * compares it with the catalogue. NONE: `compared` says whether it has been. */
+enum inventory_stage {
+	INVENTORY_NONE,
+	INVENTORY_COUNTING,
+	INVENTORY_COMING,
+	INVENTORY_WAITING,
+	INVENTORY_SWEPT
+};
+
+/* What heartbeats say of the inventory, see inventory_heard(). */
+struct inventory_beat {
+	bool quiet; /* at the last one nothing was under way, and it said */
+	struct digest theirs, ours;
+	struct digest asked; /* the difference that BUCKETS was asked for last, */
+	uint64_t asked_ms;   /* and when; 0: never */
+};
+
+/* Its connection broke: is anybody there? */
+struct presence {
+	unsigned int refused; /* dials so far */
+	uint64_t dial_ms;     /* when the next one is due; 0: none is */
+	uint64_t number;      /* of the one that is under way; 0: none is */
+};
 
 struct member {
 	struct member_row row;
@@ -159,8 +202,14 @@ struct member {
 	uint64_t look_ms;         /* not before */
 	uint64_t stuck_until_ms;  /* it lives, but did not answer an INSPECT: no use before that */
 	struct chunk_set unknown;
-	bool digest_known;
-	struct digest digest; /* xor over its places; being built while INVENTORY_SWEPT */
+	uint64_t unknown_ms; /* since when they all are */
+	struct brake brake;
+	bool compared;             /* since it registered, all it holds, with the catalogue */
+	struct inventory_sum *sum; /* of its places, as far as they are counted: see buckets.c */
+	uint8_t differ[INVENTORY_BITS_SIZE]; /* buckets that INVENTORY lists */
+	struct inventory_beat beat;
+	struct presence presence;
+	bool stopped; /* it said goodbye */
 
 	struct chunk_set doomed;  /* to be ordered away */
 	bool deleting;            /* a DELETE is on its way */
@@ -173,11 +222,17 @@ struct member {
 	UT_hash_handle hh;
 };
 
+enum held_flags {
+	HELD_FIRM = 1 << 0,  /* not before it is committed, whatever happens */
+	HELD_ORDER = 1 << 1, /* ours; else an answer, or a close */
+};
+
 /* What waits until it may leave: frames and closes, in order. */
 struct held {
-	uint64_t conn;
+	uint64_t conn;     /* 0: it has left, or may not */
 	uint64_t sequence; /* UINT64_MAX: of the turn that runs */
-	size_t size;       /* 0: close */
+	size_t size;       /* of one frame; 0: close */
+	unsigned int flags;
 };
 
 struct held_queue {
@@ -185,6 +240,8 @@ struct held_queue {
 	size_t first, count, capacity;
 	struct buffer bytes;
 	size_t consumed; /* bytes at the front that have left */
+	/* Before these only what is firm is left. */
+	size_t passed, passed_bytes;
 };
 
 /* A request that cannot be answered yet: its handler parked it (see park()), and it is handled
@@ -256,7 +313,8 @@ struct nameserver {
 	struct id cluster;
 	char cluster_name[CLUSTER_NAME_MAX + 1];
 	uint64_t epoch, start;
-	uint64_t sequence, durable, first_sequence;
+	uint64_t sequence, first_sequence; /* sealed; the first of this core */
+	uint64_t durable, committed;       /* here; and on the journal set */
 	struct digest hash;
 	uint64_t started_ms, uptime_base_ms, uptime_saved_ms;
 	uint64_t now_ms, wall_ms;
@@ -265,6 +323,7 @@ struct nameserver {
 	struct prng prng;
 	bool failed;
 	bool failed_told;
+	bool deposed;     /* why it failed */
 	bool full;        /* there is no room for what can wait */
 	bool deaf;        /* nobody is read, */
 	uint64_t deaf_ms; /* since then */
@@ -284,7 +343,9 @@ struct nameserver {
 	} park;
 	struct events events;
 	struct shipping shipping;
+	struct quorum quorum;
 	struct held_queue held;
+	struct held_queue early; /* answers to storage servers wait for the own disk only */
 	struct ns_outbox *outbox; /* of the call that runs */
 
 	struct session *sessions;
@@ -310,6 +371,12 @@ struct nameserver {
 	uint64_t probe;                          /* answered so far */
 	uint64_t probes_ms[PROBE_ANSWERS_PER_S]; /* when the last ones were */
 	struct sweep sweep;
+	struct inventory_count { /* of all members' places, see buckets.c */
+		bool running, done;
+		uint64_t cursor;
+		uint64_t next_ms;
+	} count;
+	uint64_t dials;
 	uint64_t under_copied, lost;
 	uint64_t bad_copies;          /* of all members */
 	LIST_HEAD(, member) with_bad; /* those that have some */
@@ -317,6 +384,7 @@ struct nameserver {
 	struct order *orders;         /* see orders.h */
 	struct order_list order_list; /* by the time at which they are given up */
 	struct repair *repair;        /* see repair.h */
+	struct balance *balance;      /* see balance.c */
 	unsigned int takers;          /* servers that can take chunks */
 	uint64_t new_from, new_next;  /* chunks from these on are new, will be */
 	uint64_t new_until_ms;        /* then new_from = new_next */
@@ -336,14 +404,20 @@ struct nameserver {
 		uint64_t wanted;     /* bytes */
 	} trash;
 	uint64_t garbage_ms;  /* next step */
-	bool deletes_blocked; /* the nodes know more than we: the catalogue is old */
+	struct hold hold;
+	struct lost_found *lost_found;
 	struct id results_cursor;
 	uint64_t results_ms;
 };
 
 /* ---- core.c, output.c ---- */
 
-bool is_serving(const struct nameserver *ns); /* its first batch is durable */
+bool is_serving(const struct nameserver *ns); /* its first batch is committed */
+/* Nothing is written that can wait. */
+static inline bool must_spare(const struct nameserver *ns)
+{
+	return ns->full || ns->quorum.lost;
+}
 uint64_t uptime_ms(const struct nameserver *ns);
 static inline struct moment moment_now(const struct nameserver *ns)
 {
@@ -359,7 +433,10 @@ struct ns_action *outbox_add(struct ns_outbox *outbox, enum ns_action_kind kind)
 /* Frames go through the queue; `request` as in request_encode. Returns the id used, 0: failed. */
 uint32_t order_send(struct nameserver *ns, uint64_t conn, unsigned int code, const void *request);
 uint32_t request_number(struct nameserver *ns); /* for another request of ours */
-int held_add(struct nameserver *ns, uint64_t conn, size_t size);
+/* Where answers to that peer wait. Its own bytes are at the end of the queue's buffer. */
+struct held_queue *held_for(struct nameserver *ns, const struct session *to);
+int held_add(struct nameserver *ns, struct held_queue *queue, const struct held *item);
+void held_orders_drop(struct nameserver *ns, uint64_t conn); /* that have not left yet */
 void held_seal(struct nameserver *ns);
 void held_release(struct nameserver *ns);
 void held_done(struct held_queue *queue);
@@ -447,6 +524,19 @@ struct member *member_find(const struct nameserver *ns, const struct id *node);
 struct member *member_by_number(const struct nameserver *ns, uint16_t number);
 void member_heard(struct nameserver *ns, struct member *member);
 void member_lost(struct nameserver *ns, struct member *member); /* its connection broke */
+/* It is taken for dead, or has said goodbye. */
+void member_offline(struct nameserver *ns, struct member *member, const char *event,
+		    const char *cause);
+/* What may not join: told once in a while, however often it tries. */
+void member_refused(struct nameserver *ns, const struct session *from, struct slice name,
+		    int error);
+
+/* ---- presence.c ---- */
+
+void presence_ask(struct nameserver *ns, struct member *member); /* its connection broke */
+void presence_known(struct member *member); /* it is back, or surely gone */
+void presence_tick(struct nameserver *ns, struct member *member);
+uint64_t presence_deadline(const struct member *member); /* UINT64_MAX: nothing is due */
 void member_dialled(struct nameserver *ns, const struct ns_event *event);
 /* Frees it; see on_forget. */
 void member_drop(struct nameserver *ns, struct member *member);
@@ -472,12 +562,22 @@ void space_recall(struct member *member);
 
 int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int wanted);
 int places_end(struct nameserver *ns, uint64_t chunk);
-/* A new registration: whether its inventory is wanted. */
-bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest);
 int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders);
 /* Receipts of late copies and of commits alike. 1: verified; 0: void (an older registration's);
  * -ERR_BAD_RECEIPT. */
 int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct member **ret);
+
+/* ---- buckets.c: what a server holds against what we believe ---- */
+
+/* A place came, or went. */
+void inventory_changed(struct nameserver *ns, struct member *member, uint64_t chunk);
+/* A new registration, or a heartbeat: whether BUCKETS is wanted. */
+bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest);
+bool inventory_heard(struct nameserver *ns, struct member *member, const struct digest *digest);
+bool inventory_lists(const struct member *member, uint64_t chunk); /* its bucket was asked for */
+void inventory_lost(struct member *member); /* the connection is gone */
+void inventory_tick(struct nameserver *ns);
+uint64_t inventory_deadline(const struct nameserver *ns);
 
 /* ---- addresses.c: lists of nodes in answers ---- */
 
@@ -540,7 +640,10 @@ int receipts_take(struct nameserver *ns, struct put *put, const struct receipt *
 
 /* ---- garbage.c, sweep.c, beacons.c ---- */
 
+/* It is to be ordered away. What its server cannot be told now it is told when it is back. */
 void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk);
+/* A chunk that is part of nothing: it is doomed when that is sure. */
+int chunk_is_unknown(struct nameserver *ns, struct member *member, uint64_t chunk);
 void garbage_soon(struct nameserver *ns);
 void trash_changed(struct nameserver *ns); /* something went there, or left it */
 void garbage_tick(struct nameserver *ns);

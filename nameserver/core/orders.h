@@ -24,4 +24,25 @@ struct order_how {
 int member_order(struct nameserver *ns, struct member *member, unsigned int code,
 		 const void *request, const struct order_how *how);
 
+/* ---- fetch.c ---- */
+
+struct fetch_plan {
+	struct member *source, *target;
+	const struct chunk_row *row;
+};
+struct fetch_ends {
+	uint16_t source, target; /* numbers of the members */
+	uint32_t length;
+};
+/* How many of them a server takes part in at a time, as source and as target. */
+unsigned int fetches_most(const struct member *member);
+/* Both have sessions. `done`, which is called with the chunk as subject, calls fetch_end first. */
+int fetch_begin(struct nameserver *ns, const struct fetch_plan *plan, order_done_fn *done);
+void fetch_end(struct nameserver *ns, const struct fetch_ends *ends);
+/* Brings the copy onto the books; `chunk` 0: any. -ERR_BAD_RECEIPT; -ERR_STALE. */
+int fetch_receipt(struct nameserver *ns, struct member *member, const struct receipt *receipt,
+		  uint64_t chunk);
+/* It failed: perhaps the source's copy is bad. */
+void fetch_doubt(struct nameserver *ns, uint16_t source, uint64_t chunk, int error);
+
 #endif

@@ -3,11 +3,17 @@
  * adds to it what the chunk costs there, its length over the room left. So servers fill evenly in
  * proportion to their room, and a busy one is passed over for a while (stride scheduling,
  * Waldspurger 1995). The head of the chain, which takes the client's bytes, is shared out by the
- * same rule. */
+ * same rule.
+ *
+ * A server that is nearly full is left alone as long as another will do, even a worse one: what
+ * room it has is for chunks that are on their way, and for copies that nobody else can take. */
 #include "repair.h"
 
 /* A small chunk costs as much as this one: it is a write and a place all the same. */
 enum { COST_MIN = 64 * 1024, LOAD_COST = 1024 * 1024, LOAD_MAX = 1000 };
+
+/* Nearly full is who has room for so many chunks only, or, if it is small, this part of it. */
+enum { ROOM_CHUNKS = 4, ROOM_PART = 20 };
 
 static uint64_t cost_of(const struct member *member, uint64_t length)
 {
@@ -72,7 +78,16 @@ static uint64_t weight_of(const struct member *member)
 	return member->pressure + load * cost_of(member, LOAD_COST);
 }
 
-static struct member *best_of(const struct nameserver *ns, const struct choice *choice)
+static uint64_t room_kept(const struct nameserver *ns, const struct member *member)
+{
+	uint64_t chunks = (uint64_t)ROOM_CHUNKS * ns->config.chunk_size;
+	uint64_t part = member->capacity / ROOM_PART;
+
+	return chunks < part ? chunks : part;
+}
+
+/* Who keeps some room, or just anybody. */
+static struct member *best_of(const struct nameserver *ns, const struct choice *choice, bool roomy)
 {
 	struct member *best = NULL;
 	enum rank best_rank = RANK_NONE;
@@ -81,7 +96,8 @@ static struct member *best_of(const struct nameserver *ns, const struct choice *
 		struct member *member = ns->sorted[i];
 		enum rank rank;
 
-		if (!member_may_take(member, choice->wanted->length))
+		if (!member_may_take(member,
+				     choice->wanted->length + (roomy ? room_kept(ns, member) : 0)))
 			continue;
 		rank = rank_of(choice, member);
 		if (rank == RANK_NONE || rank > best_rank)
@@ -117,8 +133,10 @@ int placement_choose(struct nameserver *ns, const struct placement *wanted,
 	struct choice choice = { .wanted = wanted, .chosen = ret };
 
 	while (choice.count < wanted->copies && choice.count < COPIES_MAX) {
-		struct member *best = best_of(ns, &choice);
+		struct member *best = best_of(ns, &choice, true);
 
+		if (!best)
+			best = best_of(ns, &choice, false);
 		if (!best)
 			break;
 		if (choice.count == 0 && wanted->near_count == 0 && best->pressure > ns->floor)

@@ -1,28 +1,8 @@
 /* Where copies are: what receipts, inventories and reports of damage say about it. */
+#include "hold.h"
 #include "repair.h"
 
-enum { UNKNOWN_MAX = 1024 * 1024, BAD_MAX = 65536, AWAY_MAX = 65536 };
-
-static void digest_turn(struct digest *digest, uint64_t chunk)
-{
-	uint8_t bytes[8];
-	struct digest one;
-
-	put_u64(bytes, chunk);
-	one = digest_of(bytes, sizeof(bytes));
-	for (int i = 0; i < DIGEST_SIZE; i++)
-		digest->bytes[i] ^= one.bytes[i];
-}
-
-/* A place came or went. While the member is swept, the sweep will meet what lies ahead of it. */
-static void digest_change(struct nameserver *ns, struct member *member, uint64_t chunk)
-{
-	bool counts =
-		member->stage == INVENTORY_SWEPT ? chunk <= ns->sweep.cursor : member->digest_known;
-
-	if (counts)
-		digest_turn(&member->digest, chunk);
-}
+enum { BAD_MAX = 65536, AWAY_MAX = 65536 };
 
 static int bad_add(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
@@ -46,11 +26,11 @@ void bad_remove(struct nameserver *ns, struct member *member, uint64_t chunk)
 
 static int place_noted(struct nameserver *ns, uint64_t chunk, struct member *member, bool added)
 {
-	if (member->stage != INVENTORY_NONE && chunk_set_add(&member->fresh, chunk) < 0)
+	if (member->stage >= INVENTORY_COMING && chunk_set_add(&member->fresh, chunk) < 0)
 		return -ERR_NO_MEMORY;
 	bad_remove(ns, member, chunk);
 	if (added)
-		digest_change(ns, member, chunk);
+		inventory_changed(ns, member, chunk);
 	return 0;
 }
 
@@ -92,7 +72,7 @@ static int place_remove(struct nameserver *ns, uint64_t chunk, struct member *me
 		return rc;
 	chunk_set_remove(&member->listed, chunk);
 	chunk_set_remove(&member->fresh, chunk);
-	digest_change(ns, member, chunk);
+	inventory_changed(ns, member, chunk);
 	return rc;
 }
 
@@ -170,22 +150,8 @@ int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct m
 
 /* ---- INVENTORY ---- */
 
-bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest)
-{
-	bool same = member->digest_known && digest_equal(&member->digest, digest);
-
-	(void)ns;
-	chunk_set_done(&member->unknown);
-	chunk_set_done(&member->listed);
-	chunk_set_done(&member->fresh);
-	chunk_set_done(&member->away); /* the key is another: old receipts are void */
-	member->inventory_position = member->inventory_last = 0;
-	member->stage = same ? INVENTORY_NONE : INVENTORY_COMING;
-	member->digest_known = same;
-	return !same;
-}
-
-/* A copy that was reported bad and given up does not come back. */
+/* A copy that was reported bad and given up does not come back; one that was to be deleted does:
+ * nothing is deleted there while its inventory is on its way. */
 static int known_chunk(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
 	struct holders holders;
@@ -199,6 +165,8 @@ static int known_chunk(struct nameserver *ns, struct member *member, uint64_t ch
 		rc = holders_add(ns->kv, chunk, member->row.number);
 		if (rc < 0)
 			return rc;
+		inventory_changed(ns, member, chunk);
+		chunk_set_remove(&member->away, chunk);
 	}
 	return chunk_set_add(&member->listed, chunk) < 0 ? -ERR_NO_MEMORY : 0;
 }
@@ -216,15 +184,12 @@ static int inventory_chunk(struct nameserver *ns, struct member *member,
 		return rc;
 	if (lease_find(ns, ref->chunk))
 		return 0;
-	/* An id that we have not given out: the catalogue is older than this disk. */
-	if (ref->chunk > (ns->start << ID_BITS_OF_COUNT | ns->next_chunk) && !ns->deletes_blocked) {
-		ns->deletes_blocked = true;
-		ns_event(ns, LOG_ERROR, "catalogue_is_old", "chunk=%llu start=%llu",
-			 (unsigned long long)ref->chunk, (unsigned long long)ns->start);
-	}
-	if (member->unknown.count < UNKNOWN_MAX && chunk_set_add(&member->unknown, ref->chunk) < 0)
-		return -ERR_NO_MEMORY;
-	return 1;
+	hold_chunk_heard(ns, member, ref->chunk);
+	if (lost_found_takes(ns, member, ref) || chunk_set_has(&member->doomed, ref->chunk) ||
+	    chunk_set_has(&member->ordered, ref->chunk))
+		return 1;
+	rc = chunk_is_unknown(ns, member, ref->chunk);
+	return rc < 0 ? rc : 1;
 }
 
 static int inventory_check(const struct member *member, const struct inventory_request *request)
@@ -236,7 +201,8 @@ static int inventory_check(const struct member *member, const struct inventory_r
 	for (unsigned int i = 0; i < request->chunks_count; i++) {
 		uint64_t before = i ? request->chunks[i - 1].chunk : member->inventory_last;
 
-		if (request->chunks[i].chunk <= before)
+		if (request->chunks[i].chunk <= before ||
+		    !inventory_lists(member, request->chunks[i].chunk))
 			return -ERR_BAD_REQUEST;
 	}
 	return 0;
@@ -262,7 +228,6 @@ int on_inventory(struct nameserver *ns, struct session *from,
 	if (!request->last)
 		return 0;
 	member->stage = INVENTORY_WAITING;
-	member->digest_known = false;
 	sweep_request(ns, true);
 	garbage_soon(ns);
 	return 0;
@@ -281,8 +246,8 @@ int place_stored(struct nameserver *ns, struct member *member, const struct rece
 		return lease_receipt(ns, lease, receipt) < 0 ? 0 : 1;
 	rc = chunk_find(ns->kv, receipt->chunk, &row);
 	if (rc == -ERR_NOT_FOUND) {
-		chunk_doom(ns, member, receipt->chunk);
-		return 0;
+		rc = chunk_is_unknown(ns, member, receipt->chunk);
+		return rc < 0 ? rc : 0;
 	}
 	if (rc < 0)
 		return rc;
@@ -305,7 +270,15 @@ int place_fetched(struct nameserver *ns, struct member *member, const struct rec
 	if (chunk_set_has(&member->ordered, receipt->chunk))
 		return 0;
 	chunk_set_remove(&member->away, receipt->chunk);
+	brake_copy_made(ns);
 	return place_stored(ns, member, receipt);
+}
+
+int place_found(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	int rc = place_add(ns, chunk, member);
+
+	return rc == -ERR_TOO_LARGE ? 0 : rc;
 }
 
 /* Each receipt speaks for itself: servers hand in those of the hops behind them too. One that is
@@ -431,6 +404,7 @@ int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 	if (rc < 0)
 		return rc;
 	standing_change(ns, chunk, before, after);
+	brake_trimmed(ns, member);
 	chunk_doom(ns, member, chunk);
 	return 0;
 }
@@ -457,11 +431,11 @@ int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders)
 
 		if (!member)
 			continue;
-		if (member->stage == INVENTORY_SWEPT) {
-			if (!chunk_set_has(&member->listed, chunk) &&
-			    !chunk_set_has(&member->fresh, chunk))
-				continue;
-			digest_turn(&member->digest, chunk);
+		if (member->stage == INVENTORY_SWEPT && inventory_lists(member, chunk) &&
+		    !chunk_set_has(&member->listed, chunk) &&
+		    !chunk_set_has(&member->fresh, chunk)) {
+			inventory_changed(ns, member, chunk);
+			continue;
 		}
 		holders->numbers[kept++] = holders->numbers[i];
 	}

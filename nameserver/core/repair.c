@@ -12,19 +12,25 @@ enum {
 	RETRY_MS = 5000,
 	ATTEMPTS_MAX = 8,              /* then the chunk waits for the next walk */
 	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
-	FETCH_MS = 30 * 1000,          /* and 1 s for each MiB */
 	TRIM_QUEUE = 64 * 1024,        /* a server with so many chunks to delete gets no more */
 };
 
 /* In the order in which they are worked on; from QUEUE_RETRY on they wait. */
-enum queue { QUEUE_LAST, QUEUE_COPY, QUEUE_TRIM, QUEUE_RETRY, QUEUE_NEW, QUEUE_FETCHING, QUEUES };
+enum queue {
+	QUEUE_LAST, /* one copy left */
+	QUEUE_FEW,  /* two, of more than three */
+	QUEUE_COPY,
+	QUEUE_TRIM,
+	QUEUE_RETRY,
+	QUEUE_NEW,
+	QUEUE_FETCHING,
+	QUEUES
+};
 
 struct job {
 	uint64_t chunk;
-	uint64_t due_ms; /* QUEUE_RETRY, QUEUE_NEW; QUEUE_FETCHING: when it began */
-	uint32_t length; /* QUEUE_FETCHING */
-	uint16_t source,
-		target; /* numbers of the members that it is, or was, tried with; 0: none */
+	uint64_t due_ms;        /* QUEUE_RETRY, QUEUE_NEW; QUEUE_FETCHING: when it began */
+	struct fetch_ends ends; /* that it is, or was, tried with */
 	uint8_t queue;
 	uint8_t attempts;
 	TAILQ_ENTRY(job) order;
@@ -41,6 +47,7 @@ struct repair {
 	bool waits;       /* there will be when a server comes */
 	uint64_t pause_ms;
 	struct repair_work work;
+	struct repair_rate rate;
 	struct telling repaired, trimmed;
 };
 
@@ -125,8 +132,27 @@ uint64_t repair_count(const struct nameserver *ns)
 {
 	const unsigned int *counts = ns->repair->counts;
 
-	return (uint64_t)counts[QUEUE_LAST] + counts[QUEUE_COPY] + counts[QUEUE_RETRY] +
-	       counts[QUEUE_FETCHING];
+	return (uint64_t)counts[QUEUE_LAST] + counts[QUEUE_FEW] + counts[QUEUE_COPY] +
+	       counts[QUEUE_RETRY] + counts[QUEUE_FETCHING];
+}
+
+uint64_t repair_rate(const struct nameserver *ns)
+{
+	return rate_get(&ns->repair->rate, ns->now_ms);
+}
+
+/* What found no room in the queue is known as a number only. */
+uint64_t repair_left_ms(const struct nameserver *ns)
+{
+	const struct repair *repair = ns->repair;
+	uint64_t rate = repair_rate(ns), chunks = repair_count(ns);
+	struct totals totals;
+
+	if (!rate || !chunks || totals_get(ns->kv, &totals) < 0 || !totals.chunks)
+		return 0;
+	if ((repair->walk_ms != UINT64_MAX || ns->sweep.running) && ns->under_copied > chunks)
+		chunks = ns->under_copied;
+	return chunks * (totals.bytes / totals.chunks) / (rate / 1000 + 1);
 }
 
 /* ---- what comes in ---- */
@@ -154,6 +180,7 @@ void repair_has_room(struct nameserver *ns)
 void repair_server_came(struct nameserver *ns)
 {
 	pause_end(ns, PAUSE_MS);
+	balance_wake(ns);
 	if (ns->repair->waits)
 		walk_at(ns->repair, ns->now_ms + STEP_MS);
 	ns->repair->waits = false;
@@ -161,7 +188,9 @@ void repair_server_came(struct nameserver *ns)
 
 static enum queue queue_of(const struct chunk_health *health)
 {
-	return health->copies.sound == 1 && health->wanted > 1 ? QUEUE_LAST : QUEUE_COPY;
+	if (health->copies.sound == 1 && health->wanted > 1)
+		return QUEUE_LAST;
+	return health->copies.sound == 2 && health->wanted > 3 ? QUEUE_FEW : QUEUE_COPY;
 }
 
 static struct job *job_waiting(const struct repair *repair, uint64_t chunk)
@@ -185,9 +214,21 @@ void repair_settled(struct nameserver *ns, uint64_t chunk)
 		repair_look(ns, chunk);
 }
 
+/* What no file has any more may lack copies until it is collected, which can take days. */
+static enum need need_of(struct nameserver *ns, const struct chunk_health *health)
+{
+	enum need need = health_need(ns, health);
+	int rc = need == NEED_COPY || need == NEED_COPY_LATER
+			 ? chunk_is_garbage(ns->kv, health->chunk)
+			 : 0;
+
+	ns->failed = ns->failed || rc < 0;
+	return rc ? NEED_NOTHING : need;
+}
+
 void repair_found(struct nameserver *ns, const struct chunk_health *health)
 {
-	switch (health_need(ns, health)) {
+	switch (need_of(ns, health)) {
 	case NEED_COPY: job_add(ns, health->chunk, queue_of(health)); break;
 	case NEED_TRIM: job_add(ns, health->chunk, QUEUE_TRIM); break;
 	case NEED_COPY_LATER:
@@ -225,7 +266,7 @@ static bool must_avoid(const struct chunk_health *health, const struct job *job,
 {
 	bool bad = copy_is_bad(member, health->chunk);
 
-	if (member->fetching >= FETCHES_OF_SERVER)
+	if (member->fetching >= fetches_most(member))
 		return true;
 	if (chunk_set_has(&member->doomed, health->chunk) ||
 	    chunk_set_has(&member->ordered, health->chunk))
@@ -234,7 +275,8 @@ static bool must_avoid(const struct chunk_health *health, const struct job *job,
 		return true;
 	if (bad)
 		return strictness < AVOID_HOLDERS;
-	return strictness == AVOID_FAILED && job->attempts && member->row.number == job->target;
+	return strictness == AVOID_FAILED && job->attempts &&
+	       member->row.number == job->ends.target;
 }
 
 static struct member *target_choose(struct nameserver *ns, const struct chunk_health *health,
@@ -267,19 +309,6 @@ static struct member *target_choose(struct nameserver *ns, const struct chunk_he
 	return NULL;
 }
 
-static void fetch_end(struct nameserver *ns, struct job *job)
-{
-	struct member *source = member_by_number(ns, job->source);
-	struct member *target = member_by_number(ns, job->target);
-
-	if (source)
-		source->fetched_from--;
-	if (!target)
-		return;
-	target->fetching--;
-	target->leased -= job->length;
-}
-
 static uint64_t work_left(const struct nameserver *ns)
 {
 	return repair_count(ns) + ns->repair->counts[QUEUE_TRIM];
@@ -288,37 +317,15 @@ static uint64_t work_left(const struct nameserver *ns)
 static void fetch_event(struct nameserver *ns, const struct job *job, enum log_level level,
 			const char *event)
 {
-	const struct member *source = member_by_number(ns, job->source);
+	const struct member *source = member_by_number(ns, job->ends.source);
 
 	if (level == LOG_DEBUG && !ns->config.debug)
 		return;
-	ns_event_about(ns, member_by_number(ns, job->target), level, event,
+	ns_event_about(ns, member_by_number(ns, job->ends.target), level, event,
 		       "source=%s chunk=%llx length=%lu path=%s ms=%llu",
 		       source ? source->row.name : "?", (unsigned long long)job->chunk,
-		       (unsigned long)job->length, chunk_path_quoted(ns, job->chunk),
+		       (unsigned long)job->ends.length, chunk_path_quoted(ns, job->chunk),
 		       (unsigned long long)(ns->now_ms - job->due_ms));
-}
-
-/* Its receipt speaks for itself. */
-static int fetch_receipt(struct nameserver *ns, struct member *member,
-			 const struct receipt *receipt, uint64_t chunk)
-{
-	struct member *holder;
-	int rc = receipt_check(ns, receipt, &holder);
-
-	if (rc <= 0 || holder != member || (chunk && receipt->chunk != chunk))
-		return -ERR_BAD_RECEIPT;
-	rc = place_fetched(ns, member, receipt);
-	if (rc < 0)
-		ns->failed = true;
-	return rc > 0 ? 0 : -ERR_STALE;
-}
-
-void fetch_answered_late(struct nameserver *ns, struct member *member,
-			 const struct fetch_reply *reply)
-{
-	if (fetch_receipt(ns, member, &reply->receipt, 0) == 0)
-		repair_look(ns, reply->receipt.chunk);
 }
 
 static void fetch_done(struct nameserver *ns, const struct order_result *result)
@@ -326,18 +333,18 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 	struct job *job = job_find(ns->repair, result->subject);
 	const struct fetch_reply *reply = result->reply;
 	int error = result->error;
-	struct member *source;
 
 	if (!job || job->queue != QUEUE_FETCHING)
 		return;
-	fetch_end(ns, job);
+	fetch_end(ns, &job->ends);
 	if (error == 0)
 		error = fetch_receipt(ns, result->member, &reply->receipt, job->chunk);
 	pause_end(ns, 0);
 	if (error == 0) {
 		work_begin(ns, &ns->repair->work);
 		ns->repair->work.copied++;
-		ns->repair->work.bytes += job->length;
+		ns->repair->work.bytes += job->ends.length;
+		rate_add(&ns->repair->rate, ns->now_ms, job->ends.length);
 		fetch_event(ns, job, telling_level(ns, &ns->repair->repaired, LOG_INFO),
 			    "repaired");
 		job->attempts = 0;
@@ -345,36 +352,8 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 		return;
 	}
 	fetch_event(ns, job, LOG_DEBUG, "repair_failed");
-	source = member_by_number(ns, job->source);
-	if ((error == -ERR_CORRUPT || error == -ERR_NOT_FOUND) && source)
-		copy_doubt(ns, source, job->chunk);
+	fetch_doubt(ns, job->ends.source, job->chunk, error);
 	job_retry(ns, job);
-}
-
-static int fetch_send(struct nameserver *ns, struct job *job, const struct chunk_row *row,
-		      struct member *const ends[2])
-{
-	struct member *source = ends[0], *target = ends[1];
-	struct endpoint endpoints[ENDPOINTS_MAX];
-	struct fetch_request order = {
-		.epoch = ns->epoch,
-		.chunk = { row->chunk, row->length, row->digest },
-		.ticket = { .operation = TICKET_READ, .chunk = row->chunk, .length = row->length },
-		.endpoints = endpoints,
-	};
-	const struct order_how how = {
-		.subject = job->chunk,
-		.timeout_ms = FETCH_MS + (uint64_t)row->length / 1024,
-		.done = fetch_done,
-	};
-	uint64_t end;
-	int rc = chunk_owner(ns->kv, row->chunk, 0, &order.file, &end);
-
-	if (rc < 0)
-		return rc;
-	ticket_for(ns, source, &target->row.node, &order.ticket);
-	order.endpoints_count = (uint16_t)member_endpoints(target->session, source, endpoints);
-	return member_order(ns, target, MSG_fetch, &order, &how);
 }
 
 enum outcome { DONE, TRY_LATER, SERVERS_BUSY };
@@ -382,24 +361,20 @@ enum outcome { DONE, TRY_LATER, SERVERS_BUSY };
 static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 			      const struct chunk_health *health)
 {
-	struct member *ends[2];
 	struct chunk_row row;
+	struct fetch_plan plan = { .row = &row };
 
 	if (chunk_find(ns->kv, job->chunk, &row) < 0)
 		return TRY_LATER;
-	ends[0] = (struct member *)source_choose(ns, health, job->attempts ? job->source : 0);
-	ends[1] = ends[0] ? target_choose(ns, health, job, row.length) : NULL;
-	if (!ends[0] || !ends[1])
+	plan.source = source_choose(ns, health, job->attempts ? job->ends.source : 0);
+	plan.target = plan.source ? target_choose(ns, health, job, row.length) : NULL;
+	if (!plan.source || !plan.target)
 		return SERVERS_BUSY;
-	if (fetch_send(ns, job, &row, ends) < 0)
+	if (fetch_begin(ns, &plan, fetch_done) < 0)
 		return TRY_LATER;
-	job->source = ends[0]->row.number;
-	job->target = ends[1]->row.number;
-	job->length = row.length;
+	job->ends =
+		(struct fetch_ends){ plan.source->row.number, plan.target->row.number, row.length };
 	job->due_ms = ns->now_ms;
-	ends[0]->fetched_from++;
-	ends[1]->fetching++;
-	ends[1]->leased += row.length;
 	job_move(ns->repair, job, QUEUE_FETCHING);
 	fetch_event(ns, job, LOG_DEBUG, "repair_started");
 	return DONE;
@@ -407,23 +382,28 @@ static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 
 /* ---- what is too much ---- */
 
-static const char *trim_reason(const struct member *member, uint64_t chunk)
+static const char *trim_reason(const struct nameserver *ns, const struct member *member,
+			       uint64_t chunk)
 {
 	if (copy_is_bad(member, chunk))
 		return "corrupt";
-	return member->row.draining ? "drain" : "surplus";
+	if (member->row.draining)
+		return "drain";
+	return balance_is_running(ns) ? "balance" : "surplus";
 }
 
 static int trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
+	const char *reason = trim_reason(ns, member, chunk);
 	enum log_level level = telling_level(ns, &ns->repair->trimmed, LOG_INFO);
 
-	work_begin(ns, &ns->repair->work);
+	/* Of what balance moves it tells itself. */
+	if (!balance_is_running(ns))
+		work_begin(ns, &ns->repair->work);
 	ns->repair->work.trimmed++;
 	if (level != LOG_DEBUG || ns->config.debug)
 		ns_event_about(ns, member, level, "trimmed", "chunk=%llx reason=%s path=%s",
-			       (unsigned long long)chunk, trim_reason(member, chunk),
-			       chunk_path_quoted(ns, chunk));
+			       (unsigned long long)chunk, reason, chunk_path_quoted(ns, chunk));
 	return place_trim(ns, member, chunk);
 }
 
@@ -465,7 +445,7 @@ static enum outcome job_run(struct nameserver *ns, struct job *job)
 		job_drop(ns->repair, job);
 		return DONE;
 	}
-	switch (health_need(ns, &health)) {
+	switch (need_of(ns, &health)) {
 	case NEED_COPY: return job_fetch(ns, job, &health);
 	case NEED_TRIM: return job_trim(ns, job, &health);
 	default: break;
@@ -519,8 +499,9 @@ static bool has_work(const struct nameserver *ns)
 {
 	const unsigned int *counts = ns->repair->counts;
 
-	return (counts[QUEUE_LAST] || counts[QUEUE_COPY] || counts[QUEUE_TRIM]) &&
-	       counts[QUEUE_FETCHING] < FETCHES_MAX && !ns->full;
+	return (counts[QUEUE_LAST] || counts[QUEUE_FEW] || counts[QUEUE_COPY] ||
+		counts[QUEUE_TRIM]) &&
+	       counts[QUEUE_FETCHING] < FETCHES_MAX && !must_spare(ns);
 }
 
 void repair_tick(struct nameserver *ns)

@@ -10,6 +10,7 @@
  * Copies are missed
  *   at once: found bad; on a disk that failed; on a server to be emptied; elsewhere than on servers
  *     that may come back; and when only one of several is left
+ *   never: of chunks that only garbage has, see catalogue.h
  *   after config.repair_delay_ms: on servers that went offline, or that have not been seen since
  *     the name server started; and of files that were just put (late copies are on their way)
  * Copies are too many once the wanted number is *firm*: on servers that are online, have told what
@@ -53,7 +54,7 @@ bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint
 bool member_may_take(const struct member *member, uint64_t length);
 bool copy_is_bad(const struct member *member, uint64_t chunk);
 bool holders_have(const struct holders *holders, uint16_t number);
-enum { FETCHES_OF_SERVER = 4 }; /* as source, and as target */
+enum { FETCHES_OF_SERVER = 4 }; /* as source, and as target; see fetches_most() */
 /* The server to have a copy from; `failed` (0: none) only if there is no other. NULL: none now. */
 struct member *source_choose(const struct nameserver *ns, const struct chunk_health *health,
 			     uint16_t failed);
@@ -66,6 +67,8 @@ struct member *surplus_choose(const struct nameserver *ns, const struct chunk_he
 int place_stored(struct nameserver *ns, struct member *member, const struct receipt *receipt);
 /* The same, of our own FETCH. */
 int place_fetched(struct nameserver *ns, struct member *member, const struct receipt *receipt);
+/* The server has shown that it holds that chunk of a file. */
+int place_found(struct nameserver *ns, struct member *member, uint64_t chunk);
 /* Takes the copy off the books and has it deleted there; see chunk_doom. */
 int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk);
 /* It was not deleted after all. */
@@ -84,7 +87,9 @@ int repair_new(struct nameserver *ns);
 void repair_free(struct nameserver *ns);
 void repair_tick(struct nameserver *ns);
 uint64_t repair_deadline(const struct nameserver *ns);
-uint64_t repair_count(const struct nameserver *ns); /* chunks to be copied, or being copied */
+uint64_t repair_count(const struct nameserver *ns);   /* chunks to be copied, or being copied */
+uint64_t repair_rate(const struct nameserver *ns);    /* bytes a second, lately */
+uint64_t repair_left_ms(const struct nameserver *ns); /* estimated; 0: unknown, or nothing to do */
 /* Something about the chunk has changed. */
 void repair_look(struct nameserver *ns, uint64_t chunk);
 /* A copy has come: what was waited for may be there. */
@@ -116,6 +121,25 @@ void work_tell(struct nameserver *ns, struct repair_work *work, uint64_t left);
 uint64_t work_deadline(const struct nameserver *ns, const struct repair_work *work, uint64_t left);
 /* The path of a file that has the chunk, quoted for an event; "" if none has a name. */
 const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk);
+
+/* What was copied, second by second. */
+enum { RATE_SECONDS = 10 };
+struct repair_rate {
+	uint64_t bytes[RATE_SECONDS];
+	uint64_t second; /* of the last one */
+};
+void rate_add(struct repair_rate *rate, uint64_t now_ms, uint64_t bytes);
+uint64_t rate_get(const struct repair_rate *rate, uint64_t now_ms); /* bytes a second */
+
+/* ---- balance.c ---- */
+
+int balance_new(struct nameserver *ns);
+void balance_free(struct nameserver *ns);
+void balance_tick(struct nameserver *ns);
+uint64_t balance_deadline(const struct nameserver *ns);
+void balance_look(struct nameserver *ns); /* a server has said how full it is */
+void balance_wake(struct nameserver *ns); /* one has come: perhaps more can be moved */
+bool balance_is_running(const struct nameserver *ns);
 
 /* ---- doubts.c ---- */
 

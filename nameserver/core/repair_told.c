@@ -1,7 +1,7 @@
 /* What is told of repair: of each chunk while they are few, of all of them together. */
 #include "repair.h"
 
-enum { TOLD_MAX = 100, TOLD_MS = 10 * 60 * 1000, PROGRESS_MS = 5000 };
+enum { TOLD_MAX = 100, TOLD_MS = 10 * 60 * 1000, PROGRESS_MS = 10 * 1000 };
 
 enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
 			     enum log_level level)
@@ -38,12 +38,39 @@ void work_tell(struct nameserver *ns, struct repair_work *work, uint64_t left)
 	if (!work->running || (left && ns->now_ms - work->told_ms < PROGRESS_MS))
 		return;
 	ns_event(ns, LOG_INFO, left ? "repair_progress" : "repair_done",
-		 "copied=%llu bytes=%llu trimmed=%llu left=%llu ms=%llu",
+		 "copied=%llu bytes=%llu trimmed=%llu left=%llu rate=%llu left_ms=%llu ms=%llu",
 		 (unsigned long long)work->copied, (unsigned long long)work->bytes,
 		 (unsigned long long)work->trimmed, (unsigned long long)left,
+		 (unsigned long long)repair_rate(ns), (unsigned long long)repair_left_ms(ns),
 		 (unsigned long long)(ns->now_ms - work->begun_ms));
 	work->told_ms = ns->now_ms;
 	work->running = left != 0;
+}
+
+/* Seconds in which nothing was copied count, too. */
+static void rate_turn(struct repair_rate *rate, uint64_t second)
+{
+	if (second >= rate->second + RATE_SECONDS)
+		*rate = (struct repair_rate){ .second = second };
+	while (rate->second < second)
+		rate->bytes[++rate->second % RATE_SECONDS] = 0;
+}
+
+void rate_add(struct repair_rate *rate, uint64_t now_ms, uint64_t bytes)
+{
+	rate_turn(rate, now_ms / 1000);
+	rate->bytes[rate->second % RATE_SECONDS] += bytes;
+}
+
+uint64_t rate_get(const struct repair_rate *rate, uint64_t now_ms)
+{
+	struct repair_rate now = *rate;
+	uint64_t sum = 0;
+
+	rate_turn(&now, now_ms / 1000);
+	for (int i = 0; i < RATE_SECONDS; i++)
+		sum += now.bytes[i];
+	return sum / RATE_SECONDS;
 }
 
 const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk)

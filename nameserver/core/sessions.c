@@ -59,7 +59,7 @@ void session_close(struct nameserver *ns, struct session *session)
 		return;
 	session_detach(ns, session);
 	session->closing = true;
-	held_add(ns, session->conn, 0);
+	held_add(ns, held_for(ns, session), &(struct held){ .conn = session->conn });
 }
 
 void session_gone(struct nameserver *ns, struct session *session)
@@ -139,6 +139,8 @@ int on_hello(struct nameserver *ns, struct session *from, const struct hello_req
 {
 	int rc = hello_check(ns, from, request);
 
+	if (rc == -ERR_STALE && request->role == ROLE_STORAGE && member_find(ns, &request->self))
+		quorum_deposed(ns, &request->self, request->epoch);
 	if (rc < 0)
 		return rc;
 	from->self = request->self;
@@ -167,8 +169,23 @@ int on_hello(struct nameserver *ns, struct session *from, const struct hello_req
 	return 0;
 }
 
+/* Somebody else has answered its HELLO for us. */
 void session_greeted(struct nameserver *ns, const struct ns_event *event)
 {
-	(void)ns;
-	(void)event;
+	struct session *session;
+	struct hello_reply reply;
+	struct message hello;
+	int rc;
+
+	session_opened(ns, event);
+	session = session_find(ns, event->conn);
+	if (!session)
+		return;
+	rc = message_decode(event->header, event->body, &ns->arena, &hello);
+	if (rc == 0)
+		rc = event->header->type == MSG_hello && !event->header->reply
+			     ? on_hello(ns, session, hello.body, &reply)
+			     : -ERR_BAD_REQUEST;
+	if (rc < 0)
+		session_close(ns, session);
 }

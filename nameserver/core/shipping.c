@@ -1,18 +1,19 @@
 /* Every sealed batch goes to every storage server, for its copy of the catalogue.
  *
  * Not by way of orders.c: batches come many times a second, each answer only says how far a copy
- * has got, and one that stays away is no failure; nothing waits for it. Nor through the queue of
- * what is held back: what leaves is durable already.
+ * has got, and one that stays away is no failure. Nor through the queue of what is held back:
+ * batches leave as soon as they are sealed, and are on their way while the own disk writes. Those
+ * of the journal set are waited for (quorum.c).
  *
  * The bytes on their way to a server are bounded; who does not keep up falls out of the ring of
  * recent batches, is skipped, and pulls what it lacks (pulls.c). */
 #include "batch.h"
 #include "ns_state.h"
 
-/* The last batch that may leave: what is durable here. */
+/* The last batch that may leave. */
 static uint64_t shippable(const struct nameserver *ns)
 {
-	return ns->durable;
+	return ns->sequence;
 }
 
 /* ---- what is kept ---- */
@@ -23,8 +24,8 @@ void shipping_init(struct nameserver *ns)
 
 	ship->recent.max = SHIP_RECENT_MAX;
 	ship->older.max = SIZE_MAX;
-	for (unsigned int i = 0; i < DURABLE_NOTES; i++)
-		ship->notes[i].sequence = ns->durable;
+	for (unsigned int i = 0; i < COMMIT_NOTES; i++)
+		ship->notes[i].sequence = ns->committed;
 }
 
 void shipping_done(struct nameserver *ns)
@@ -50,32 +51,30 @@ void shipping_sealed(struct nameserver *ns, struct slice batch)
 
 enum { NOTE_MS = 1000 };
 
-void shipping_durable(struct nameserver *ns)
+void shipping_committed(struct nameserver *ns)
 {
-	struct durable_note *notes = ns->shipping.notes;
+	struct commit_note *notes = ns->shipping.notes;
 
 	if (ns->now_ms - notes[0].ms >= NOTE_MS) {
-		memmove(notes + 1, notes, (DURABLE_NOTES - 1) * sizeof(*notes));
+		memmove(notes + 1, notes, (COMMIT_NOTES - 1) * sizeof(*notes));
 		notes[0].ms = ns->now_ms;
 	}
-	notes[0].sequence = ns->durable;
-	ns->shipping.due = true;
+	notes[0].sequence = ns->committed;
 }
 
-/* What every copy should have by now. */
-static uint64_t settled(const struct nameserver *ns)
+uint64_t copies_settled(const struct nameserver *ns)
 {
-	const struct durable_note *notes = ns->shipping.notes;
+	const struct commit_note *notes = ns->shipping.notes;
 	unsigned int i = 0;
 
-	while (i + 1 < DURABLE_NOTES && notes[i].ms + COPY_LATE_MS > ns->now_ms)
+	while (i + 1 < COMMIT_NOTES && notes[i].ms + COPY_LATE_MS > ns->now_ms)
 		i++;
 	return notes[i].sequence;
 }
 
 uint32_t copies_of_catalogue(const struct nameserver *ns)
 {
-	uint64_t least = settled(ns);
+	uint64_t least = copies_settled(ns);
 	uint32_t count = 1;
 
 	for (unsigned int i = 0; i < ns->member_count; i++) {
@@ -91,7 +90,7 @@ uint64_t copy_lag(const struct nameserver *ns, const struct member *member)
 {
 	uint64_t has = member->copy.acknowledged;
 
-	return has < ns->durable ? ns->durable - has : 0;
+	return has < ns->committed ? ns->committed - has : 0;
 }
 
 /* ---- what leaves ---- */
@@ -169,6 +168,12 @@ static void copy_ask(struct nameserver *ns, struct member *member)
 	part_send(ns, member, batch);
 }
 
+/* It lacks something; or it has told that it does not, but not that this is on its disk. */
+static bool is_in_doubt(const struct nameserver *ns, const struct member_copy *copy)
+{
+	return !copy->level || (copy->next > shippable(ns) && copy->proven + 1 < copy->next);
+}
+
 static void member_ship(struct nameserver *ns, struct member *member)
 {
 	struct member_copy *copy = &member->copy;
@@ -182,7 +187,7 @@ static void member_ship(struct nameserver *ns, struct member *member)
 		else if (!part_send(ns, member, batch))
 			return;
 	}
-	if (!copy->level)
+	if (is_in_doubt(ns, copy))
 		copy_ask(ns, member);
 }
 
@@ -220,7 +225,7 @@ uint64_t shipping_deadline(const struct nameserver *ns)
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member_copy *copy = &ns->sorted[i]->copy;
 
-		if (ns->sorted[i]->session && !copy->level && copy->count == 0 &&
+		if (ns->sorted[i]->session && is_in_doubt(ns, copy) && copy->count == 0 &&
 		    copy->again_ms > ns->now_ms && copy->again_ms < at)
 			at = copy->again_ms;
 	}
@@ -241,14 +246,22 @@ static int is_ours(const struct nameserver *ns, uint64_t sequence, const struct 
 	return digest_equal(&known, hash);
 }
 
+static void copy_proves(struct member_copy *copy, uint64_t has, bool ours)
+{
+	if (ours || has < copy->proven)
+		copy->proven = has;
+}
+
 /* What answers to parts but the last say is as old as those: the batches before may be on their
  * way still. */
 static void copy_told(struct nameserver *ns, struct member_copy *copy,
 		      const struct shipped_part *part, const struct batch_reply *reply)
 {
 	uint64_t has = reply->sequence;
+	int ours = has ? is_ours(ns, has, &reply->hash) : -ERR_NOT_FOUND;
 
-	if (has > 0 && is_ours(ns, has, &reply->hash) == 0) {
+	copy_proves(copy, ours ? has : 0, ours == 1);
+	if (ours == 0) {
 		copy->acknowledged = 0;
 		copy_lacks(ns, copy, SHIP_AGAIN_MS);
 		return;
@@ -292,10 +305,15 @@ void shipping_answered(struct nameserver *ns, struct member *member,
 	ns->shipping.due = true;
 	if (part.of != copy->turns)
 		return;
-	if (message_decode(header, body, &ns->arena, &reply) == 0 && !reply.status)
+	if (message_decode(header, body, &ns->arena, &reply) == 0 && !reply.status) {
 		copy_told(ns, copy, &part, reply.body);
-	else
-		copy_lacks(ns, copy, SHIP_AGAIN_MS);
+		quorum_acknowledged(ns, member);
+		return;
+	}
+	copy_lacks(ns, copy, SHIP_AGAIN_MS);
+	/* It follows somebody else, or none: its next registration tells. */
+	if (header->status == ERR_STALE)
+		session_close(ns, member->session);
 }
 
 void shipping_joined(struct nameserver *ns, struct member *member,
@@ -306,6 +324,7 @@ void shipping_joined(struct nameserver *ns, struct member *member,
 	int ours = has ? is_ours(ns, has, &request->catalogue_hash) : 0;
 
 	*copy = (struct member_copy){ .acknowledged = ours ? has : 0,
+				      .proven = ours == 1 ? has : 0,
 				      .answered = UINT64_MAX,
 				      .turns = copy->turns };
 	if (ours == 1)
@@ -330,6 +349,8 @@ void shipping_pulled(struct nameserver *ns, struct member *member, uint64_t has,
 	struct member_copy *copy = &member->copy;
 
 	copy->acknowledged = sent ? has : 0;
+	copy_proves(copy, copy->acknowledged, false);
+	copy->again_ms = 0;
 	if (sent == ns->sequence)
 		copy_goes_on(copy, sent + 1);
 	else

@@ -50,7 +50,7 @@ void space_keep(struct nameserver *ns, struct member *member)
 		.free = member->free,
 		.chunks = member->chunks,
 	};
-	if (!ns->full && member_put(ns->kv, &member->row) < 0)
+	if (!must_spare(ns) && member_put(ns->kv, &member->row) < 0)
 		ns->failed = true;
 }
 
@@ -91,4 +91,5 @@ void space_heard(struct nameserver *ns, struct member *member,
 	if (space_has_changed(member))
 		space_keep(ns, member);
 	space_tell(ns, member);
+	balance_look(ns);
 }

@@ -1,4 +1,5 @@
 /* NODES and STATUS. */
+#include "hold.h"
 #include "letting_go.h"
 #include "repair.h"
 
@@ -85,7 +86,6 @@ int on_status(struct nameserver *ns, struct session *from, const struct status_r
 		return rc;
 	*reply = (struct status_reply){
 		.epoch = ns->epoch,
-		.sequence = ns->durable,
 		.cluster = ns->cluster,
 		.cluster_name = slice_of(ns->cluster_name),
 		.version = slice_of(ns->config.version),
@@ -97,14 +97,18 @@ int on_status(struct nameserver *ns, struct session *from, const struct status_r
 		.under_copied = sweep_under_copied(ns, totals.chunks),
 		.lost = ns->lost,
 		.repairing = repair_count(ns),
+		.repair_rate = repair_rate(ns),
+		.repair_left_ms = repair_left_ms(ns),
 		.corrupt = ns->bad_copies,
 		.catalogue_copies = copies_of_catalogue(ns),
-		.writable = !ns->full,
 		.uptime_ms = ns->now_ms - ns->started_ms,
 		.trash_entries = trash.totals.files + trash.totals.directories,
 		.trash_bytes = trash.totals.bytes,
 		.freeing = freeing,
+		.hold = (uint8_t)hold_of(ns),
+		.hold_left_ms = hold_left_ms(ns),
 	};
 	status_members(ns, reply);
+	quorum_status(ns, reply);
 	return 0;
 }

@@ -85,10 +85,9 @@ static void sweep_begin(struct nameserver *ns)
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
-		if (member->stage != INVENTORY_WAITING || ns->full)
+		if (member->stage != INVENTORY_WAITING || must_spare(ns))
 			continue;
 		member->stage = INVENTORY_SWEPT;
-		memset(&member->digest, 0, sizeof(member->digest));
 	}
 }
 
@@ -105,7 +104,7 @@ static void sweep_end(struct nameserver *ns)
 		if (member->stage != INVENTORY_SWEPT)
 			continue;
 		member->stage = INVENTORY_NONE;
-		member->digest_known = true;
+		member->compared = true;
 		chunk_set_done(&member->listed);
 		chunk_set_done(&member->fresh);
 	}

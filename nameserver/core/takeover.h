@@ -17,7 +17,9 @@
  *
  * An empty directory that hears of no cluster of its name for `found_after_ms` founds one.
  *
- * The own catalogue is operated as a struct replica by the glue: TAKEOVER_JOB, one at a time.
+ * The own catalogue is operated as a struct replica by the glue: TAKEOVER_JOB, one at a time. The
+ * glue opens it before the first job (a REPLICA_OPEN of its own, of which nothing is told here) and
+ * closes it before it carries out TAKEOVER_OPEN. No job ever comes where nothing is lacking.
  * Pure, like nameserver.h: events in, actions out. One thread. */
 #ifndef MUSTER_TAKEOVER_H
 #define MUSTER_TAKEOVER_H
@@ -27,8 +29,8 @@
 #include "replica.h"
 
 enum {
-	FOUND_AFTER_MS = 1500,           /* storage servers that seek probe every second */
-	ACCEPT_AFTER_MS = 10 * 1000,     /* with accept_rebuild: how long others are waited for */
+	FOUND_AFTER_MS = 1500,       /* storage servers that seek probe every second */
+	ACCEPT_AFTER_MS = 10 * 1000, /* with accept_rebuild: how long others are waited for */
 	TAKEOVER_WAITING_BYTES_MAX = 4 * 1024 * 1024, /* requests that wait, of all connections */
 	TAKEOVER_WAIT_MS = 2000, /* then a client's request is refused: UNAVAILABLE */
 };
@@ -39,8 +41,9 @@ struct takeover_config {
 	uint16_t port;
 	const char *version;
 	struct replica_head head;   /* of the own catalogue; zeros: the directory is empty */
-	struct replica_facts facts; /* of it */
+	struct replica_facts facts; /* of it; zeros where it is empty or not whole */
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* wanted; empty: that of the own catalogue */
+	bool unfinished; /* an earlier takeover was cut short here: there is a cluster somewhere */
 	bool standby;
 	bool accept_rebuild; /* the operator says that no more servers will come */
 	uint64_t beacon_interval_ms, dead_after_ms, found_after_ms; /* 0: as usual */
@@ -108,9 +111,11 @@ void takeover_step(struct takeover *takeover, const struct takeover_event *event
 uint64_t takeover_deadline(const struct takeover *takeover);
 
 struct takeover_outcome {
-	uint64_t epoch;  /* promised; for nameserver_config.epoch */
-	bool founded;    /* there was no cluster: the glue formats the catalogue */
-	bool rebuilt;    /* the own catalogue was empty, or of another history */
+	uint64_t epoch;   /* promised; for nameserver_config.epoch */
+	bool founded;     /* there was no cluster: the glue formats the catalogue */
+	bool rebuilt;     /* the own catalogue was empty or of another history, or too few agreed */
+	bool copied;      /* something came from storage servers */
+	struct id source; /* from which one, the last */
 	struct journal_head head; /* of what was taken over */
 	uint64_t took_ms;
 };

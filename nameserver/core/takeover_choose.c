@@ -1,0 +1,257 @@
+/* Promises, and what follows from them: whose catalogue is the right one, and may it be opened? */
+#include "takeover_inside.h"
+#include "text.h"
+
+bool journal_is_later(const struct journal_head *a, const struct journal_head *b)
+{
+	return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
+}
+
+unsigned int takeover_count(const struct takeover *t, bool granted)
+{
+	const struct takeover_conn *c;
+	unsigned int count = 0;
+
+	for (c = t->conns; c; c = c->hh.next)
+		count += granted ? c->granted : c->registered;
+	return count;
+}
+
+/* Whoever promised something must promise this anew: the number has changed. What was found out
+ * about whom they followed before we came stays true. */
+void takeover_epoch_heard(struct takeover *t, uint64_t epoch)
+{
+	struct takeover_conn *c;
+
+	if (epoch >= EPOCH_MAX || epoch < t->epoch || (epoch == t->epoch && t->asked))
+		return;
+	t->epoch = epoch + 1;
+	t->asked = false;
+	for (c = t->conns; c; c = c->hh.next) {
+		c->granted = false;
+		c->request = 0;
+		c->ask_ms = 0;
+	}
+}
+
+/* ---- asking ---- */
+
+static void ask(struct takeover *t, struct takeover_conn *c)
+{
+	const struct promise_request request = { .epoch = t->epoch, .server = t->config.self };
+
+	if (!t->first_asked)
+		t->first_asked = t->epoch;
+	t->asked = true;
+	c->ask_ms = t->now_ms;
+	c->request = takeover_ask(t, c->conn, MSG_promise, &request);
+}
+
+/* A stand-by that knows nothing yet must not draw a server to itself of which it cannot tell that
+ * it is one of enough. */
+static bool may_ask(const struct takeover *t)
+{
+	return !t->config.standby || !takeover_is_empty(t) || t->config.accept_rebuild ||
+	       takeover_count(t, false) >= STANDBY_SET;
+}
+
+static bool is_due(const struct takeover *t, const struct takeover_conn *c)
+{
+	if (!c->registered || c->granted)
+		return false;
+	return c->request ? t->now_ms >= c->ask_ms + PROMISE_SILENCE_MS : t->now_ms >= c->ask_ms;
+}
+
+void takeover_ask_promises(struct takeover *t)
+{
+	struct takeover_conn *c;
+
+	if (!may_ask(t))
+		return;
+	for (c = t->conns; c; c = c->hh.next) {
+		if (is_due(t, c))
+			ask(t, c);
+	}
+}
+
+static void members_copy(const struct node_id *nodes, unsigned int count,
+			 struct journal_members *ret)
+{
+	ret->count = count;
+	for (unsigned int i = 0; i < count; i++)
+		ret->nodes[i] = nodes[i].node;
+}
+
+/* It followed us and nobody else since the last batch that is on our disk, or nobody at all. */
+static bool has_been_ours(const struct takeover *t, const struct promise_reply *reply)
+{
+	return reply->previous == 0 || (id_equal(&reply->previous_server, &t->config.self) &&
+					reply->previous <= t->own.last.epoch);
+}
+
+/* What it says of a promise of this very takeover, on another connection perhaps, tells nothing
+ * about before. */
+static bool is_of_now(const struct takeover *t, const struct promise_reply *reply)
+{
+	return id_equal(&reply->previous_server, &t->config.self) &&
+	       reply->previous >= t->first_asked;
+}
+
+static void granted(struct takeover *t, struct takeover_conn *c, const struct promise_reply *reply)
+{
+	c->granted = true;
+	if (!c->knows) {
+		c->knows = true;
+		c->returns = !is_of_now(t, reply) && has_been_ours(t, reply);
+	}
+	c->head = (struct journal_head){ reply->catalogue_epoch, reply->catalogue_sequence,
+					 reply->catalogue_hash };
+	c->set = (struct journal_set){ .changing = reply->changing };
+	members_copy(reply->journal_set, reply->journal_set_count, &c->set.now);
+	members_copy(reply->journal_before, reply->journal_before_count, &c->set.before);
+}
+
+static void take_promise(struct takeover *t, struct takeover_conn *c,
+			 const struct frame_header *header, const uint8_t *body)
+{
+	struct message message;
+	const struct promise_reply *reply;
+
+	if (message_decode(header, body, &t->arena, &message) < 0)
+		return;
+	reply = message.body;
+	if (reply->epoch == t->epoch && id_equal(&reply->server, &t->config.self)) {
+		granted(t, c, reply);
+		return;
+	}
+	/* Somebody else has it, or a higher one: ours must be above that. */
+	t->asked = t->asked && reply->epoch != t->epoch;
+	takeover_epoch_heard(t, reply->epoch);
+}
+
+void takeover_promise_answered(struct takeover *t, struct takeover_conn *from,
+			       const struct frame_header *header, const uint8_t *body)
+{
+	if (header->id != from->request)
+		return;
+	from->request = 0;
+	from->ask_ms = t->now_ms + (header->status == ERR_IN_PROGRESS ? 0 : ASK_AGAIN_MS);
+	if (header->status == 0)
+		take_promise(t, from, header, body);
+}
+
+/* ---- choosing ---- */
+
+/* The operator has said that no others will come, and they had their time. */
+static bool is_accepted(const struct takeover *t)
+{
+	return t->config.accept_rebuild && t->now_ms >= t->phase_ms + ACCEPT_AFTER_MS;
+}
+
+static bool is_member(const struct journal_set *set, const struct id *node)
+{
+	return journal_members_have(&set->now, node) ||
+	       (set->changing && journal_members_have(&set->before, node));
+}
+
+/* What counts is in the set's copies. What others have besides may never have been committed. */
+static bool is_candidate(const struct takeover *t, const struct takeover_conn *c)
+{
+	return c->granted && c->head.sequence > 0 && t->now_ms >= c->excluded_until_ms &&
+	       (is_accepted(t) || is_member(&c->set, &c->self));
+}
+
+static const struct takeover_conn *conn_of(const struct takeover *t, const struct id *node)
+{
+	const struct takeover_conn *c;
+
+	for (c = t->conns; c; c = c->hh.next) {
+		if (c->granted && id_equal(&c->self, node))
+			return c;
+	}
+	return NULL;
+}
+
+/* A server whose copy was lost speaks for nothing. */
+static bool has_promised(void *context, const struct id *node)
+{
+	const struct takeover_conn *c = conn_of(context, node);
+
+	return c && c->head.sequence > 0;
+}
+
+static bool has_returned(void *context, const struct id *node)
+{
+	const struct takeover_conn *c = conn_of(context, node);
+
+	return c && c->returns;
+}
+
+static bool is_own_usable(const struct takeover *t)
+{
+	return t->own.whole && t->own.last.sequence > 0;
+}
+
+static struct takeover_conn *best_candidate(const struct takeover *t)
+{
+	struct takeover_conn *c, *best = NULL;
+	struct journal_head head = { 0 };
+
+	if (is_own_usable(t))
+		head = t->own.last;
+	for (c = t->conns; c; c = c->hh.next) {
+		if (is_candidate(t, c) && journal_is_later(&c->head, &head)) {
+			best = c;
+			head = c->head;
+		}
+	}
+	return best;
+}
+
+/* A catalogue without a set was the name server's alone. But somebody who knows a later one has
+ * registered and is asked just now: then this one is old. */
+static bool is_outdone(const struct takeover *t)
+{
+	const struct takeover_conn *c;
+
+	for (c = t->conns; c; c = c->hh.next) {
+		if (c->registered && !c->granted && journal_is_later(&c->said, &t->own.last))
+			return true;
+	}
+	return false;
+}
+
+static bool is_enough(struct takeover *t, const struct journal_set *set, bool own)
+{
+	if (t->config.standby && set->now.count < STANDBY_SET)
+		return false;
+	if (set->now.count == 0 && !set->changing)
+		return own && !is_outdone(t);
+	if (journal_agrees(set, JOURNAL_TAKE, has_promised, t))
+		return true;
+	return own && journal_agrees(set, JOURNAL_RETURN, has_returned, t);
+}
+
+void takeover_choose(struct takeover *t)
+{
+	struct takeover_conn *best;
+	const struct journal_set *set;
+	bool enough;
+
+	if (t->phase != PHASE_SEEK)
+		return;
+	best = best_candidate(t);
+	if (!best && !is_own_usable(t))
+		return;
+	set = best ? &best->set : &t->facts.set;
+	t->deciding = *set;
+	enough = is_enough(t, set, !best);
+	if (!enough && !is_accepted(t))
+		return;
+	/* Something may be missing that somebody was told. */
+	t->outcome.rebuilt = t->outcome.rebuilt || !enough;
+	if (best)
+		takeover_pull_start(t, best);
+	else
+		takeover_finish(t);
+}

@@ -1,0 +1,184 @@
+/* Inside the takeover: takeover.c leads from step to step, takeover_talk.c has the connections,
+ * takeover_choose.c the promises, takeover_pull.c gets what is lacking, takeover_out.c tells. */
+#ifndef MUSTER_TAKEOVER_INSIDE_H
+#define MUSTER_TAKEOVER_INSIDE_H
+
+#include <sys/queue.h>
+
+#define uthash_fatal(text) abort()
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "arena.h"
+#include "codec.h"
+#include "error.h"
+#include "random.h"
+#include "takeover.h"
+
+enum {
+	LISTEN_OWN_MS = 100,   /* for the answer to a probe: is there a name server already? */
+	LISTEN_EMPTY_MS = 300, /* the same, where a mistake would confuse clients */
+	LISTEN_PROBE_MS = 100, /* between two probes then */
+	SEEK_BEACON_MS = 500,  /* between two beacons at first */
+	SEEK_EAGER_MS = 10 * 1000,
+	ASK_AGAIN_MS = 500, /* who has refused a promise for now */
+	PROMISE_SILENCE_MS = 3000,
+	SOURCE_SILENCE_MS = 5000, /* then somebody else may do better */
+	SOURCE_AGAIN_MS = 5000,   /* who failed may do better then */
+	SWEEP_MS = 100,           /* between two looks for what has waited too long */
+	WAITING_NOTE_MS = 10 * 1000,
+	STANDBY_SET = JOURNAL_SET_MAX, /* a smaller one may have been cut off, not lost */
+	NAME_TEXT_MAX = 4 * CLUSTER_NAME_MAX + 3, /* of a cluster, quoted */
+	TAKEOVER_ARENA_MAX = 4 * 1024 * 1024,
+};
+
+/* Beyond it nobody is believed: there must be room above. */
+#define EPOCH_MAX (UINT64_C(1) << 62)
+
+enum takeover_phase {
+	PHASE_LISTEN, /* is there another name server? */
+	PHASE_QUIET,  /* there is */
+	PHASE_SEEK,   /* for promises */
+	PHASE_PULL,   /* what is lacking is on its way */
+	PHASE_OVER,
+};
+
+/* A connection; and what its storage server has promised on it. */
+struct takeover_conn {
+	UT_hash_handle hh;
+	uint64_t conn;
+	struct endpoint peer, local;
+	uint64_t opened_ms;
+	struct buffer hello; /* that has been answered: the whole frame */
+	uint8_t role;        /* 0: it has not been */
+	struct id self;
+	bool hello_waits;
+	bool registered;
+	struct journal_head said; /* its catalogue, as it registered with */
+
+	uint32_t request;           /* of the PROMISE that is not answered yet; 0: none */
+	uint64_t ask_ms;            /* when to ask next, or when it was asked */
+	bool granted;               /* the present epoch, to us */
+	bool returns;               /* and has never followed anybody since our last batch */
+	bool knows;                 /* `returns` has been found out */
+	uint64_t excluded_until_ms; /* as a source */
+	struct journal_head head;
+	struct journal_set set;
+};
+
+/* A request that waits for the end. */
+struct takeover_waiting {
+	TAILQ_ENTRY(takeover_waiting) entries;
+	uint64_t conn;
+	uint64_t since_ms;
+	struct frame_header header;
+	size_t size;
+	uint8_t body[];
+};
+
+enum takeover_step {
+	STEP_NONE,
+	STEP_PULL,
+	STEP_APPEND,
+	STEP_BEGIN,
+	STEP_PAGE,
+	STEP_LOAD,
+	STEP_LOOK
+};
+
+struct takeover_pull {
+	enum takeover_step step;
+	uint64_t source; /* connection */
+	uint32_t request;
+	uint64_t asked_ms;
+	struct journal_head target;
+	struct buffer part;   /* of a batch */
+	struct buffer cursor; /* the last key that was loaded */
+	bool more;            /* pages are to come */
+};
+
+struct takeover {
+	struct takeover_config config;
+	struct replica_head own;
+	struct replica_facts facts; /* of the own catalogue */
+	struct id cluster;          /* none: not known yet */
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	enum takeover_phase phase;
+	uint64_t now_ms, wall_ms;
+	uint64_t started_ms;  /* for outcome */
+	uint64_t phase_ms;    /* since when */
+	uint64_t epoch;       /* asked for, or to be asked for */
+	bool asked;           /* somebody was, for that one */
+	uint64_t first_asked; /* epoch of this takeover; 0: none */
+	uint64_t another_ms;  /* when another name server was heard last */
+	uint64_t another_interval_ms;
+	uint64_t next_probe_ms, next_beacon_ms, next_sweep_ms, next_note_ms;
+	uint64_t beacons;
+	uint64_t probes_ms[PROBE_ANSWERS_PER_S];
+	unsigned int probe;
+	unsigned int probes; /* sent while listening */
+	bool said_standby, said_two;
+	bool heard;       /* that there is a cluster of the wanted name */
+	bool foreign;     /* the own catalogue was given up for another */
+	uint32_t request; /* the last one's number */
+	struct takeover_conn *conns;
+	TAILQ_HEAD(, takeover_waiting) waiting;
+	size_t waiting_bytes;
+	struct journal_set deciding; /* of the catalogue that seems right; for notes */
+	struct takeover_pull pull;
+	struct takeover_outcome outcome;
+	struct arena arena;
+	struct prng prng;
+	struct takeover_outbox *outbox; /* during a step */
+	struct takeover_action nowhere; /* where memory is short: the outbox says so */
+};
+
+/* takeover_out.c */
+struct takeover_action *takeover_act(struct takeover *t, enum takeover_action_kind kind);
+void takeover_bytes(struct takeover *t, struct takeover_action *action, struct slice bytes);
+void takeover_note(struct takeover *t, enum log_level level, const char *event, const char *format,
+		   ...) __attribute__((format(printf, 4, 5)));
+void takeover_send(struct takeover *t, uint64_t conn, const struct message *message);
+void takeover_refuse_request(struct takeover *t, uint64_t conn, const struct frame_header *header,
+			     int error);
+uint32_t takeover_ask(struct takeover *t, uint64_t conn, unsigned int code, const void *body);
+void takeover_datagram(struct takeover *t, enum beacon_kind kind);
+void takeover_give_up(struct takeover *t, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* takeover_talk.c */
+struct takeover_conn *takeover_conn_find(const struct takeover *t, uint64_t conn);
+void takeover_conn_opened(struct takeover *t, const struct takeover_event *event);
+void takeover_conn_closed(struct takeover *t, uint64_t conn);
+void takeover_conn_frame(struct takeover *t, const struct takeover_event *event);
+void takeover_conn_malformed(struct takeover *t, const struct takeover_event *event);
+void takeover_conns_close(struct takeover *t); /* all of them */
+void takeover_conns_sweep(struct takeover *t);
+void takeover_conns_free(struct takeover *t);
+/* The cluster is known now: who waits for its name is greeted. */
+void takeover_adopted(struct takeover *t, const struct id *cluster);
+
+/* takeover_choose.c */
+void takeover_epoch_heard(struct takeover *t, uint64_t epoch);
+void takeover_ask_promises(struct takeover *t);
+void takeover_promise_answered(struct takeover *t, struct takeover_conn *from,
+			       const struct frame_header *header, const uint8_t *body);
+/* Goes on if enough have promised: to a pull or to the end. */
+void takeover_choose(struct takeover *t);
+bool journal_is_later(const struct journal_head *a, const struct journal_head *b);
+unsigned int takeover_count(const struct takeover *t, bool granted); /* storage servers */
+
+/* takeover_pull.c */
+void takeover_pull_start(struct takeover *t, struct takeover_conn *source);
+void takeover_pull_answered(struct takeover *t, struct takeover_conn *from,
+			    const struct frame_header *header, const uint8_t *body);
+void takeover_pull_done_job(struct takeover *t, const struct replica_result *result);
+void takeover_pull_lost(struct takeover *t, uint64_t conn);
+void takeover_pull_sweep(struct takeover *t);
+
+/* takeover.c */
+void takeover_phase_set(struct takeover *t, enum takeover_phase phase);
+void takeover_finish(struct takeover *t);
+bool takeover_is_empty(const struct takeover *t);
+
+#endif
