@@ -38,8 +38,18 @@ __attribute__((format(printf, 3, 4))) static int complain(struct opening *openin
 
 static bool is_ours(const char *name)
 {
-	return strcmp(name, "lock") == 0 || strcmp(name, "journal") == 0 ||
-	       strcmp(name, "view") == 0 || strcmp(name, "lost+found") == 0;
+	static const char *const names[] = { "lock",          "journal",          "view",
+					     "identity",      "identity.new",     "lost+found",
+					     "view.damaged-", "journal.damaged-", NULL };
+
+	for (const char *const *known = names; *known; known++) {
+		size_t length = strlen(*known);
+
+		if (strncmp(name, *known, length) == 0 &&
+		    (name[length] == '\0' || (*known)[length - 1] == '-'))
+			return true;
+	}
+	return false;
 }
 
 static int entry_seen(void *context, const char *name, bool directory)
@@ -146,7 +156,7 @@ static int journal_replay(struct opening *opening)
 		rc == 0 || is_for_want_of_room(opening, rc) ? view_replay_end(database->view) : rc;
 
 	if (rc == 0 && end == 0) {
-		database->applied = journal_head(database->journal).sequence;
+		database->applied = database_head(database).sequence;
 		return 0;
 	}
 	if (!is_for_want_of_room(opening, end < 0 ? end : rc))
@@ -217,12 +227,14 @@ static int journal_complain(struct opening *opening, int rc)
 	if (rc == -ERR_CORRUPT)
 		return complain(
 			opening, rc,
-			"journal/ is damaged before its end; restore the directory from a copy");
+			"journal/ is damaged before its end; restore the directory from a copy, or "
+			"start with --accept-rebuild to have what the storage servers know");
 	if (rc == -ERR_STALE)
 		return complain(
 			opening, rc,
 			"view/ is missing or damaged and journal/ no longer goes back to the "
-			"first change; restore the directory from a copy");
+			"first change; restore the directory from a copy, or start with "
+			"--accept-rebuild to have what the storage servers know");
 	if (rc == -ERR_BAD_FORMAT)
 		return complain(opening, rc,
 				"journal/ or view/ is in the format of another version of Muster; "
@@ -233,7 +245,7 @@ static int journal_complain(struct opening *opening, int rc)
 /* Replayed batches beyond `applied` are in the view by now; fewer than that were in the journal. */
 static int history_check(struct opening *opening)
 {
-	struct journal_head head = journal_head(opening->database->journal);
+	struct journal_head head = database_head(opening->database);
 
 	if (head.sequence < opening->applied)
 		return complain(opening, -ERR_STALE,
@@ -244,11 +256,45 @@ static int history_check(struct opening *opening)
 	return 0;
 }
 
+/* From pages on, rows that have seen no batch yet need no journal. */
+static bool is_all_from_pages(const struct view_mark *mark)
+{
+	return !mark->building && mark->head.sequence > 0 &&
+	       mark->head.sequence == mark->whole.sequence;
+}
+
+struct journal_head database_head(const struct database *database)
+{
+	const struct journal_head none = { 0 };
+	struct view_mark mark;
+
+	if (database->unfinished || !database->journal)
+		return none;
+	mark = view_mark(database->view);
+	if (journal_head(database->journal).sequence == 0 && is_all_from_pages(&mark))
+		return mark.head;
+	return journal_head(database->journal);
+}
+
+/* Pages are not all here, or batches that belong to them are not. */
+static bool is_unfinished(const struct database *database)
+{
+	struct view_mark mark = view_mark(database->view);
+
+	return mark.building || (database->journal && mark.head.sequence < mark.whole.sequence &&
+				 journal_head(database->journal).sequence < mark.whole.sequence);
+}
+
 static int catalogue_open(struct opening *opening)
 {
 	struct database *database = opening->database;
 	int rc = view_open_at(opening);
 
+	/* What the journal has beside half of the pages is not to be believed. */
+	if (rc == 0 && is_unfinished(database)) {
+		database->unfinished = true;
+		return 0;
+	}
 	if (is_damage(rc)) {
 		rc = view_rebuild(opening);
 	} else if (rc == 0) {
@@ -260,7 +306,10 @@ static int catalogue_open(struct opening *opening)
 	} else {
 		return complain(opening, rc, "view/ cannot be opened: %s", error_text(rc));
 	}
-	return rc < 0 ? journal_complain(opening, rc) : history_check(opening);
+	if (rc < 0)
+		return journal_complain(opening, rc);
+	database->unfinished = is_unfinished(database);
+	return database->unfinished ? 0 : history_check(opening);
 }
 
 int database_open(const char *path, struct database *ret, char message[DATABASE_MESSAGE_MAX])
@@ -275,6 +324,82 @@ int database_open(const char *path, struct database *ret, char message[DATABASE_
 	if (rc < 0)
 		database_close(ret);
 	return rc;
+}
+
+void database_release(struct database *database)
+{
+	journal_close(database->journal);
+	view_close(database->view);
+	buffer_done(&database->behind);
+	*database = (struct database){ .disk = database->disk, .lock = database->lock };
+}
+
+int database_reopen(const char *path, struct database *database, char message[DATABASE_MESSAGE_MAX])
+{
+	struct opening opening = { .path = path, .database = database, .message = message };
+	int rc = catalogue_open(&opening);
+
+	if (rc < 0)
+		database_release(database);
+	return rc;
+}
+
+/* ---- putting aside ---- */
+
+enum { ASIDE_MAX = 1000, ASIDE_NAME_MAX = 32 };
+
+static int aside_find(void *context, const char *name, bool directory)
+{
+	(void)directory;
+	return strcmp(name, context) == 0 ? 1 : 0;
+}
+
+/* The first number that neither name has yet. */
+static int aside_number(struct disk *disk)
+{
+	for (int number = 1; number <= ASIDE_MAX; number++) {
+		char journal[ASIDE_NAME_MAX], view[ASIDE_NAME_MAX];
+
+		snprintf(journal, sizeof(journal), "journal.damaged-%d", number);
+		snprintf(view, sizeof(view), "view.damaged-%d", number);
+		if (disk_list(disk, "", aside_find, journal) == 0 &&
+		    disk_list(disk, "", aside_find, view) == 0)
+			return number;
+	}
+	return -ERR_EXISTS;
+}
+
+static int aside_rename(struct disk *disk, const char *name, int number)
+{
+	char to[ASIDE_NAME_MAX];
+	int rc;
+
+	snprintf(to, sizeof(to), "%s.damaged-%d", name, number);
+	rc = disk_rename(disk, name, to);
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* The view first: a journal by itself is a catalogue, a view is none. */
+int database_set_aside(const char *path, char message[DATABASE_MESSAGE_MAX])
+{
+	struct database database = { .lock = -1 };
+	struct opening opening = { .path = path, .database = &database, .message = message };
+	int rc = directory_open(&opening);
+	int number = rc == 0 ? aside_number(database.disk) : rc;
+
+	if (number > 0)
+		rc = aside_rename(database.disk, "view", number);
+	if (number > 0 && rc == 0)
+		rc = aside_rename(database.disk, "journal", number);
+	if (number > 0 && rc == 0)
+		rc = disk_sync_dir(database.disk, "");
+	if (number < 0 || rc < 0)
+		complain(&opening, rc < 0 ? rc : number, "journal/ cannot be put aside: %s",
+			 error_text(rc < 0 ? rc : number));
+	else
+		complain(&opening, 0, "the damaged catalogue is now journal.damaged-%d", number);
+	database_close(&database);
+	return number < 0 ? number : rc;
 }
 
 void database_close(struct database *database)

@@ -10,6 +10,7 @@ struct history {
 	struct journal_reader *reader;
 	uv_work_t work;
 	bool busy;
+	bool abandoned;
 	/* Of the read that is under way: the pool's thread writes the last two. */
 	struct journal_range range;
 	struct buffer batches;
@@ -36,6 +37,8 @@ static void work_done(uv_work_t *work, int status)
 	if (history->how.done)
 		history->how.done(history->how.context, history->range.after, bytes, error);
 	buffer_done(&batches);
+	if (history->abandoned)
+		history_free(history);
 }
 
 int history_new(const struct history_how *how, struct history **ret)
@@ -78,4 +81,13 @@ void history_free(struct history *history)
 	assert(!history->busy);
 	journal_reader_free(history->reader);
 	free(history);
+}
+
+void history_abandon(struct history *history)
+{
+	history_stop(history);
+	if (history && history->busy)
+		history->abandoned = true;
+	else
+		history_free(history);
 }

@@ -24,5 +24,8 @@ int history_new(const struct history_how *how, struct history **ret);
 void history_read(struct history *history, const struct journal_range *range);
 void history_stop(struct history *history); /* NULL-safe; `done` is not called any more */
 void history_free(struct history *history); /* NULL-safe; once the loop has run dry */
+/* Stops and frees, now or when the read that is under way has ended: while the loop and the disk
+ * last. NULL-safe. */
+void history_abandon(struct history *history);
 
 #endif

@@ -52,11 +52,27 @@ static int log_start(const struct settings *settings, char message[DATABASE_MESS
 	return rc;
 }
 
+/* A catalogue that cannot be read is only put aside by somebody who has accepted another. */
+static int catalogue_open(const struct settings *settings, struct database *ret,
+			  char message[DATABASE_MESSAGE_MAX])
+{
+	int rc = database_open(settings->data, ret, message);
+
+	if ((rc != -ERR_CORRUPT && rc != -ERR_STALE) || !settings->accept_rebuild)
+		return rc;
+	fprintf(stderr, "muster-nameserver: %s\n", message);
+	rc = database_set_aside(settings->data, message);
+	if (rc < 0)
+		return rc;
+	fprintf(stderr, "muster-nameserver: %s\n", message);
+	return database_open(settings->data, ret, message);
+}
+
 static int serve(const struct settings *settings)
 {
 	char message[DATABASE_MESSAGE_MAX];
 	struct database database;
-	int rc = database_open(settings->data, &database, message);
+	int rc = catalogue_open(settings, &database, message);
 
 	if (rc < 0)
 		return fail(message);

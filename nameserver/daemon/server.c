@@ -89,17 +89,18 @@ static void act_failed(struct server *server, const struct ns_action *action, st
 
 static void act_deposed(struct server *server, const struct ns_action *action, struct slice bytes)
 {
-	(void)server;
 	(void)action;
 	(void)bytes;
-	server_fail(-ERR_STALE, "deposed");
+	server->deposed = true;
 }
 
 static void act_dial(struct server *server, const struct ns_action *action, struct slice bytes)
 {
-	(void)server;
-	(void)action;
+	int rc = dials_start(&server->dials, action->sequence, &action->endpoint);
+
 	(void)bytes;
+	if (rc < 0)
+		server_fail(rc, "dial");
 }
 
 typedef void act_fn(struct server *server, const struct ns_action *action, struct slice bytes);
@@ -119,7 +120,7 @@ static void server_act(struct server *server)
 	};
 	struct ns_outbox *outbox = &server->outbox;
 
-	for (unsigned int i = 0; i < outbox->count; i++) {
+	for (unsigned int i = 0; i < outbox->count && !server->deposed; i++) {
 		const struct ns_action *action = &outbox->actions[i];
 
 		acts[action->kind](server, action, ns_action_bytes(outbox, action));
@@ -133,6 +134,8 @@ static void server_act(struct server *server)
 
 void server_step(struct server *server, struct ns_event *event)
 {
+	if (server->deposed)
+		return;
 	if (!server->in_turn) {
 		log_hold();
 		view_refresh(server->database->view);
@@ -159,6 +162,10 @@ void server_event(struct server *server, enum log_level level, const char *event
 	va_start(args, format);
 	size = vsnprintf(pairs, sizeof(pairs), format, args);
 	va_end(args);
+	if (!server->ns || server->deposed) {
+		log_pairs(level, event, pairs, size > 0 ? (size_t)size : 0);
+		return;
+	}
 	nameserver_event(server->ns, &action,
 			 (struct slice){ (const uint8_t *)pairs, size > 0 ? (size_t)size : 0 },
 			 clock_wall_ms(), &server->outbox);
@@ -238,14 +245,23 @@ static void overlay_regulate(struct server *server)
 
 void server_end_turn(struct server *server)
 {
+	if (server->deposed) {
+		server_depose(server);
+		return;
+	}
 	if (!server->in_turn)
 		return;
 	overlay_regulate(server);
 	server->in_turn = false;
 	nameserver_end_turn(server->ns, &server->outbox);
 	server_act(server);
+	if (!server->serving && nameserver_info(server->ns).serving)
+		server_serves(server);
 	log_release();
-	tick_schedule(server);
+	if (server->deposed)
+		server_depose(server);
+	else
+		tick_schedule(server);
 }
 
 /* Most of what happens, happens while the loop waits: its answers leave right after. What timers
@@ -262,18 +278,47 @@ void server_before_wait(uv_prepare_t *prepare)
 
 /* ---- what happens */
 
+/* The same things happen before there is a core; who handles them is all that differs. */
+static void happened(struct server *server, const struct ns_event *event)
+{
+	static const enum takeover_event_kind kinds[] = {
+		[NS_OPENED] = TAKEOVER_OPENED,
+		[NS_FRAME] = TAKEOVER_FRAME,
+		[NS_CLOSED] = TAKEOVER_CLOSED,
+		[NS_MALFORMED] = TAKEOVER_MALFORMED,
+	};
+	struct ns_event copy = *event;
+
+	if (!server->takeover) {
+		server_step(server, &copy);
+		return;
+	}
+	server_seek_step(server, &(struct takeover_event){ .kind = kinds[event->kind],
+							   .conn = event->conn,
+							   .peer = event->peer,
+							   .local = event->local,
+							   .header = event->header,
+							   .body = event->body });
+}
+
+void server_dialled(void *context, uint64_t number, int error)
+{
+	server_step(context,
+		    &(struct ns_event){ .kind = NS_DIALLED, .sequence = number, .error = error });
+}
+
 static void on_frame(void *context, struct link *link, const struct frame_header *header,
 		     const uint8_t *body)
 {
 	struct peer *peer = context;
 	struct server *server = peer->peers->context;
-	struct ns_event event = {
+	const struct ns_event event = {
 		.kind = NS_FRAME, .conn = peer->conn, .header = header, .body = body
 	};
 
 	(void)link;
 	peer_asked(peer, header);
-	server_step(server, &event);
+	happened(server, &event);
 }
 
 static void on_closed(void *context, struct link *link, int error,
@@ -289,7 +334,7 @@ static void on_closed(void *context, struct link *link, int error,
 	log_event(LOG_DEBUG, "closed", "conn=%" PRIu64 " error=%s", peer->conn, error_name(error));
 	if (!header)
 		peer_free(peer);
-	server_step(server, &event);
+	happened(server, &event);
 }
 
 static void on_drained(void *context, struct link *link)
@@ -310,7 +355,7 @@ void server_accepted(void *context, int socket, const struct endpoint *from)
 		return;
 	event.conn = peer->conn;
 	event.local = link_local(peer->link);
-	server_step(server, &event);
+	happened(server, &event);
 }
 
 static bool is_for_us(const struct beacon *beacon, const struct nameserver_info *info)
@@ -328,40 +373,34 @@ void server_heard(void *context, const void *datagram, size_t size, const struct
 	struct nameserver_info info;
 	struct beacon beacon;
 
-	(void)source;
 	if (beacon_decode(datagram, size, NULL, &beacon) < 0)
 		return;
+	if (server->takeover) {
+		server_seek_step(server, &(struct takeover_event){ .kind = TAKEOVER_HEARD,
+								   .beacon = &beacon,
+								   .peer = *source });
+		return;
+	}
 	info = nameserver_info(server->ns);
 	if (is_for_us(&beacon, &info))
 		server_step(server, &(struct ns_event){ .kind = NS_PROBE });
 }
 
-static void serving_tell(struct server *server)
-{
-	struct nameserver_info info = nameserver_info(server->ns);
-	char name[LOG_QUOTE_MAX], cluster[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
-
-	server->serving = true;
-	log_quote(info.cluster_name, strlen(info.cluster_name), name, sizeof(name));
-	server_event(server, LOG_INFO, "started",
-		     "address=%s port=%u cluster=%s name=%s epoch=%" PRIu64,
-		     endpoint_format(&server->address, address), server->port,
-		     id_format(&info.cluster, cluster), name, info.epoch);
-}
-
 void server_committed(uv_async_t *async)
 {
 	struct server *server = async->data;
-	struct committer_state state = committer_state(server->committer);
-	struct ns_event event = { .kind = NS_DURABLE, .sequence = state.durable };
+	struct ns_event event = { .kind = NS_DURABLE };
+	struct committer_state state;
 
+	if (!server->committer)
+		return;
+	state = committer_state(server->committer);
+	event.sequence = state.durable;
 	if (state.error)
 		server_fail(state.error, state.what);
 	if (state.durable > server->durable) {
 		server->durable = state.durable;
 		server_step(server, &event);
-		if (!server->serving && nameserver_info(server->ns).serving)
-			serving_tell(server);
 	}
 	if (server->peers.choked || server->behind) {
 		view_refresh(server->database->view);

@@ -1,14 +1,20 @@
-/* Inside the server: server.c runs turns, server_start.c begins and ends. */
+/* Inside the server: server_start.c begins and ends, server_seek.c has the takeover until it may
+ * serve, server_open.c makes it a name server, or no longer one, server.c runs turns. */
 #ifndef MUSTER_SERVER_INSIDE_H
 #define MUSTER_SERVER_INSIDE_H
 
 #include "committer.h"
 #include "console_child.h"
+#include "dials.h"
 #include "history.h"
 #include "nameserver.h"
 #include "network.h"
 #include "peer.h"
+#include "replica.h"
 #include "server.h"
+#include "takeover.h"
+
+#define DEFAULT_CLUSTER_NAME "muster"
 
 enum { SIGNALS = 3 };
 
@@ -28,12 +34,27 @@ struct server {
 	uint16_t port;
 	struct beacon_socket *beacons;
 	struct peers peers;
-	struct nameserver *ns;
+	struct id self; /* see identity.h */
+
+	struct takeover *takeover; /* until it serves */
+	struct takeover_outbox seeking;
+	struct takeover_outcome outcome;
+	struct replica *replica; /* the catalogue, while something is fetched; else the database */
+	struct replica_rows *rows;
+	char view_path[PATH_SIZE_MAX + sizeof("/view")];
+	struct replica_result done; /* of the job that the takeover asked for */
+	bool job_done;
+	bool opening;     /* once the step is over */
+	uint64_t seek_ms; /* when the takeover began */
+
+	struct nameserver *ns; /* when it serves */
 	struct ns_outbox outbox;
 	struct committer *committer;
 	struct history *history;
 	bool in_turn; /* something happened since the last end of a turn */
 	bool serving;
+	bool deposed;             /* the core is to be dropped */
+	int result;               /* of server_run */
 	uint64_t now_ms, wall_ms; /* of this turn */
 	uint64_t deadline_ms;     /* that `tick` is set to; UINT64_MAX: none */
 	uint64_t durable;         /* that the core knows of */
@@ -42,11 +63,30 @@ struct server {
 	bool full;
 	bool behind; /* and the core knows */
 	struct console_child console;
+	bool console_started;
+	struct dials dials;
 };
 
 _Noreturn void server_fail(int error, const char *what);
 void server_step(struct server *server, struct ns_event *event);
 void server_end_turn(struct server *server);
+/* The line for people; returns rc. */
+int server_complain(struct server *server, int rc, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Ends the loop; server_run returns rc. The line is there already. */
+void server_give_up(struct server *server, int rc);
+
+/* Begins the takeover with the directory as it is. */
+int server_seek(struct server *server);
+void server_seek_step(struct server *server, struct takeover_event *event);
+void server_seek_release(struct server *server); /* the replica */
+void server_seek_end(struct server *server);     /* frees what it needed */
+/* What the takeover has found, is served from now on. */
+int server_open(struct server *server);
+/* The first batch is committed: tells so, once. */
+void server_serves(struct server *server);
+/* No longer a name server: takes over anew if that may be. */
+void server_depose(struct server *server);
 /* Into the log and to those who ask with EVENTS. */
 void server_event(struct server *server, enum log_level level, const char *event,
 		  const char *format, ...) __attribute__((format(printf, 4, 5)));
@@ -58,6 +98,7 @@ extern const struct link_handler server_link_handler;
 void server_accepted(void *context, int socket, const struct endpoint *from);
 void server_heard(void *context, const void *datagram, size_t size, const struct endpoint *source);
 void server_committed(uv_async_t *async);
+void server_dialled(void *context, uint64_t number, int error);
 void server_history(void *context, uint64_t after, struct slice batches, int error);
 void server_after_wait(uv_check_t *check);
 void server_before_wait(uv_prepare_t *prepare);

@@ -1,22 +1,10 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/resource.h>
 
-#include "clock.h"
 #include "error.h"
-#include "random.h"
 #include "server_inside.h"
-
-#define DEFAULT_CLUSTER_NAME "muster"
-
-enum { LOOK_MS = 1000, LOOPBACK_ADDRESS = 0x7f000001 };
-
-static void notify(void *context)
-{
-	uv_async_send(&((struct server *)context)->committed);
-}
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -38,17 +26,6 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- starting */
 
-__attribute__((format(printf, 3, 4))) static int complain(struct server *server, int rc,
-							  const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(server->message, DATABASE_MESSAGE_MAX, format, args);
-	va_end(args);
-	return rc;
-}
-
 static int listen_on(struct server *server, uint32_t ip)
 {
 	struct endpoint endpoint = endpoint_ipv4(ip, server->port);
@@ -57,11 +34,11 @@ static int listen_on(struct server *server, uint32_t ip)
 			      &server->listeners[server->listener_count]);
 
 	if (rc == -ERR_ADDRESS_IN_USE)
-		return complain(server, rc, "port %u is taken; choose another with --port",
-				server->port);
+		return server_complain(server, rc, "port %u is taken; choose another with --port",
+				       server->port);
 	if (rc < 0)
-		return complain(server, rc, "cannot listen on %s: %s",
-				endpoint_format(&endpoint, text), error_text(rc));
+		return server_complain(server, rc, "cannot listen on %s: %s",
+				       endpoint_format(&endpoint, text), error_text(rc));
 	endpoint.port = server->port = listener_port(server->listeners[server->listener_count]);
 	if (server->listener_count++ == 0)
 		server->address = endpoint;
@@ -79,11 +56,12 @@ static int listen_everywhere(struct server *server)
 		return listen_on(server, 0);
 	count = interfaces_list(only->items, only->count, list);
 	if (count < 0)
-		return complain(server, count, "cannot list the interfaces: %s", error_text(count));
+		return server_complain(server, count, "cannot list the interfaces: %s",
+				       error_text(count));
 	if (count == 0)
-		return complain(server, -ERR_USAGE,
-				"--interface: no interface %s is up with an IPv4 address",
-				only->items[0]);
+		return server_complain(server, -ERR_USAGE,
+				       "--interface: no interface %s is up with an IPv4 address",
+				       only->items[0]);
 	for (int i = 0; i < count; i++) {
 		int rc = listen_on(server, list[i].ip);
 
@@ -106,127 +84,12 @@ static int beacons_start(struct server *server)
 	int rc = beacon_socket_new(&server->loop, &how, &server->beacons);
 
 	if (rc == -ERR_ADDRESS_IN_USE)
-		return complain(server, rc,
-				"UDP port %u is taken by something that does not share it; choose "
-				"another with --beacon-port, here and everywhere",
-				how.port);
-	return rc < 0 ? complain(server, rc, "beacons: %s", error_text(rc)) : 0;
-}
-
-#define SETTING_SERVER "server"
-
-static int catalogue_create(struct server *server)
-{
-	const char *name = server->settings->cluster;
-	struct kv *kv = view_kv(server->database->view);
-	struct id ids[2];
-	struct slice self = { ids[1].bytes, ID_SIZE };
-	int rc = random_bytes(ids, sizeof(ids));
-
-	if (rc == 0)
-		rc = catalogue_format(kv, &ids[0], name ? name : DEFAULT_CLUSTER_NAME);
-	return rc < 0 ? rc : setting_put(kv, SETTING_SERVER, self);
-}
-
-static int config_fill(struct server *server, struct nameserver_config *config)
-{
-	const struct settings *settings = server->settings;
-	struct journal_head head = journal_head(server->database->journal);
-	struct slice self;
-	int rc = setting_get(view_kv(server->database->view), SETTING_SERVER, &self);
-
-	*config = (struct nameserver_config){
-		.wall_ms = clock_wall_ms(),
-		.sequence = head.sequence,
-		.hash = head.hash,
-		.port = server->port,
-		.version = MUSTER_VERSION,
-		.client_port_first = settings->client_ports.first,
-		.client_port_last = settings->client_ports.last,
-		.copies = (uint8_t)settings->copies,
-		.suspect_after_ms = settings->suspect_after_ms,
-		.dead_after_ms = settings->dead_after_ms,
-		.repair_delay_ms = settings->repair_delay_ms,
-		.debug = log_enabled(LOG_DEBUG),
-		.beacon_interval_ms = settings->beacon_interval_ms,
-		.trash_ms = settings->trash_ms,
-		.scrub_s = (uint32_t)(settings->scrub_ms / 1000),
-		.no_trash = settings->trash_ms == 0,
-	};
-	if (rc < 0 || self.size != ID_SIZE)
-		return rc < 0 ? rc : -ERR_BAD_FORMAT;
-	memcpy(config->self.bytes, self.data, ID_SIZE);
-	rc = machine_id(&config->machine);
-	if (rc == 0)
-		rc = random_bytes(&config->secret, sizeof(config->secret));
-	return rc < 0 ? rc : random_bytes(&config->seed, sizeof(config->seed));
-}
-
-static int cluster_check(struct server *server)
-{
-	struct nameserver_info info = nameserver_info(server->ns);
-	const char *wanted = server->settings->cluster;
-
-	if (!wanted || strcmp(wanted, info.cluster_name) == 0)
-		return 0;
-	return complain(server, -ERR_WRONG_CLUSTER,
-			"%s belongs to cluster \"%s\", not \"%s\"; leave --cluster out or choose "
-			"another --data",
-			server->settings->data, info.cluster_name, wanted);
-}
-
-static int core_start(struct server *server)
-{
-	struct journal_head head = journal_head(server->database->journal);
-	struct nameserver_config config;
-	int rc = head.sequence == 0 ? catalogue_create(server) : 0;
-
-	if (rc == 0)
-		rc = config_fill(server, &config);
-	if (rc == 0)
-		rc = nameserver_new(&config, view_kv(server->database->view), clock_monotonic_ms(),
-				    &server->ns);
-	if (rc < 0)
-		return complain(server, rc, "%s: the catalogue cannot be used: %s",
-				server->settings->data, error_text(rc));
-	server->durable = head.sequence;
-	return cluster_check(server);
-}
-
-static int committer_start(struct server *server)
-{
-	struct committer_how how = {
-		.journal = server->database->journal,
-		.view = server->database->view,
-		.disk = server->database->disk,
-		.sequence = server->durable,
-		.behind = { server->database->behind.data, server->database->behind.size },
-		.applied = server->database->applied,
-		.notify = notify,
-		.context = server,
-	};
-	int rc = committer_new(&how, &server->committer);
-
-	buffer_done(&server->database->behind);
-	return rc < 0 ? complain(server, rc, "no thread: %s", error_text(rc)) : 0;
-}
-
-static int history_start(struct server *server)
-{
-	struct history_how how = {
-		.loop = &server->loop,
-		.disk = server->database->disk,
-		.done = server_history,
-		.context = server,
-	};
-	int rc = history_new(&how, &server->history);
-
-	return rc < 0 ? complain(server, rc, "%s", error_text(rc)) : 0;
-}
-
-static void on_look(uv_timer_t *timer)
-{
-	server_look(timer->data);
+		return server_complain(
+			server, rc,
+			"UDP port %u is taken by something that does not share it; choose "
+			"another with --beacon-port, here and everywhere",
+			how.port);
+	return rc < 0 ? server_complain(server, rc, "beacons: %s", error_text(rc)) : 0;
 }
 
 static void loop_start(struct server *server)
@@ -237,15 +100,6 @@ static void loop_start(struct server *server)
 	uv_check_start(&server->after_wait, server_after_wait);
 	for (int i = 0; i < SIGNALS; i++)
 		uv_signal_start(&server->signals[i], on_signal, numbers[i]);
-	if (server->database->rebuilt)
-		server_event(server, LOG_WARN, "view_rebuilt", "sequence=%" PRIu64,
-			     server->durable);
-	uv_timer_start(&server->look, on_look, LOOK_MS, LOOK_MS);
-	server->now_ms = clock_monotonic_ms();
-	server->wall_ms = clock_wall_ms();
-	server->in_turn = true;
-	server_look(server);
-	server_end_turn(server);
 }
 
 enum { DESCRIPTORS_KEPT = 64 };
@@ -267,8 +121,8 @@ static int server_init(struct server *server)
 	int rc = uv_loop_init(loop);
 
 	if (rc < 0)
-		return complain(server, error_from_errno(-rc), "no event loop: %s",
-				uv_strerror(rc));
+		return server_complain(server, error_from_errno(-rc), "no event loop: %s",
+				       uv_strerror(rc));
 	uv_prepare_init(loop, &server->before_wait);
 	uv_check_init(loop, &server->after_wait);
 	uv_timer_init(loop, &server->tick);
@@ -281,6 +135,7 @@ static int server_init(struct server *server)
 		server->signals[i].data = server;
 	}
 	server->deadline_ms = UINT64_MAX;
+	server->dials = (struct dials){ .loop = loop, .done = server_dialled, .context = server };
 	server->peers = (struct peers){ .socket_end = socket_end(),
 					.loop = loop,
 					.handler = &server_link_handler,
@@ -295,44 +150,10 @@ static int server_start(struct server *server)
 	if (rc == 0)
 		rc = beacons_start(server);
 	if (rc == 0)
-		rc = core_start(server);
-	if (rc == 0)
-		rc = committer_start(server);
-	if (rc == 0)
-		rc = history_start(server);
+		rc = server_seek(server);
 	if (rc == 0)
 		loop_start(server);
 	return rc;
-}
-
-/* ---- the console */
-
-static void console_ended(void *context)
-{
-	struct server *server = context;
-
-	server_event(server, LOG_INFO, "stopping", "console=ended");
-	uv_stop(&server->loop);
-}
-
-/* On loopback, unless only other interfaces are listened on. */
-static int console_open(struct server *server)
-{
-	struct endpoint at = endpoint_ipv4(LOOPBACK_ADDRESS, server->port);
-	struct nameserver_info info = nameserver_info(server->ns);
-	char address[ENDPOINT_TEXT_MAX];
-	struct console_how how = {
-		.address = address,
-		.cluster = info.cluster_name,
-		.settings = server->settings,
-		.ended = console_ended,
-		.context = server,
-	};
-
-	if (server->settings->interfaces.count)
-		at = server->address;
-	endpoint_format(&at, address);
-	return console_start(&server->console, &server->loop, &how, server->message);
 }
 
 /* ---- stopping */
@@ -359,6 +180,8 @@ static void server_finish(struct server *server)
 	struct ns_event event = { .kind = NS_DURABLE };
 	struct committer_state state;
 
+	if (!server->ns)
+		return;
 	server_end_turn(server);
 	committer_stop(server->committer);
 	state = committer_state(server->committer);
@@ -376,6 +199,7 @@ static void server_done(struct server *server)
 		listener_free(server->listeners[i]);
 	beacon_socket_free(server->beacons);
 	peers_free_all(&server->peers);
+	dials_cancel(&server->dials);
 	history_stop(server->history);
 	uv_walk(&server->loop, close_handle, server);
 	uv_run(&server->loop, UV_RUN_DEFAULT);
@@ -384,6 +208,7 @@ static void server_done(struct server *server)
 	committer_free(server->committer);
 	nameserver_free(server->ns);
 	ns_outbox_done(&server->outbox);
+	server_seek_end(server);
 }
 
 int server_run(const struct settings *settings, struct database *database,
@@ -397,13 +222,13 @@ int server_run(const struct settings *settings, struct database *database,
 	if (rc < 0)
 		return rc;
 	rc = server_start(&server);
-	if (rc == 0 && settings->console)
-		rc = console_open(&server);
 	if (rc == 0) {
 		uv_run(&server.loop, UV_RUN_DEFAULT);
-		console_stop(&server.console);
+		if (server.console_started)
+			console_stop(&server.console);
 		server_finish(&server);
 		log_event(LOG_INFO, "stopped", "sequence=%" PRIu64, server.durable);
+		rc = server.result;
 	}
 	server_done(&server);
 	return rc;
