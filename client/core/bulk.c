@@ -134,7 +134,8 @@ bool bulk_want(struct client *client, struct client_op *op)
 {
 	struct bulk *bulk = &client->bulk;
 
-	if (bulk->refused || (client->small_puts < BULK_FROM && bulk->count == 0))
+	if (client->degraded || bulk->refused ||
+	    (client->small_puts < BULK_FROM && bulk->count == 0))
 		return false;
 	if (!op_serve(client, op)) {
 		if (client->small_puts < BULK_FROM)

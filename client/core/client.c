@@ -193,7 +193,7 @@ static struct client_op *op_new(struct client *client, const struct client_start
 	op->user = start->user;
 	op->start_ms = op->progress_ms = start->now_ms;
 	op->running = op->over = false;
-	op->in_bulk = false;
+	op->in_bulk = op->degraded = op->reads = false;
 	op->culprit = (struct id){ 0 };
 	buffer_clear(&op->path);
 	return op;
@@ -229,6 +229,8 @@ void op_finish(struct client *client, struct client_op *op, int error, const voi
 	action->user = op->user;
 	action->error = error;
 	action->reply = reply;
+	action->flag = op->degraded;
+	client->degraded_answers += op->degraded;
 }
 
 void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
@@ -243,7 +245,10 @@ void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
 
 static void request_answered(struct client *client, void *owner, int error, const void *body)
 {
-	op_finish(client, owner, error, body);
+	struct client_op *op = owner;
+
+	op->degraded = client->answer_degraded;
+	op_finish(client, op, error, body);
 }
 
 struct client_op *client_request(struct client *client, const struct client_start *start,
@@ -255,6 +260,7 @@ struct client_op *client_request(struct client *client, const struct client_star
 		*ret_error = -ERR_NO_MEMORY;
 		return NULL;
 	}
+	op->reads = degraded_serves(code);
 	*ret_error =
 		control_ask(client, &(struct asking){ code, body, request_answered, op }, true);
 	if (*ret_error < 0) {
@@ -309,6 +315,7 @@ struct client_op *client_get(struct client *client, const struct client_start *s
 
 	if (op) {
 		memset(&op->get, 0, sizeof(op->get));
+		op->reads = true;
 		op->get.how = *get;
 		op->get.content = get->file ? &get->file->content : &op->get.own;
 	}
@@ -448,14 +455,16 @@ void client_step(struct client *client, const struct client_event *event,
 	ops_run(client);
 }
 
-/* Silence costs nothing: without work there is no tick. */
+/* Silence costs nothing: without work there is no tick, but to see whether a name server is back. */
 uint64_t client_deadline(const struct client *client)
 {
-	bool busy = client->seek.active || client->strangers > 0 ||
-		    !TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting) ||
-		    !TAILQ_EMPTY(&client->requests);
+	bool busy = (client->seek.active && !client->degraded) || seek_is_trying(client) ||
+		    client->strangers > 0 || !TAILQ_EMPTY(&client->running) ||
+		    !TAILQ_EMPTY(&client->waiting) || !TAILQ_EMPTY(&client->requests);
 
-	return busy ? client->now_ms + CLIENT_TICK_MS : UINT64_MAX;
+	if (busy)
+		return client->now_ms + CLIENT_TICK_MS;
+	return client->degraded ? client->seek.probe_ms : UINT64_MAX;
 }
 
 /* ---- the session as a whole ---- */
@@ -503,6 +512,10 @@ void client_state(const struct client *client, struct client_state *ret)
 		.cluster = client->cluster,
 		.epoch = client->epoch,
 		.port = client->port,
+		.degraded = client->degraded,
+		.degraded_answers = client->degraded_answers,
+		.storage = client->storage,
+		.storage_endpoint = client->storage_endpoint,
 	};
 	memcpy(ret->cluster_name, client->cluster_name, sizeof(ret->cluster_name));
 	count_links(client, ret);
@@ -552,7 +565,7 @@ static void ops_free(struct op_list *list)
 		if (op->kind == OP_PUT && op->put.receipts != op->put.few)
 			free(op->put.receipts);
 		else if (op->kind == OP_GET)
-			content_done(&op->get.own);
+			get_free(op);
 		free(op);
 	}
 }

@@ -40,8 +40,9 @@ struct client_config {
 	struct id self;
 	struct id machine;
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* empty: any */
-	bool fixed;                 /* CLIENT_RESOLVE instead of listening to beacons */
-	struct endpoint remembered; /* family 0: none */
+	struct id remembered_cluster; /* none: any; through whose storage servers to read */
+	bool fixed;                   /* CLIENT_RESOLVE instead of listening to beacons */
+	struct endpoint remembered;   /* family 0: none */
 	enum client_transfer transfer;
 	uint64_t timeout_ms; /* 0: CLIENT_PATIENCE_MS */
 	uint64_t seed;
@@ -103,7 +104,9 @@ enum client_action_kind {
 	/* connection, op, token, start, offset: where in the chunk and in the file the READ
 	 * begins; size: bytes it covers; from, to: part of the file to deliver */
 	CLIENT_RECEIVE,
-	CLIENT_DONE, /* op, error. Request: `reply` is valid until the next step. The op is gone. */
+	/* op, error; flag: what came out is what a server knew last, without a name server that
+	 * could be sure. Request: `reply` is valid until the next step. The op is gone. */
+	CLIENT_DONE,
 	CLIENT_CONNECTED, /* error 0: the session stands; else no name server: TWO_CLUSTERS … */
 };
 
@@ -231,6 +234,10 @@ struct client_state {
 	uint16_t port;
 	unsigned int active;
 	unsigned int passive;
+	bool degraded;             /* connected to `storage`: there is no name server */
+	uint64_t degraded_answers; /* so far, of a name server without quorum too */
+	struct id storage;
+	struct endpoint storage_endpoint;
 };
 void client_state(const struct client *client, struct client_state *ret);
 const struct discovery *client_discovery(const struct client *client);

@@ -1,6 +1,8 @@
 /* What the parts of the client core know of each other. Only client/core includes this.
  *
  *     seek.c     who is the name server: beacons, probes, dialling it, HELLO
+ *     attempts.c  sessions that are tried;  degraded.c  those with storage servers
+ *     search.c   who holds what, while there is no name server
  *     control.c  questions to it: ids, operation numbers, sending again, time-outs
  *     links.c    data connections to storage servers
  *     put.c      puts: places, seals, commit;  piece.c  one chunk on its way
@@ -24,6 +26,7 @@ enum parts_limits {
 	PENDING_MAX = 4096,      /* answers waited for, on all connections: a power of two */
 	DIALS_MAX = 4,           /* attempts at the name server at once */
 	STRANGERS_MAX = 64,      /* accepted connections before their HELLO */
+	SEARCHES_MAX = 64,       /* servers that one get asks at once what they hold */
 	PIECE_SILENT_MS = 2000,  /* the first hop itself gives up on others after 1 s */
 	PIECE_AGAIN_MS = 1000,   /* the same for one that took the place of a dead one */
 	PIECE_HOPELESS = 3,      /* first hops in a row that were dead, and not one receipt */
@@ -51,7 +54,13 @@ struct piece;
 
 /* ---- what is waited for: an answer with some id on some connection ---- */
 
-enum pending_kind { PENDING_FREE, PENDING_REQUEST, PENDING_PIECE, PENDING_PART };
+enum pending_kind {
+	PENDING_FREE,
+	PENDING_REQUEST,
+	PENDING_PIECE,
+	PENDING_PART,
+	PENDING_HAVE,
+};
 
 struct pending {
 	uint32_t id;
@@ -70,9 +79,11 @@ struct request {
 	bool sent;             /* on the present connection */
 	unsigned int sendings; /* on all of them */
 	bool patient;
+	bool goes_on;       /* with a put that has begun: waits for a name server */
 	uint64_t operation; /* 0: changes nothing */
 	uint64_t deadline_ms;
-	answer_fn *answer; /* NULL: nobody wants to know any more */
+	uint64_t refuse_ms; /* no name server by then: READ_ONLY; 0: never */
+	answer_fn *answer;  /* NULL: nobody wants to know any more */
 	void *owner;
 	struct buffer frame; /* to be sent again after a broken connection */
 	TAILQ_ENTRY(request) entry;
@@ -100,27 +111,61 @@ void control_done(struct client *client);
 
 /* ---- seek.c ---- */
 
-enum dial_stage { ATTEMPT_FREE, ATTEMPT_DIALLING, ATTEMPT_HELLO };
+enum dial_stage { ATTEMPT_FREE, ATTEMPT_DIALLING, ATTEMPT_HELLO, ATTEMPT_STATUS };
+
+/* Who is at the other end. */
+struct greeted {
+	struct id self;
+	struct id cluster;
+	char cluster_name[CLUSTER_NAME_MAX + 1];
+	uint64_t epoch;
+};
 
 struct attempt {
 	enum dial_stage stage;
 	uint64_t connection;
 	struct endpoint endpoint;
 	uint64_t deadline_ms;
+	struct id storage;      /* a storage server, to read through; none: a name server */
+	struct greeted greeted; /* STATUS is out: does it serve? */
+	uint64_t ask_ms;        /* then STATUS again; 0: it is not answered yet */
 };
 
 struct seek {
-	bool active;
-	uint64_t since_ms; /* seeking since */
-	uint64_t probe_ms; /* next probe, or next resolving */
-	uint64_t first_ms; /* first acceptable beacon; 0: none */
-	uint64_t retry_ms; /* next try at an address that failed */
+	bool active; /* also while degraded */
+	bool listening;
+	bool wary;              /* who answers HELLO may not serve: it is asked for STATUS first */
+	uint64_t since_ms;      /* seeking since */
+	uint64_t probe_ms;      /* next probe */
+	uint64_t probed_ms;     /* last one, or resolving */
+	uint64_t copy_ms;       /* from then on a storage server will do */
+	struct endpoint failed; /* one that did not, */
+	uint64_t failed_ms;     /* when last */
+	uint64_t first_ms;      /* first acceptable beacon; 0: none */
+	uint64_t retry_ms;      /* next try at an address that failed */
 	uint32_t backoff_ms;
 	bool resolving;
 	struct endpoint last; /* tried first */
 	struct attempt attempts[DIALS_MAX];
 	int error; /* last reason */
 };
+
+enum seek_waits {
+	BACKOFF_FIRST_MS = 200,
+	LOOK_EVERY_MS = 2000,  /* while a storage server stands in */
+	STATUS_EVERY_MS = 500, /* of a name server that does not serve yet */
+};
+
+/* attempts.c */
+struct attempt *attempt_find(struct client *client, uint64_t connection);
+void attempt_ask(struct client *client, struct attempt *attempt); /* for its STATUS */
+void attempt_close(struct client *client, struct attempt *attempt);
+void attempt_failed(struct client *client, struct attempt *attempt);
+void attempts_close(struct client *client);
+void attempts_tick(struct client *client);
+/* Another attempt; `storage` NULL: at a name server. */
+void seek_dial(struct client *client, const struct endpoint *endpoint, const struct id *storage);
+bool seek_is_trying(const struct client *client);
 
 void seek_start(struct client *client);
 void seek_tick(struct client *client);
@@ -132,14 +177,34 @@ bool seek_frame(struct client *client, const struct client_event *event);
 /* The control connection is gone, over which the name server has `served`. */
 void seek_lost(struct client *client, bool served);
 void seek_port_taken(struct client *client);
+/* Everybody who waits for the name server learns that there is none. */
+void seek_fail(struct client *client, int error);
+/* Probes, or tries the address given, at once. */
+void seek_look(struct client *client);
+/* The session stands, with whoever it is. */
+void seek_stands(struct client *client, const struct attempt *attempt,
+		 const struct greeted *greeted);
+/* Who is connected says that it does not serve now. */
+void seek_unserved(struct client *client);
 void seek_hello(struct client *client, uint64_t connection, struct hello_request *hello);
+
+/* ---- degraded.c ---- */
+
+/* True where a storage server may stand in: its cluster is known, or any will do. */
+bool degraded_is_possible(const struct client *client);
+void degraded_choose(struct client *client); /* dials a storage server, if it is time */
+void degraded_begin(struct client *client, const struct attempt *attempt,
+		    const struct greeted *greeted);
+bool degraded_serves(unsigned int code); /* whether a storage server answers that */
+/* When a question that it does not answer is refused. */
+uint64_t degraded_refuse_ms(struct client *client);
 
 /* ---- links.c ---- */
 
 enum link_state { LINK_NONE, LINK_WAITING, LINK_READY };
 enum way { WAY_UNKNOWN, WAY_ACTIVE, WAY_PASSIVE };
 
-enum waiter_kind { WAITER_PIECE, WAITER_PART };
+enum waiter_kind { WAITER_PIECE, WAITER_PART, WAITER_HAVE };
 struct waiter {
 	enum waiter_kind kind;
 	bool queued;
@@ -276,12 +341,14 @@ struct located {
 	uint64_t asked_ms;
 	uint32_t length;
 	bool doubtful; /* something was wrong with it: to be asked for anew */
+	bool searched; /* storage servers were asked who holds it */
 	unsigned int count;
 	struct holder_at holders[COPIES_MAX];
 };
 
 struct content {
-	bool opened; /* `entry` is known, and the name server keeps the content for us */
+	bool opened;   /* `entry` is known, and the name server keeps the content for us */
+	bool degraded; /* that is what a server knew last */
 	struct entry entry;
 	struct located *chunks; /* by offset */
 	unsigned int count;
@@ -345,6 +412,8 @@ struct get_state {
 	uint64_t asked;          /* the byte from which on OPEN was asked for chunks */
 	uint64_t reopen_ms;      /* ask again then; 0: no */
 	uint64_t heir_of;        /* content to be closed with this get; 0: none */
+	struct search *search;   /* NULL: none is under way */
+	bool back;               /* storage servers have a name server again */
 	struct content *content; /* `own`, or that of the file it reads through */
 	struct content own;
 	unsigned int current; /* of parts: the one that is delivered now */
@@ -367,6 +436,8 @@ struct reach_state {
 struct client_op {
 	enum op_kind kind;
 	bool running;
+	bool degraded; /* rests on what a server knew last */
+	bool reads;    /* needs no name server */
 	void *user;
 	uint64_t start_ms;
 	uint64_t progress_ms;
@@ -417,6 +488,11 @@ struct client {
 	uint64_t connected_ms; /* since then */
 	uint64_t heard_ms;     /* anything from the name server but its HELLO */
 	uint64_t lost_ms;      /* since then there is none; before that, it was of use */
+	bool degraded;         /* `control` leads to a storage server */
+	bool answer_degraded;  /* the answer that is being told */
+	uint64_t degraded_answers;
+	struct id storage; /* through which one reads while degraded */
+	struct endpoint storage_endpoint;
 	struct id nameserver;
 	struct endpoint nameserver_endpoint;
 	struct id cluster;
@@ -525,6 +601,9 @@ void bulk_reset(struct client *client);
 
 /* get.c */
 void get_start(struct client *client, struct client_op *op);
+void get_go_on(struct client *client, struct client_op *op);
+/* A storage server refuses to serve it. */
+void get_refused(struct client *client, struct client_op *op, int error);
 void get_received(struct client *client, const struct client_event *event);
 void get_drop(struct client *client, struct client_op *op);
 /* content.c */
@@ -535,14 +614,29 @@ const struct located *content_fresh(const struct client *client, const struct co
 int content_take(struct client *client, struct content *content, const struct open_reply *reply);
 void content_done(struct content *content);
 void files_renew(struct client *client);
+/* Tickets of nobody are worth nothing any more. */
+void contents_doubt(struct client *client);
 void files_done(struct client *client);
 /* No get needs it any more, unless another one does. */
 void content_close(struct client *client, const struct client_op *op, struct slice path,
 		   uint64_t inode);
 void get_tick(struct client *client, struct client_op *op);
+void get_free(struct client_op *op); /* without a word */
 void part_link_ready(struct client *client, struct part *part);
 void part_failed(struct client *client, struct part *part, int error);
 void part_refused(struct client *client, struct part *part, const struct message *message);
+
+/* search.c */
+/* Asks the servers of an answer to OPEN which of its chunks they hold. */
+int search_start(struct client *client, struct client_op *op, const struct open_reply *reply);
+bool search_blocks(const struct client_op *op);
+void search_tick(struct client *client, struct client_op *op);
+void search_drop(struct client *client, struct client_op *op);
+/* The same with the waiter of one server, or the owner of its pending answer. */
+void search_link_ready(struct client *client, struct waiter *waiter);
+void search_failed(struct client *client, void *asked);
+bool search_uses(const void *asked, const struct data_link *link);
+void search_reply(struct client *client, void *asked, const struct message *message);
 
 /* reach.c */
 void reach_start(struct client *client, struct client_op *op);

@@ -251,6 +251,22 @@ void content_close(struct client *client, const struct client_op *op, struct sli
 	control_tell(client, MSG_close, &(struct close_request){ inode });
 }
 
+static void content_doubt(struct content *content)
+{
+	for (unsigned int i = 0; i < content->count; i++)
+		content->chunks[i].doubtful = true;
+}
+
+void contents_doubt(struct client *client)
+{
+	struct client_op *op;
+
+	TAILQ_FOREACH(op, &client->running, entry) {
+		if (op->kind == OP_GET)
+			content_doubt(&op->get.own);
+	}
+}
+
 /* Another session: its tickets are others, and its name server may not know what we have open. */
 void files_renew(struct client *client)
 {
@@ -263,8 +279,7 @@ void files_renew(struct client *client)
 			.count = 1,
 		};
 
-		for (unsigned int i = 0; i < file->content.count; i++)
-			file->content.chunks[i].doubtful = true;
+		content_doubt(&file->content);
 		if (file->content.opened)
 			control_ask(client, &(struct asking){ MSG_open, &open, NULL, NULL }, true);
 	}

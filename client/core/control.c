@@ -22,7 +22,7 @@ static struct request *request_new(struct client *client)
 	request->id = 0;
 	request->sent = false;
 	request->sendings = 0;
-	request->deadline_ms = 0;
+	request->deadline_ms = request->refuse_ms = 0;
 	request->operation = 0;
 	buffer_clear(&request->frame);
 	return request;
@@ -50,6 +50,12 @@ static uint64_t answer_ms(const struct client *client, const struct request *req
 	if (message_info(request->code)->flags & MESSAGE_SLOW && limit_ms < PATIENT_ANSWER_MS)
 		limit_ms = PATIENT_ANSWER_MS;
 	return limit_ms;
+}
+
+/* A storage server answers questions about names, and nothing else. */
+static bool can_be_sent(const struct client *client, const struct request *request)
+{
+	return client->control && (!client->degraded || degraded_serves(request->code));
 }
 
 static void request_send(struct client *client, struct request *request)
@@ -91,6 +97,28 @@ static bool request_admit(struct client *client, struct request *request)
 	return true;
 }
 
+/* A put that has begun may still be finished when the name server is back. */
+static bool goes_on(const struct client *client, const struct asking *asking)
+{
+	switch (asking->code) {
+	case MSG_put_chunks: return asking->owner != client;
+	case MSG_put_replace:
+	case MSG_put_seal:
+	case MSG_put_commit: return true;
+	default: return false;
+	}
+}
+
+/* Sent at once, if there is somebody who answers. Only who has never been asked can be told that
+ * nothing happens. */
+static void request_offer(struct client *client, struct request *request)
+{
+	if (can_be_sent(client, request))
+		request_send(client, request);
+	else if (client->degraded && request->sendings == 0 && !request->goes_on)
+		request->refuse_ms = degraded_refuse_ms(client);
+}
+
 int control_ask(struct client *client, const struct asking *asking, bool patient)
 {
 	struct request *request = request_new(client);
@@ -102,6 +130,7 @@ int control_ask(struct client *client, const struct asking *asking, bool patient
 	request->answer = asking->answer;
 	request->owner = asking->owner;
 	request->patient = patient;
+	request->goes_on = goes_on(client, asking);
 	TAILQ_INSERT_TAIL(&client->held, request, entry);
 	if (!(request->patient && client->questions >= QUESTIONS_MAX) &&
 	    !request_admit(client, request)) {
@@ -117,8 +146,8 @@ int control_ask(struct client *client, const struct asking *asking, bool patient
 		request_done(client, request);
 		return rc;
 	}
-	if (client->control && request->id)
-		request_send(client, request);
+	if (request->id)
+		request_offer(client, request);
 	return 0;
 }
 
@@ -129,14 +158,13 @@ void control_go_on(struct client *client)
 	while (client->questions < QUESTIONS_MAX &&
 	       (request = TAILQ_FIRST(&client->held)) != NULL && request_admit(client, request)) {
 		put_u32(request->frame.data + 4, request->id);
-		if (client->control)
-			request_send(client, request);
+		request_offer(client, request);
 	}
 }
 
 void control_tell(struct client *client, unsigned int code, const void *body)
 {
-	if (client->control == 0)
+	if (client->control == 0 || client->degraded)
 		return;
 	if (request_encode(send_begin(client), code, 0, body) == 0)
 		send_end(client, client->control);
@@ -230,6 +258,10 @@ void control_frame(struct client *client, const struct frame_header *header, con
 		drop_connection(client);
 		return;
 	}
+	if (header->reply && message.status == ERR_UNAVAILABLE && degraded_serves(header->type)) {
+		seek_unserved(client);
+		return;
+	}
 	client->heard_ms = client->now_ms;
 	if (!header->reply) {
 		serve(client, header, &message);
@@ -238,10 +270,12 @@ void control_frame(struct client *client, const struct frame_header *header, con
 	if (!pending || pending->kind != PENDING_REQUEST ||
 	    ((struct request *)pending->owner)->code != header->type)
 		return;
+	client->answer_degraded = header->flags & FRAME_DEGRADED;
 	if (message.status == ERR_IN_PROGRESS)
 		request_repeat(client, pending->owner);
 	else
 		request_answer(client, pending->owner, -(int)message.status, message.body);
+	client->answer_degraded = false;
 }
 
 void control_connected(struct client *client)
@@ -249,8 +283,9 @@ void control_connected(struct client *client)
 	struct request *request;
 
 	TAILQ_FOREACH(request, &client->requests, entry) {
+		request->refuse_ms = 0;
 		if (!request->sent && request->sendings < SENDINGS_MAX)
-			request_send(client, request);
+			request_offer(client, request);
 	}
 }
 
@@ -268,11 +303,18 @@ void control_lost(struct client *client, bool served)
 	}
 }
 
+static bool is_refused(const struct client *client, const struct request *request)
+{
+	return client->degraded && request->refuse_ms && client->now_ms >= request->refuse_ms;
+}
+
 /* Or one that breaks the connection, or even the name server, whenever it is asked. */
 static bool is_late(const struct client *client, const struct request *request)
 {
 	if (request->sent)
 		return client->now_ms >= request->deadline_ms;
+	if (is_refused(client, request))
+		return true;
 	return request->sendings >= SENDINGS_MAX;
 }
 
@@ -296,8 +338,10 @@ void control_tick(struct client *client)
 	bool any = false;
 
 	while ((late = find_late(client)) != NULL) {
-		any = true;
-		request_answer(client, late, -ERR_TIMEOUT, NULL);
+		bool refused = !late->sent && is_refused(client, late);
+
+		any |= !refused;
+		request_answer(client, late, refused ? -ERR_READ_ONLY : -ERR_TIMEOUT, NULL);
 	}
 	if (any && client->control && client->now_ms - since_ms >= request_ms(client))
 		drop_connection(client);

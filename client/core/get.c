@@ -2,9 +2,9 @@
  * comes. */
 #include "client_parts.h"
 
-enum { REOPEN_MAX = 2, STARVED_MS = 4000 };
+#include <stdlib.h>
 
-static void get_go_on(struct client *client, struct client_op *op);
+enum { REOPEN_MAX = 2, STARVED_MS = 4000 };
 
 /* ---- where the chunks are ---- */
 
@@ -22,6 +22,7 @@ static int get_begin(struct client *client, struct client_op *op, const struct e
 	if (!get->content->opened)
 		get->content->entry = get->entry;
 	get->content->opened = true;
+	op->degraded |= get->content->degraded;
 	if (get->content->entry.inode != entry->inode)
 		return -ERR_STALE;
 	if (entry->type != ENTRY_FILE)
@@ -48,12 +49,17 @@ static int get_begin(struct client *client, struct client_op *op, const struct e
 static int open_take(struct client *client, struct client_op *op, const struct open_reply *reply)
 {
 	struct get_state *get = &op->get;
-	int error = get->opened ? 0 : get_begin(client, op, &reply->entry);
+	int error;
 
+	get->content->degraded = client->answer_degraded;
+	op->degraded |= client->answer_degraded;
+	error = get->opened ? 0 : get_begin(client, op, &reply->entry);
 	if (error == 0 && reply->entry.inode != get->entry.inode)
 		error = -ERR_STALE;
 	if (error == 0)
 		error = content_take(client, get->content, reply);
+	if (error == 0 && client->degraded && !get->how.open_only)
+		error = search_start(client, op, reply);
 	/* Or else it would be asked for again and again. */
 	if (error == 0 && get->at < get->to && !content_fresh(client, get->content, get->asked))
 		error = -ERR_BAD_REQUEST;
@@ -219,6 +225,10 @@ static void part_exhausted(struct client *client, struct part *part)
 	struct client_op *op = part->op;
 	struct get_state *get = &op->get;
 
+	/* It may take them a while to know where they belong. */
+	if (get->back && client->now_ms - op->progress_ms < stuck_ms(client))
+		get->reopened = 1;
+	get->back = false;
 	if (get->reopened++ >= REOPEN_MAX || part->corrupt) {
 		op_finish(client, op, part->corrupt ? -ERR_CORRUPT : -ERR_UNREACHABLE, NULL);
 		return;
@@ -281,8 +291,17 @@ void part_failed(struct client *client, struct part *part, int error)
 	part_next(client, part);
 }
 
+void get_refused(struct client *client, struct client_op *op, int error)
+{
+	if (error != -ERR_UNAVAILABLE || !client->degraded)
+		return;
+	op->get.back = true;
+	seek_look(client);
+}
+
 void part_refused(struct client *client, struct part *part, const struct message *message)
 {
+	get_refused(client, part->op, -(int)message->status);
 	part_failed(client, part, -(int)message->status);
 }
 
@@ -299,7 +318,7 @@ static void part_start(struct client *client, struct client_op *op, unsigned int
 	struct part *part = &get->parts[slot];
 	const struct located *located = content_fresh(client, get->content, get->from);
 
-	if (!located) {
+	if (!located || (client->degraded && located->count == 0 && !located->searched)) {
 		open_ask(client, op, get->from);
 		return;
 	}
@@ -337,7 +356,7 @@ static bool may_prefetch(const struct client *client, const struct get_state *ge
 	       current->moving && get->from < get->to;
 }
 
-static void get_go_on(struct client *client, struct client_op *op)
+void get_go_on(struct client *client, struct client_op *op)
 {
 	struct get_state *get = &op->get;
 
@@ -345,6 +364,8 @@ static void get_go_on(struct client *client, struct client_op *op)
 		get_end(client, op, NULL);
 		return;
 	}
+	if (search_blocks(op))
+		return;
 	for (unsigned int i = 0; i < PARTS_MAX; i++) {
 		struct part *part = &get->parts[i];
 
@@ -420,7 +441,14 @@ void get_drop(struct client *client, struct client_op *op)
 		content_close(client, op, path, get->heir_of);
 	client->large_gets -= get->large;
 	get->opened = get->large = false;
+	search_drop(client, op);
 	content_done(&get->own);
+}
+
+void get_free(struct client_op *op)
+{
+	content_done(&op->get.own);
+	free(op->get.search);
 }
 
 static void part_tick(struct client *client, struct part *part, bool is_current)
@@ -451,6 +479,8 @@ void get_tick(struct client *client, struct client_op *op)
 
 	for (unsigned int i = 0; i < PARTS_MAX && op->running; i++)
 		part_tick(client, &get->parts[i], i == get->current);
+	if (op->running)
+		search_tick(client, op);
 	if (!op->running)
 		return;
 	/* While there is no name server, whoever asks it for other holders waits for that. */

@@ -148,7 +148,7 @@ static void dial_due(struct client *client, struct data_link *link)
 static void link_begin(struct client *client, struct data_link *link)
 {
 	bool active = may_be_dialled(client) && !is_known_passive(client, link->node);
-	bool passive = client->config.transfer != CLIENT_ACTIVE;
+	bool passive = client->config.transfer != CLIENT_ACTIVE || client->degraded;
 
 	link->state = LINK_WAITING;
 	link->since_ms = client->now_ms;
@@ -217,6 +217,8 @@ static void link_ready(struct client *client, struct data_link *link, struct con
 		link_unwait(link, waiter);
 		if (waiter->kind == WAITER_PIECE)
 			piece_link_ready(client, (struct piece *)waiter);
+		else if (waiter->kind == WAITER_HAVE)
+			search_link_ready(client, waiter);
 		else
 			part_link_ready(client, (struct part *)waiter);
 	}
@@ -239,6 +241,8 @@ static void fail_users(struct client *client, const struct data_link *link)
 
 			if (part->link == link)
 				part_failed(client, part, -ERR_UNREACHABLE);
+		} else if (pending->kind == PENDING_HAVE && search_uses(pending->owner, link)) {
+			search_failed(client, pending->owner);
 		}
 	}
 }
@@ -255,6 +259,8 @@ static void fail_waiters(struct client *client, struct data_link *link)
 		link_unwait(link, waiter);
 		if (waiter->kind == WAITER_PIECE)
 			piece_hop_dead(client, (struct piece *)waiter);
+		else if (waiter->kind == WAITER_HAVE)
+			search_failed(client, waiter);
 		else
 			part_failed(client, (struct part *)waiter, -ERR_UNREACHABLE);
 		waiter = end ? NULL : TAILQ_FIRST(&link->waiters);
@@ -495,6 +501,9 @@ static void transfer_frame(struct client *client, struct data_link *link,
 	else if (pending->kind == PENDING_PART && message.info->code == MSG_read &&
 		 message.status && ((struct part *)pending->owner)->link == link)
 		part_refused(client, pending->owner, &message);
+	else if (pending->kind == PENDING_HAVE && message.info->code == MSG_have &&
+		 search_uses(pending->owner, link))
+		search_reply(client, pending->owner, &message);
 }
 
 void links_frame(struct client *client, const struct client_event *event)

@@ -5,95 +5,19 @@ enum seek_limits {
 	WINDOW_MS = 150, /* after the first beacon, for a second cluster to be heard */
 	PROBE_MS = 1000,
 	FRESH_MS = 3 * BEACON_INTERVAL_MS,
-	DIAL_MS = 3000,
-	BACKOFF_FIRST_MS = 200,
-	BACKOFF_MAX_MS = 5000,
 	PORT_TRIES_MAX = 16,
+	COPY_AFTER_MS = 1500, /* storage servers wait for 2 s before they stand in */
 };
 
-/* ---- attempts ---- */
-
-static struct attempt *attempt_find(struct client *client, uint64_t connection)
-{
-	for (unsigned int i = 0; i < DIALS_MAX; i++) {
-		struct attempt *attempt = &client->seek.attempts[i];
-
-		if (attempt->stage != ATTEMPT_FREE && attempt->connection == connection)
-			return attempt;
-	}
-	return NULL;
-}
-
-static bool is_attempted(const struct client *client, const struct endpoint *endpoint)
-{
-	for (unsigned int i = 0; i < DIALS_MAX; i++) {
-		const struct attempt *attempt = &client->seek.attempts[i];
-
-		if (attempt->stage != ATTEMPT_FREE && endpoint_equal(&attempt->endpoint, endpoint))
-			return true;
-	}
-	return false;
-}
-
-static bool is_trying(const struct client *client)
-{
-	for (unsigned int i = 0; i < DIALS_MAX; i++) {
-		if (client->seek.attempts[i].stage != ATTEMPT_FREE)
-			return true;
-	}
-	return false;
-}
-
-static void attempt_start(struct client *client, const struct endpoint *endpoint)
-{
-	struct attempt *attempt = NULL;
-	struct client_action *action;
-
-	if (is_attempted(client, endpoint))
-		return;
-	for (unsigned int i = 0; i < DIALS_MAX && !attempt; i++) {
-		if (client->seek.attempts[i].stage == ATTEMPT_FREE)
-			attempt = &client->seek.attempts[i];
-	}
-	if (!attempt)
-		return;
-	*attempt = (struct attempt){
-		.stage = ATTEMPT_DIALLING,
-		.connection = connection_new(client),
-		.endpoint = *endpoint,
-		.deadline_ms = client->now_ms + patience_ms(client, DIAL_MS),
-	};
-	action = act(client, CLIENT_DIAL);
-	action->connection = attempt->connection;
-	action->endpoint = *endpoint;
-}
-
-static void attempt_close(struct client *client, struct attempt *attempt)
-{
-	if (attempt->stage == ATTEMPT_FREE)
-		return;
-	act(client, CLIENT_CLOSE)->connection = attempt->connection;
-	attempt->stage = ATTEMPT_FREE;
-}
-
-static void attempts_close(struct client *client)
-{
-	for (unsigned int i = 0; i < DIALS_MAX; i++)
-		attempt_close(client, &client->seek.attempts[i]);
-}
-
-static void attempt_failed(struct client *client, struct attempt *attempt)
-{
-	struct seek *seek = &client->seek;
-
-	attempt->stage = ATTEMPT_FREE;
-	seek->retry_ms =
-		client->now_ms + seek->backoff_ms / 2 + prng_below(&client->prng, seek->backoff_ms);
-	seek->backoff_ms =
-		seek->backoff_ms * 2 < BACKOFF_MAX_MS ? seek->backoff_ms * 2 : BACKOFF_MAX_MS;
-}
-
 /* ---- seeking ---- */
+
+static void listen_to_beacons(struct client *client, bool on)
+{
+	if (client->seek.listening == on)
+		return;
+	client->seek.listening = on;
+	act(client, CLIENT_SEEK)->flag = on;
+}
 
 static void seek_stop(struct client *client)
 {
@@ -102,8 +26,7 @@ static void seek_stop(struct client *client)
 	client->seek.active = false;
 	client->seek.resolving = false;
 	attempts_close(client);
-	if (!client->config.fixed)
-		act(client, CLIENT_SEEK)->flag = false;
+	listen_to_beacons(client, false);
 }
 
 static void probe(struct client *client)
@@ -132,20 +55,20 @@ void seek_start(struct client *client)
 	seek->active = true;
 	seek->since_ms = client->now_ms;
 	seek->probe_ms = client->now_ms;
+	seek->copy_ms = client->now_ms + patience_ms(client, COPY_AFTER_MS);
 	seek->first_ms = 0;
 	seek->retry_ms = 0;
 	seek->backoff_ms = BACKOFF_FIRST_MS;
 	seek->resolving = false;
 	seek->error = -ERR_NO_NAMESERVER;
 	if (!client->config.fixed)
-		act(client, CLIENT_SEEK)->flag = true;
+		listen_to_beacons(client, true);
 	if (seek->last.family)
-		attempt_start(client, &seek->last);
+		seek_dial(client, &seek->last, NULL);
 	seek_tick(client);
 }
 
-/* Everybody who waits for the name server learns that there is none. */
-static void seek_fail(struct client *client, int error)
+void seek_fail(struct client *client, int error)
 {
 	struct client_op *op;
 
@@ -174,30 +97,70 @@ static void seek_choose(struct client *client)
 	if (rc == -ERR_TWO_CLUSTERS)
 		seek_fail(client, rc);
 	else if (rc == 0 && client->now_ms >= seek->retry_ms)
-		attempt_start(client, &found->endpoint);
+		seek_dial(client, &found->endpoint, NULL);
 }
 
 static void seek_fixed(struct client *client)
 {
 	struct seek *seek = &client->seek;
 
-	if (seek->resolving || is_trying(client) || client->now_ms < seek->retry_ms)
+	if (seek->resolving || seek_is_trying(client) || client->now_ms < seek->retry_ms)
 		return;
 	seek->resolving = true;
+	seek->probed_ms = client->now_ms;
 	act(client, CLIENT_RESOLVE);
+}
+
+static void probe_due(struct client *client)
+{
+	struct seek *seek = &client->seek;
+
+	if (client->now_ms < seek->probe_ms)
+		return;
+	probe(client);
+	seek->probe_ms = client->now_ms + (client->degraded ? LOOK_EVERY_MS : PROBE_MS);
+	seek->probed_ms = client->now_ms;
 }
 
 static void seek_beacons(struct client *client)
 {
 	struct seek *seek = &client->seek;
 
-	if (client->now_ms >= seek->probe_ms) {
-		probe(client);
-		seek->probe_ms = client->now_ms + PROBE_MS;
-	}
+	probe_due(client);
 	if (seek->last.family && seek->retry_ms && client->now_ms >= seek->retry_ms)
-		attempt_start(client, &seek->last);
+		seek_dial(client, &seek->last, NULL);
 	seek_choose(client);
+}
+
+/* The name server that was named comes first, and no other. But for reading, storage servers are
+ * looked for. */
+static void seek_copies(struct client *client)
+{
+	struct seek *seek = &client->seek;
+
+	if (client->now_ms < seek->copy_ms || client->degraded || !degraded_is_possible(client))
+		return;
+	if (client->config.fixed) {
+		listen_to_beacons(client, true);
+		probe_due(client);
+	}
+	degraded_choose(client);
+}
+
+void seek_look(struct client *client)
+{
+	struct seek *seek = &client->seek;
+
+	seek->backoff_ms = BACKOFF_FIRST_MS;
+	seek->retry_ms = 0;
+	seek->probe_ms = client->now_ms;
+	if (client->config.fixed) {
+		seek_fixed(client);
+		return;
+	}
+	probe_due(client);
+	if (seek->last.family)
+		seek_dial(client, &seek->last, NULL);
 }
 
 /* Transfers go on without a name server as far as they can. */
@@ -219,6 +182,8 @@ static void ops_time_out(struct client *client, struct op_list *list)
 	struct client_op *op, *next;
 
 	TAILQ_FOREACH_SAFE(op, list, entry, next) {
+		if (client->degraded && op->reads)
+			continue;
 		if (client->now_ms - waits_since(client, op) >= client->config.timeout_ms)
 			op_finish(client, op, error, NULL);
 	}
@@ -227,7 +192,8 @@ static void ops_time_out(struct client *client, struct op_list *list)
 /* Somebody waits for the name server; or contents are held open, and it may have forgotten that. */
 static bool is_needed(const struct client *client)
 {
-	if (client->wanted || !TAILQ_EMPTY(&client->running) || !TAILQ_EMPTY(&client->waiting))
+	if (client->wanted || client->degraded || !TAILQ_EMPTY(&client->running) ||
+	    !TAILQ_EMPTY(&client->waiting))
 		return true;
 	return !TAILQ_EMPTY(&client->files) &&
 	       client->now_ms - client->seek.since_ms < client->config.timeout_ms;
@@ -241,18 +207,12 @@ void seek_tick(struct client *client)
 		ops_time_out(client, &client->waiting);
 	if (!seek->active)
 		return;
-	for (unsigned int i = 0; i < DIALS_MAX; i++) {
-		struct attempt *attempt = &seek->attempts[i];
-
-		if (attempt->stage != ATTEMPT_FREE && client->now_ms >= attempt->deadline_ms) {
-			attempt_close(client, attempt);
-			attempt_failed(client, attempt);
-		}
-	}
+	attempts_tick(client);
 	if (client->config.fixed)
 		seek_fixed(client);
 	else
 		seek_beacons(client);
+	seek_copies(client);
 	ops_time_out(client, &client->running);
 	if (client->wanted && client->now_ms - client->wanted_ms >= client->config.timeout_ms) {
 		client->wanted = false;
@@ -267,9 +227,11 @@ void seek_heard(struct client *client, const struct client_event *event)
 	struct seek *seek = &client->seek;
 
 	if (!discovery_hear(&client->discovery, event->beacon, event->endpoints, client->now_ms) ||
-	    event->beacon->kind != BEACON_NAMESERVER)
+	    !seek->active)
 		return;
-	if (!seek->active)
+	if (event->beacon->kind == BEACON_STORAGE)
+		seek_copies(client);
+	if (event->beacon->kind != BEACON_NAMESERVER || client->config.fixed)
 		return;
 	if (seek->first_ms == 0)
 		seek->first_ms = client->now_ms ? client->now_ms : 1;
@@ -284,7 +246,7 @@ void seek_resolved(struct client *client, const struct client_event *event)
 		return;
 	seek->resolving = false;
 	for (unsigned int i = 0; i < event->count; i++)
-		attempt_start(client, &event->endpoints[i]);
+		seek_dial(client, &event->endpoints[i], NULL);
 	if (event->count == 0)
 		attempt_failed(client, &(struct attempt){ 0 });
 }
@@ -311,7 +273,7 @@ bool seek_opened(struct client *client, uint64_t connection)
 	if (!attempt)
 		return false;
 	attempt->stage = ATTEMPT_HELLO;
-	seek_hello(client, connection, &(struct hello_request){ 0 });
+	seek_hello(client, connection, &(struct hello_request){ .expected = attempt->storage });
 	return true;
 }
 
@@ -362,28 +324,38 @@ void seek_port_taken(struct client *client)
 
 /* ---- the session stands, or falls ---- */
 
-static void session_begin(struct client *client, struct attempt *attempt,
-			  const struct hello_reply *reply)
+void seek_stands(struct client *client, const struct attempt *attempt,
+		 const struct greeted *greeted)
 {
-	size_t size = reply->cluster_name.size;
-
 	client->control = attempt->connection;
-	client->nameserver = reply->self;
-	client->nameserver_endpoint = attempt->endpoint;
-	client->seek.last = attempt->endpoint;
-	client->cluster = client->discovery.cluster = reply->cluster;
-	memcpy(client->cluster_name, reply->cluster_name.data, size);
-	client->cluster_name[size] = '\0';
-	client->epoch = reply->epoch;
+	client->cluster = client->discovery.cluster = greeted->cluster;
+	memcpy(client->cluster_name, greeted->cluster_name, sizeof(client->cluster_name));
+	client->epoch = greeted->epoch;
 	client->connected_ms = client->now_ms;
-	client->seek.error = 0;
-	attempt->stage = ATTEMPT_FREE;
-	seek_stop(client);
 	if (client->wanted) {
 		client->wanted = false;
 		act(client, CLIENT_CONNECTED)->error = 0;
 	}
+}
+
+static void session_begin(struct client *client, struct attempt *attempt,
+			  const struct greeted *greeted)
+{
+	if (client->degraded) {
+		act(client, CLIENT_CLOSE)->connection = client->control;
+		client->degraded = false;
+		control_lost(client, true);
+		contents_doubt(client);
+	}
+	client->nameserver = greeted->self;
+	client->nameserver_endpoint = client->seek.last = attempt->endpoint;
+	client->seek.error = 0;
+	client->seek.wary = false;
+	client->port_settled = false;
 	client->port_tries = 0;
+	attempt->stage = ATTEMPT_FREE;
+	seek_stop(client);
+	seek_stands(client, attempt, greeted);
 	port_ask(client, 0);
 	control_connected(client);
 	files_renew(client);
@@ -393,38 +365,102 @@ static void hello_refused(struct client *client, struct attempt *attempt, int er
 {
 	attempt_close(client, attempt);
 	attempt_failed(client, attempt);
+	if (!id_is_none(&attempt->storage))
+		return;
 	if (error == -ERR_WRONG_CLUSTER || error == -ERR_WRONG_VERSION) {
 		client->seek.error = error;
-		if (client->config.fixed)
+		if (client->config.fixed && !client->degraded)
 			seek_fail(client, error);
+	}
+}
+
+static void greeted_take(struct greeted *greeted, const struct hello_reply *reply)
+{
+	*greeted = (struct greeted){
+		.self = reply->self,
+		.cluster = reply->cluster,
+		.epoch = reply->epoch,
+	};
+	memcpy(greeted->cluster_name, reply->cluster_name.data, reply->cluster_name.size);
+}
+
+static void hello_answered(struct client *client, struct attempt *attempt,
+			   const struct message *message)
+{
+	const struct hello_reply *reply = message->body;
+	bool storage = !id_is_none(&attempt->storage);
+
+	if (message->status) {
+		hello_refused(client, attempt, -(int)message->status);
+		return;
+	}
+	if (reply->role != (storage ? ROLE_STORAGE : ROLE_NAMESERVER)) {
+		hello_refused(client, attempt, -ERR_WRONG_NODE);
+		return;
+	}
+	greeted_take(&attempt->greeted, reply);
+	if (storage && !client->degraded) {
+		degraded_begin(client, attempt, &attempt->greeted);
+		attempt->stage = ATTEMPT_FREE;
+	} else if (storage) {
+		attempt_close(client, attempt);
+	} else if (client->degraded || client->seek.wary) {
+		attempt->stage = ATTEMPT_STATUS;
+		attempt_ask(client, attempt);
+	} else {
+		session_begin(client, attempt, &attempt->greeted);
+	}
+}
+
+/* What cannot be said better counts as serving: requests will tell. */
+static void status_answered(struct client *client, struct attempt *attempt,
+			    const struct message *message)
+{
+	const struct status_reply *status = message->body;
+
+	if (message->status == ERR_UNAVAILABLE ||
+	    (message->status == 0 && status->state == SERVICE_TAKEOVER)) {
+		attempt->ask_ms = client->now_ms + STATUS_EVERY_MS;
+		client->seek.error = -ERR_UNAVAILABLE;
+	} else {
+		session_begin(client, attempt, &attempt->greeted);
 	}
 }
 
 bool seek_frame(struct client *client, const struct client_event *event)
 {
 	struct attempt *attempt = attempt_find(client, event->connection);
-	const struct hello_reply *reply;
+	unsigned int wanted;
 	struct message message;
 
 	if (!attempt)
 		return false;
-	if (event->header->type != MSG_hello || !event->header->reply ||
-	    message_decode(event->header, event->body, &client->arena, &message) < 0) {
+	wanted = attempt->stage == ATTEMPT_STATUS ? MSG_status : MSG_hello;
+	if (event->header->type != wanted || !event->header->reply ||
+	    message_decode(event->header, event->body, &client->arena, &message) < 0)
 		hello_refused(client, attempt, -ERR_BAD_REQUEST);
-		return true;
-	}
-	reply = message.body;
-	if (message.status)
-		hello_refused(client, attempt, -(int)message.status);
-	else if (reply->role != ROLE_NAMESERVER)
-		hello_refused(client, attempt, -ERR_WRONG_NODE);
+	else if (wanted == MSG_status)
+		status_answered(client, attempt, &message);
 	else
-		session_begin(client, attempt, reply);
+		hello_answered(client, attempt, &message);
 	return true;
+}
+
+/* Who stood in is replaced at once. */
+static void storage_lost(struct client *client)
+{
+	struct seek *seek = &client->seek;
+
+	client->degraded = false;
+	seek->failed = client->storage_endpoint;
+	seek->failed_ms = client->now_ms;
+	seek->copy_ms = seek->probe_ms = client->now_ms;
 }
 
 void seek_lost(struct client *client, bool served)
 {
+	bool degraded = client->degraded;
+
 	client->control = 0;
 	/* Else nobody's time begins anew. */
 	if (served)
@@ -440,6 +476,22 @@ void seek_lost(struct client *client, bool served)
 	links_new_port(client);
 	bulk_reset(client);
 	client->seek.since_ms = client->now_ms;
-	if (is_needed(client))
+	if (degraded)
+		storage_lost(client);
+	if (client->seek.active)
+		seek_tick(client);
+	else if (is_needed(client))
 		seek_start(client);
+}
+
+/* A name server that takes over says so once it is asked; a storage server, when it has one again. */
+void seek_unserved(struct client *client)
+{
+	act(client, CLIENT_CLOSE)->connection = client->control;
+	client->seek.wary = true;
+	if (client->degraded) {
+		storage_lost(client);
+		client->seek.copy_ms = client->now_ms + patience_ms(client, COPY_AFTER_MS);
+	}
+	seek_lost(client, false);
 }

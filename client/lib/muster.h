@@ -104,6 +104,7 @@ enum muster_error {
 	MUSTER_E_ONLINE = 30,
 	MUSTER_E_IN_PROGRESS = 31,
 	MUSTER_E_NO_QUORUM = 32, /* too few servers that keep the catalogue are up: read-only */
+	MUSTER_E_OLD_DISK = 33, /* an older copy of its data directory */
 	MUSTER_E_NO_MEMORY = 64,
 	MUSTER_E_TIMEOUT = 65,
 	MUSTER_E_CONNECTION = 66,
