@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "error.h"
-#include "hash.h"
+#include "inventory.h"
 
 static struct store_write **link_to(struct store_write **link, uint64_t chunk)
 {
@@ -76,21 +76,27 @@ static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, 
 	return count;
 }
 
+static void sum_get(const struct chunks_memory *chunks, struct inventory_sum *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	for (const struct store_write *at = chunks->first; at; at = at->next)
+		inventory_turn(ret, at->meta.chunk);
+}
+
 static struct digest chunks_inventory(void *context)
 {
-	const struct chunks_memory *chunks = context;
-	struct digest sum = { { 0 } };
+	struct inventory_sum sum;
 
-	for (const struct store_write *at = chunks->first; at; at = at->next) {
-		uint8_t bytes[8];
-		struct digest one;
+	sum_get(context, &sum);
+	return sum.whole;
+}
 
-		put_u64(bytes, at->meta.chunk);
-		one = digest_of(bytes, sizeof(bytes));
-		for (int i = 0; i < DIGEST_SIZE; i++)
-			sum.bytes[i] ^= one.bytes[i];
-	}
-	return sum;
+static void chunks_buckets(void *context, uint64_t *ret)
+{
+	struct inventory_sum sum;
+
+	sum_get(context, &sum);
+	memcpy(ret, sum.buckets, sizeof(sum.buckets));
 }
 
 static int chunks_adopt(void *context, const struct id *cluster, const char *name)
@@ -193,6 +199,7 @@ const struct storage_chunks chunks_memory = {
 	.quarantine = chunks_remove,
 	.list = chunks_list,
 	.inventory = chunks_inventory,
+	.buckets = chunks_buckets,
 	.adopt = chunks_adopt,
 	.promise = chunks_promise,
 	.write_new = chunks_write_new,

@@ -6,7 +6,7 @@
 
 enum { LOSE_PERCENT = 10 };
 
-static const struct replica_limits few_limits = { 2048, 512 };
+static const struct replica_limits few_limits = { .recent = 2048, .page = 512 };
 
 struct copy_job {
 	struct copy_job *next;
@@ -115,7 +115,7 @@ struct copy_host *copy_host_new(struct host *host, copy_done_fn *done)
 		if (!host->rows || replica_memory_init(host->rows, disk) < 0)
 			abort();
 	}
-	if (!host->world->healed && world_chance(host->world, LOSE_PERCENT))
+	if (world_chance(host->world, LOSE_PERCENT) && fault_may_lose(host->world, host))
 		lose(host, disk);
 	copy->host = host;
 	copy->done = done;

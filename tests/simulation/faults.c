@@ -9,6 +9,9 @@ void faults_draw(struct world *w)
 		(unsigned int)prng_next(&w->prng) & (unsigned int)prng_next(&w->prng) & FAULTS_ALL;
 	if (world_chance(w, 70))
 		w->faults |= 1u << world_below(w, 4);
+	if (world_chance(w, 50))
+		w->faults |= FAULT_PARTITION << world_below(w, 6);
+	w->fault_gap_us = SECOND + world_below(w, 6 * SECOND);
 	if (w->config.sabotage != SABOTAGE_NONE)
 		w->faults |= FAULT_NS_CRASH | FAULT_POWER_ALL | FAULT_RESET;
 	if (w->faults & FAULT_DATAGRAMS) {
@@ -38,6 +41,22 @@ static uint64_t some_time(struct world *w)
 
 /* ---- crashes ---- */
 
+/* Asked to end, it says goodbye first. */
+static void quit_now(struct world *w, const struct due *due)
+{
+	host_stop(due->host, HOST_QUIT);
+	host_restart_after(due->host, some_time(w));
+}
+
+static void quit(struct host *host)
+{
+	struct world *w = host->world;
+
+	if (host->kind == HOST_STORAGE && !host_is_paused(host))
+		storage_host_ends(host);
+	world_after(w, 1 + world_below(w, 300 * MS), (struct due){ .run = quit_now, .host = host });
+}
+
 static void crash(struct host *host)
 {
 	struct world *w = host->world;
@@ -45,21 +64,43 @@ static void crash(struct host *host)
 
 	if (!host->up)
 		return;
-	if (host->kind == HOST_CLIENT)
-		host_stop(host, dice < 50 ? HOST_KILL : HOST_POWER);
-	else
-		host_stop(host, dice < 15 ? HOST_QUIT : dice < 40 ? HOST_KILL : HOST_POWER);
+	if (host->kind != HOST_CLIENT && dice < 15) {
+		quit(host);
+		return;
+	}
+	host_stop(host, dice < (host->kind == HOST_CLIENT ? 50 : 40) ? HOST_KILL : HOST_POWER);
 	host_restart_after(host, some_time(w));
+}
+
+static struct host *any_nameserver(struct world *w)
+{
+	if (world_chance(w, 75))
+		return world_nameserver(w);
+	return world_ns(w, (unsigned int)world_below(w, w->ns_count));
 }
 
 static void crash_nameserver(struct world *w)
 {
-	crash(world_nameserver(w));
+	crash(any_nameserver(w));
 }
 
 static void crash_storage(struct world *w)
 {
 	crash(any_storage(w));
+}
+
+/* Those that decide, most of them or all. */
+static void crash_set(struct world *w)
+{
+	const struct host *ns = world_nameserver(w);
+	bool in[STORAGES_MAX];
+
+	for (unsigned int i = 0; i < w->storage_count; i++)
+		in[i] = ns_host_in_set(ns, &world_storage(w, i)->id);
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		if (in[i] && world_chance(w, 75))
+			crash(world_storage(w, i));
+	}
 }
 
 static void crash_client(struct world *w)
@@ -127,6 +168,22 @@ static void cut_one_way(struct world *w)
 	cut_one(w, any_host(w), any_host(w), some_time(w));
 }
 
+/* Two sides; a client is on either. */
+static void partition(struct world *w)
+{
+	uint64_t time_us = SECOND + world_below(w, 30 * SECOND);
+	bool side[HOSTS_MAX];
+
+	for (unsigned int i = 0; i < w->host_count; i++)
+		side[i] = world_chance(w, 50);
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		for (unsigned int k = 0; k < w->host_count; k++) {
+			if (side[i] != side[k])
+				cut_one(w, &w->hosts[i], &w->hosts[k], time_us);
+		}
+	}
+}
+
 static void slow_ends(struct world *w, const struct due *due)
 {
 	w->hosts[due->a].slow_us = 0;
@@ -143,12 +200,103 @@ static void slow(struct world *w)
 
 /* ---- hosts and disks ---- */
 
+static void pause_one(struct host *host, uint64_t time_us)
+{
+	struct world *w = host->world;
+
+	host->paused_until_us = w->now_us + time_us;
+	world_trace(w, "%s sleeps until %.3f", host->name, (double)host->paused_until_us / SECOND);
+}
+
 static void pause_host(struct world *w)
 {
-	struct host *host = any_host(w);
+	pause_one(any_host(w), some_time(w));
+}
 
-	host->paused_until_us = w->now_us + some_time(w);
-	world_trace(w, "%s sleeps until %.3f", host->name, (double)host->paused_until_us / SECOND);
+static void pause_nameserver(struct world *w)
+{
+	pause_one(any_nameserver(w), SECOND + world_below(w, 59 * SECOND));
+}
+
+/* ---- a name server's directory ---- */
+
+/* Batches that were acknowledged are on the disks of the name server and of most of the journal
+ * set. One of them may be lost while all the others have everything; not a second one before that
+ * is so again. */
+bool fault_may_lose(struct world *w, const struct host *but)
+{
+	struct host *ns = world_nameserver(w);
+	uint64_t committed = ns_host_committed(ns);
+	unsigned int count = 0;
+
+	if (w->healed || committed == 0)
+		return false;
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		const struct host *storage = world_storage(w, i);
+		struct replica_head head;
+
+		if (storage == but || !ns_host_in_set(ns, &storage->id))
+			continue;
+		head = storage_host_catalogue(storage);
+		if (!head.whole || head.last.sequence < committed)
+			return false;
+		count++;
+	}
+	return count > 0;
+}
+
+static void nameserver_replaced(struct host *host)
+{
+	host_restart_after(host, 100 * MS + world_below(host->world, 5 * SECOND));
+}
+
+static void lose_directory(struct world *w)
+{
+	struct host *host = any_nameserver(w);
+
+	if (!fault_may_lose(w, NULL))
+		return;
+	host_stop(host, HOST_KILL);
+	ns_disk_lose(host);
+	world_trace(w, "%s: its directory is gone", host->name);
+	nameserver_replaced(host);
+}
+
+static void old_directory(struct world *w)
+{
+	struct host *host = any_nameserver(w);
+
+	if (!host->snapshot || world_chance(w, 50)) {
+		ns_disk_keep(host);
+		return;
+	}
+	if (!fault_may_lose(w, NULL))
+		return;
+	host_stop(host, HOST_KILL);
+	if (ns_disk_restore(host))
+		world_trace(w, "%s: its directory is an old one", host->name);
+	nameserver_replaced(host);
+}
+
+/* ---- very long times ---- */
+
+/* For a server that is off, 400 days are nothing; the others have lived through them. No client asks
+ * for so long. */
+static void away(struct world *w)
+{
+	struct host *host = any_storage(w);
+	uint64_t days = 1 + world_below(w, 400);
+
+	host_stop(host, world_chance(w, 50) ? HOST_QUIT : HOST_POWER);
+	world_trace(w, "%s misses %llu days", host->name, (unsigned long long)days);
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		if (w->hosts[i].kind == HOST_CLIENT) {
+			host_stop(&w->hosts[i], HOST_QUIT);
+			host_restart_after(&w->hosts[i], SECOND);
+		}
+		w->hosts[i].clock_ms += days * 24 * 3600 * 1000;
+	}
+	host_restart_after(host, SECOND + world_below(w, 10 * SECOND));
 }
 
 static void jump(struct world *w)
@@ -170,7 +318,7 @@ static void disk_fault_ends(struct world *w, const struct due *due)
 
 static void disk_fails(struct world *w)
 {
-	struct host *host = world_chance(w, 25) ? world_nameserver(w) : any_storage(w);
+	struct host *host = world_chance(w, 25) ? any_nameserver(w) : any_storage(w);
 	unsigned int kinds = world_chance(w, 60) ? DISK_SIM_SYNC_FILE : DISK_SIM_CHANGES;
 
 	if (!host->up)
@@ -264,7 +412,8 @@ void fault_answered(struct world *w, uint64_t socket)
 static void (*const faults[])(struct world *) = {
 	crash_nameserver, crash_storage, crash_client, power_all, reset_some, cut,
 	cut_one_way,      pause_host,    slow,         NULL,      jump,       disk_fails,
-	disk_full,        NULL,          NULL,         NULL,
+	disk_full,        NULL,          NULL,         NULL,      partition,  pause_nameserver,
+	lose_directory,   old_directory, crash_set,    away,
 };
 
 static void fault_next(struct world *w, const struct due *due)
@@ -280,7 +429,8 @@ static void fault_next(struct world *w, const struct due *due)
 			break;
 		}
 	}
-	world_after(w, 200 * MS + world_below(w, 5 * SECOND), (struct due){ .run = fault_next });
+	world_after(w, 100 * MS + world_below(w, w->fault_gap_us),
+		    (struct due){ .run = fault_next });
 }
 
 void faults_begin(struct world *w)

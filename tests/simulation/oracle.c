@@ -11,7 +11,8 @@ enum {
 	CHECK_PERCENT = 30,
 	LEAK_PATIENCE_S = 240,
 	COPIES_PATIENCE_S = 120,
-	CATALOGUE_PATIENCE_S = 30
+	CATALOGUE_PATIENCE_S = 30,
+	SERVICE_PATIENCE_S = 60,
 };
 
 bool number_set_add(struct number_set *set, uint64_t number)
@@ -112,12 +113,33 @@ static bool all_registered(struct world *w)
 
 void oracle_registered(struct world *w)
 {
-	uint64_t end_us = w->now_us + 40 * SECOND;
+	uint64_t end_us = w->now_us + SERVICE_PATIENCE_S * (uint64_t)SECOND;
 
 	while (!all_registered(w) && w->now_us < end_us && !w->result.failed)
 		world_run_until(w, w->now_us + 200 * MS);
 	if (!all_registered(w))
-		world_fail(w, "not all storage servers are back 40 s after everything healed");
+		world_fail(w, "not all storage servers are back %d s after everything healed",
+			   SERVICE_PATIENCE_S);
+}
+
+static bool set_is_full(struct world *w)
+{
+	unsigned int wanted =
+		w->storage_count < JOURNAL_SET_MAX ? w->storage_count : JOURNAL_SET_MAX;
+
+	return ns_host_set_size(world_nameserver(w)) == wanted;
+}
+
+void oracle_journal_set(struct world *w)
+{
+	uint64_t end_us = w->now_us + SERVICE_PATIENCE_S * (uint64_t)SECOND;
+
+	while (!set_is_full(w) && w->now_us < end_us && !w->result.failed)
+		world_run_until(w, w->now_us + 200 * MS);
+	if (!set_is_full(w))
+		world_fail(w, "the journal set has %u of %u storage servers %d s after the faults",
+			   ns_host_set_size(world_nameserver(w)), w->storage_count,
+			   SERVICE_PATIENCE_S);
 }
 
 /* A chunk of which the catalogue knows nothing; 0: none. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "world.h"
@@ -14,9 +15,11 @@ static const char *const usage =
 	"usage: simulation --seed N [--trace] [--sabotage NAME]\n"
 	"       simulation --seeds A-B [--jobs N] [--known FILE] [--sabotage NAME]\n"
 	"       simulation --repeat A-B [--jobs N]      each twice: is it the same?\n"
-	"       simulation --sabotage-all [--jobs N]    is every removed rule noticed?\n";
+	"       simulation --sabotage-all [--jobs N]    is every removed rule noticed?\n"
+	"       simulation --soak SECONDS [--jobs N]    new seeds, from the clock\n"
+	"--keep FILE appends what fails to the list of seeds there.\n";
 
-enum mode { MODE_NONE, MODE_SEED, MODE_SEEDS, MODE_REPEAT, MODE_SABOTAGE };
+enum mode { MODE_NONE, MODE_SEED, MODE_SEEDS, MODE_REPEAT, MODE_SABOTAGE, MODE_SOAK };
 
 struct command {
 	enum mode mode;
@@ -24,7 +27,7 @@ struct command {
 	unsigned int jobs;
 	unsigned int sabotage;
 	bool trace;
-	const char *known;
+	const char *known, *keep;
 };
 
 /* One seed in a process of its own, so that a crash is a result like others. */
@@ -37,10 +40,22 @@ struct crew {
 	uint64_t seeds[JOBS_MAX];
 	unsigned int busy;
 	unsigned int passed, failed;
+	uint64_t first_failed; /* the lowest */
 };
+
+static void keep(const struct command *command, uint64_t seed, const char *message)
+{
+	FILE *file = command->keep ? fopen(command->keep, "a") : NULL;
+
+	if (!file)
+		return;
+	fprintf(file, "%" PRIu64 "\t%.*s\n", seed, (int)strcspn(message, "\n"), message);
+	fclose(file);
+}
 
 static void print_failure(const struct command *command, uint64_t seed, const char *message)
 {
+	keep(command, seed, message);
 	printf("FAIL seed %" PRIu64 " %s\n", seed, message);
 	printf("  simulation --seed %" PRIu64 "%s%s --trace\n", seed,
 	       command->sabotage ? " --sabotage " : "",
@@ -101,7 +116,8 @@ static void crew_wait(struct crew *crew)
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 			crew->passed++;
 		} else {
-			crew->failed++;
+			if (crew->failed++ == 0 || crew->seeds[i] < crew->first_failed)
+				crew->first_failed = crew->seeds[i];
 			if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
 				print_failure(crew->command, crew->seeds[i],
 					      WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM
@@ -189,6 +205,21 @@ static int run_many(const struct command *command, seed_fn *run)
 	return crew.failed ? 1 : 0;
 }
 
+static int run_soak(const struct command *command)
+{
+	struct crew crew = { .command = command, .run = run_once };
+	time_t end = time(NULL) + (time_t)command->first;
+	uint64_t seed = (uint64_t)time(NULL) * 1000;
+
+	printf("seeds from %" PRIu64 " on, for %" PRIu64 " s\n", seed, command->first);
+	while (time(NULL) < end)
+		crew_start(&crew, seed++);
+	crew_end(&crew);
+	printf("seeds up to %" PRIu64 "\n%u passed, %u failed\n", seed - 1, crew.passed,
+	       crew.failed);
+	return crew.failed ? 1 : 0;
+}
+
 /* ---- are the checks any good? ---- */
 
 static bool is_noticed(const struct command *command)
@@ -199,8 +230,13 @@ static bool is_noticed(const struct command *command)
 	for (seed = 1; seed <= WITHIN && crew.failed == 0; seed++)
 		crew_start(&crew, seed);
 	crew_end(&crew);
-	printf("%s %s: noticed in %u of %u seeds\n", crew.failed ? "ok" : "not ok",
-	       sabotage_name(command->sabotage), crew.failed, crew.failed + crew.passed);
+	if (crew.failed)
+		printf("ok     %-20s noticed by seed %" PRIu64 "\n",
+		       sabotage_name(command->sabotage), crew.first_failed);
+	else
+		printf("not ok %-20s not noticed by %d seeds\n", sabotage_name(command->sabotage),
+		       WITHIN);
+	fflush(stdout);
 	return crew.failed > 0;
 }
 
@@ -261,10 +297,14 @@ static bool parse_value(const char *option, const char *value, struct command *r
 		ret->mode = MODE_SEEDS;
 	else if (strcmp(option, "--repeat") == 0)
 		ret->mode = MODE_REPEAT;
+	else if (strcmp(option, "--soak") == 0)
+		ret->mode = MODE_SOAK;
 	else if (strcmp(option, "--sabotage") == 0)
 		return parse_sabotage(value, ret);
 	else if (strcmp(option, "--known") == 0)
 		return (ret->known = value) != NULL;
+	else if (strcmp(option, "--keep") == 0)
+		return (ret->keep = value) != NULL;
 	else if (strcmp(option, "--jobs") == 0)
 		return (ret->jobs = (unsigned int)strtoul(value, NULL, 10)) - 1 < JOBS_MAX;
 	else
@@ -298,6 +338,7 @@ int main(int argc, char **argv)
 	case MODE_SEEDS: return run_many(&command, run_once);
 	case MODE_REPEAT: return run_many(&command, run_twice);
 	case MODE_SABOTAGE: return run_sabotage(&command);
+	case MODE_SOAK: return run_soak(&command);
 	case MODE_NONE: break;
 	}
 	fputs(usage, stderr);

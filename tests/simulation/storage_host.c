@@ -53,6 +53,15 @@ static void remove_greedily(struct world *w, const struct host *host, uint64_t c
 	}
 }
 
+/* Sabotage: nothing is written. */
+static int promise_lose(void *context, uint64_t epoch, const struct id *server)
+{
+	(void)context;
+	(void)epoch;
+	(void)server;
+	return 0;
+}
+
 static int chunks_remove(void *context, uint64_t chunk)
 {
 	struct store_chunks *chunks = context;
@@ -432,6 +441,7 @@ static int core_start(struct host *host, struct storage_host *storage)
 		.cluster = identity->cluster,
 		.start = identity->generation,
 		.promised_epoch = identity->promised_epoch,
+		.promised_server = identity->promised_server,
 		.host = host->name,
 		.zone = "",
 		.version = "simulated",
@@ -448,6 +458,8 @@ static int core_start(struct host *host, struct storage_host *storage)
 						 .calls = store_chunks_calls };
 	storage->chunks.calls.remove = chunks_remove;
 	storage->chunks.calls.write_commit = chunks_write_commit;
+	if (host->world->config.sabotage == SABOTAGE_PROMISE_LOST)
+		storage->chunks.calls.promise = promise_lose;
 	memcpy(config.cluster_name, identity->cluster_name, sizeof(config.cluster_name));
 	config.endpoints[0] = endpoint_ipv4(host->address, STORAGE_PORT);
 	config.endpoints[0].flags = ENDPOINT_ADVERTISED;
@@ -596,6 +608,12 @@ uint64_t storage_host_epoch(const struct host *host)
 		return 0;
 	storage_state(of(host)->core, &state);
 	return state.registered ? state.epoch : 0;
+}
+
+void storage_host_ends(struct host *host)
+{
+	if (host->process)
+		step(host, &(struct storage_event){ .kind = STORAGE_STOP });
 }
 
 unsigned int storage_host_transfers(const struct host *host)

@@ -362,6 +362,7 @@ static enum model_outcome outcome_of(const struct workload_op *op, int error)
 	case ERR_NO_NODES:
 	case ERR_NO_SPACE:
 	case ERR_UNAVAILABLE:
+	case ERR_NO_QUORUM:
 	case ERR_UNREACHABLE:
 	case ERR_EXPIRED:
 	case ERR_BAD_RECEIPT:

@@ -7,7 +7,7 @@
 #include "codec.h"
 #include "error.h"
 
-enum { DISK_CAPACITY = 512 * 1024 * 1024 };
+enum { STANDBY_PERCENT = 0 };
 
 static const char *const sabotages[] = {
 	[SABOTAGE_NONE] = "none",
@@ -23,6 +23,7 @@ static const char *const sabotages[] = {
 	[SABOTAGE_LOOSE_COPIES] = "loose-copies",
 	[SABOTAGE_FORGET_SHARED] = "forget-shared",
 	[SABOTAGE_FORGET_PURGED] = "forget-purged",
+	[SABOTAGE_PROMISE_LOST] = "promise-lost",
 };
 
 const char *sabotage_name(unsigned int sabotage)
@@ -40,7 +41,7 @@ uint64_t world_trash_ms(const struct world *w)
 /* Where disks are full it may go earlier. */
 uint64_t world_kept_us(const struct world *w)
 {
-	return w->faults & FAULT_FULL ? 0 : world_trash_ms(w) * MS;
+	return w->faults & (FAULT_FULL | FAULT_AWAY) ? 0 : world_trash_ms(w) * MS;
 }
 
 /* ---- hosts ---- */
@@ -118,6 +119,22 @@ void host_restart_after(struct host *host, uint64_t delay_us)
 	world_after(host->world, delay_us, (struct due){ .run = restart, .a = host->index });
 }
 
+static void restart_now(struct world *w, const struct due *due)
+{
+	struct host *host = due->host;
+	uint32_t address = host->address;
+
+	(void)w;
+	host_stop(host, HOST_QUIT);
+	host_start(host);
+	host->address = address;
+}
+
+void host_restart_now(struct host *host)
+{
+	world_after(host->world, 1, (struct due){ .run = restart_now, .host = host });
+}
+
 static enum disk_sim_crash_mode crash_mode(struct world *w, enum host_stop how)
 {
 	if (how != HOST_POWER)
@@ -149,26 +166,42 @@ void host_stop(struct host *host, enum host_stop how)
 
 /* ---- who is there ---- */
 
+struct host *world_ns(struct world *w, unsigned int number)
+{
+	return &w->hosts[number];
+}
+
 struct host *world_nameserver(struct world *w)
 {
-	return &w->hosts[0];
+	struct host *best = &w->hosts[0];
+	uint64_t epoch = 0;
+
+	for (unsigned int i = 0; i < w->ns_count; i++) {
+		struct ns_figures figures = ns_host_figures(world_ns(w, i));
+
+		if (figures.serving && figures.epoch > epoch) {
+			best = world_ns(w, i);
+			epoch = figures.epoch;
+		}
+	}
+	return best;
 }
 
 struct host *world_storage(struct world *w, unsigned int number)
 {
-	return &w->hosts[1 + number];
+	return &w->hosts[w->ns_count + number];
 }
 
 struct host *world_client(struct world *w, unsigned int number)
 {
-	return &w->hosts[1 + w->storage_count + number];
+	return &w->hosts[w->ns_count + w->storage_count + number];
 }
 
 static void host_add(struct world *w, enum host_kind kind, unsigned int number)
 {
 	static const struct process_ops *const ops[] = { &nameserver_process, &storage_process,
 							 &client_process };
-	static const char *const names[] = { "name server", "storage", "client" };
+	static const char *const names[] = { "ns", "storage", "client" };
 	struct host *host = &w->hosts[w->host_count];
 
 	*host = (struct host){ .world = w,
@@ -180,11 +213,10 @@ static void host_add(struct world *w, enum host_kind kind, unsigned int number)
 			       .id = world_id(w),
 			       .disk_id = world_id(w),
 			       .machine = world_id(w) };
-	snprintf(host->name, sizeof(host->name), kind == HOST_NAMESERVER ? "%s" : "%s-%u",
-		 names[kind], number);
+	snprintf(host->name, sizeof(host->name), "%s-%u", names[kind], number);
 	if (kind == HOST_CLIENT)
 		return;
-	host->disk = disk_sim_new(DISK_CAPACITY);
+	host->disk = disk_sim_new(WORLD_DISK_CAPACITY);
 	if (!host->disk)
 		abort();
 }
@@ -195,7 +227,9 @@ static void build(struct world *w)
 	if (world_chance(w, 50))
 		w->storage_count = 3;
 	w->client_count = 2 + world_chance(w, 20);
-	host_add(w, HOST_NAMESERVER, 0);
+	w->ns_count = 1 + world_chance(w, STANDBY_PERCENT);
+	for (unsigned int i = 0; i < w->ns_count; i++)
+		host_add(w, HOST_NAMESERVER, i);
 	for (unsigned int i = 0; i < w->storage_count; i++)
 		host_add(w, HOST_STORAGE, i);
 	for (unsigned int i = 0; i < w->client_count; i++)
@@ -209,7 +243,6 @@ static void world_draw(struct world *w)
 	w->prng.state = w->config.seed;
 	w->wall_base_ms = UINT64_C(1700000000000);
 	w->cluster = world_id(w);
-	put_u64(w->key.bytes, prng_next(&w->prng));
 	w->chunk_size = (uint32_t)(2 + world_below(w, 3)) * 64 * 1024;
 	/* Now and then transfers of several frames. */
 	if (world_chance(w, 6))
@@ -260,6 +293,7 @@ static void live(struct world *w)
 	workload_quiesce(w);
 	wait_idle(w, "operations");
 	oracle_registered(w);
+	oracle_journal_set(w);
 	oracle_catalogues(w);
 	oracle_copies(w, false);
 	if (w->result.failed)
@@ -290,11 +324,7 @@ static void world_free(struct world *w)
 {
 	for (unsigned int i = 0; i < w->host_count; i++) {
 		host_stop(&w->hosts[i], HOST_QUIT);
-		if (w->hosts[i].disk)
-			disk_free(disk_sim_disk(w->hosts[i].disk));
-		if (w->hosts[i].rows)
-			replica_memory_done(w->hosts[i].rows);
-		free(w->hosts[i].rows);
+		ns_disk_done(&w->hosts[i]);
 	}
 	for (size_t i = 0; i < w->queue_count; i++) {
 		if (w->queue[i].owned)
@@ -306,6 +336,7 @@ static void world_free(struct world *w)
 	model_done(&w->model);
 	free(w->chunks.slots);
 	free(w->inodes.slots);
+	free(w->history.batches);
 	free(w);
 }
 

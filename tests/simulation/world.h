@@ -1,4 +1,4 @@
-/* A whole cluster in one process: a name server, storage servers and clients, which are the real
+/* A whole cluster in one process: name servers, storage servers and clients, which are the real
  * cores, over a simulated network, simulated disks and virtual time. Everything that happens
  * follows from one number, the seed.
  *
@@ -23,10 +23,12 @@
 #include "replica_memory.h"
 
 enum {
+	NAMESERVERS_SIM_MAX = 2,
 	STORAGES_MAX = 5,
 	CLIENTS_SIM_MAX = 3,
-	HOSTS_MAX = 1 + STORAGES_MAX + CLIENTS_SIM_MAX,
+	HOSTS_MAX = NAMESERVERS_SIM_MAX + STORAGES_MAX + CLIENTS_SIM_MAX,
 	PORTS_MAX = 4,
+	WORLD_DISK_CAPACITY = 512 * 1024 * 1024,
 	MS = 1000,
 	SECOND = 1000 * 1000,
 };
@@ -81,8 +83,9 @@ struct host {
 	char name[16];
 	uint32_t address;
 	struct id id, disk_id, machine;
-	struct disk_sim *disk;       /* NULL: clients */
-	struct replica_memory *rows; /* of the catalogue's copy, in a database that never tears */
+	struct disk_sim *disk;        /* NULL: clients */
+	struct replica_memory *rows;  /* of its catalogue, in a database that never tears */
+	struct ns_snapshot *snapshot; /* of a name server's disk, from earlier; NULL: none */
 	struct endpoint remembered;
 	bool up;
 	bool starting;
@@ -105,6 +108,7 @@ void host_start(struct host *host);
 enum host_stop { HOST_QUIT, HOST_KILL, HOST_POWER };
 void host_stop(struct host *host, enum host_stop how);
 void host_restart_after(struct host *host, uint64_t delay_us);
+void host_restart_now(struct host *host); /* after this event: it quits and starts where it is */
 bool host_is_paused(const struct host *host);
 void host_listen(struct host *host, uint16_t port);
 void host_unlisten(struct host *host, uint16_t port);
@@ -171,6 +175,7 @@ enum sabotage {
 	SABOTAGE_LOOSE_COPIES,     /* copies lose a row now and then */
 	SABOTAGE_FORGET_SHARED,    /* chunks belong to the first file that has them */
 	SABOTAGE_FORGET_PURGED,    /* what was purged can be restored */
+	SABOTAGE_PROMISE_LOST,     /* promises are not written down */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
@@ -193,7 +198,13 @@ enum fault {
 	FAULT_REFUSE = 1 << 13,
 	FAULT_ADDRESS = 1 << 14,
 	FAULT_PORT = 1 << 15,
-	FAULTS_ALL = (1 << 16) - 1,
+	FAULT_PARTITION = 1 << 16, /* two sides that do not hear each other */
+	FAULT_NS_PAUSE = 1 << 17,  /* the name server sleeps for up to a minute */
+	FAULT_NS_LOST = 1 << 18,   /* its directory is gone */
+	FAULT_NS_OLD = 1 << 19,    /* its directory is what it was a while ago */
+	FAULT_SET = 1 << 20,       /* members of the journal set die together */
+	FAULT_AWAY = 1 << 21,      /* a storage server misses 400 days */
+	FAULTS_ALL = (1 << 22) - 1,
 };
 
 struct world_config {
@@ -218,6 +229,16 @@ struct number_set {
 };
 bool number_set_add(struct number_set *set, uint64_t number); /* false: it was there */
 
+/* What was committed, by sequence: whoever serves, it is the same. */
+struct committed {
+	uint64_t epoch; /* 0: nobody has said so */
+	struct digest hash;
+};
+struct history {
+	struct committed *batches; /* the first is that of sequence 1 */
+	uint64_t count, capacity;
+};
+
 /* What a put carries. */
 struct content {
 	uint64_t size;
@@ -239,22 +260,24 @@ struct world {
 	uint64_t order;
 
 	struct host hosts[HOSTS_MAX];
-	unsigned int host_count, storage_count, client_count;
+	unsigned int host_count, ns_count, storage_count, client_count;
 
 	struct socket **sockets; /* by id */
 	uint64_t socket_count, socket_capacity;
 	bool cut[HOSTS_MAX][HOSTS_MAX]; /* from, to */
 
 	unsigned int faults;
+	uint64_t fault_gap_us; /* between two, at most */
 	bool healed;
 	uint32_t loss_percent, twice_percent, late_percent, refuse_percent;
 
 	uint32_t addresses; /* given out */
 	struct id cluster;
-	struct key key;
 	uint32_t chunk_size, large_from;
-	uint64_t sync_us;         /* what a sync takes at most */
-	uint64_t epoch;           /* the highest that was served */
+	uint64_t sync_us; /* what a sync takes at most */
+	uint64_t epoch;   /* the highest in which something was committed */
+	bool founded;     /* there is a cluster */
+	struct history history;
 	struct number_set chunks; /* ids given out */
 	struct number_set inodes;
 
@@ -276,7 +299,9 @@ uint64_t world_wall_ms(const struct world *w);
 struct id world_id(struct world *w);
 uint64_t world_trash_ms(const struct world *w); /* 0: nothing is kept */
 uint64_t world_kept_us(const struct world *w);  /* what was removed is surely kept so long */
+/* The one that serves, in the highest epoch; else the first. */
 struct host *world_nameserver(struct world *w);
+struct host *world_ns(struct world *w, unsigned int number);
 struct host *world_storage(struct world *w, unsigned int number);
 struct host *world_client(struct world *w, unsigned int number);
 
@@ -305,6 +330,9 @@ void faults_draw(struct world *w);
 void faults_begin(struct world *w);
 void faults_heal(struct world *w);
 void fault_disk_lies(struct world *w);
+/* Does no acknowledged batch rest on the catalogue of one host alone, `but` (NULL: none) not
+ * counted? */
+bool fault_may_lose(struct world *w, const struct host *but);
 /* A change has just been acknowledged; an answer has just been sent there. */
 void fault_acknowledged(struct world *w);
 void fault_answered(struct world *w, uint64_t socket);
@@ -317,10 +345,21 @@ struct ns_figures {
 	uint64_t epoch;
 };
 struct ns_figures ns_host_figures(const struct host *host);
+uint64_t ns_host_committed(const struct host *host); /* by this process; 0: nothing */
+/* Is that storage server in the journal set of the running name server? */
+bool ns_host_in_set(const struct host *host, const struct id *node);
+unsigned int ns_host_set_size(const struct host *host); /* 0 while it changes */
 /* The last durable batch; zeros while something is not durable yet. */
 struct journal_head ns_host_head(const struct host *host);
 
+/* ns_disk.c: while it is down, or from outside. */
+void ns_disk_keep(struct host *host);    /* remembers what is on it */
+bool ns_disk_restore(struct host *host); /* false: nothing is remembered */
+void ns_disk_lose(struct host *host);
+void ns_disk_done(struct host *host);
+
 /* storage_host.c */
+void storage_host_ends(struct host *host);            /* it is asked to: HOST_QUIT shall follow */
 uint64_t storage_host_epoch(const struct host *host); /* 0: not registered */
 /* Chunks in the running server's index, ascending, after `after`; returns how many. */
 size_t storage_host_list(const struct host *host, uint64_t after, uint64_t *ret, size_t most);
@@ -328,10 +367,15 @@ bool storage_host_has(const struct host *host, const struct chunk_row *row); /* 
 unsigned int storage_host_transfers(const struct host *host);
 struct replica_head storage_host_catalogue(const struct host *host);
 
+/* history.c: a name server says that everything up to there is committed; it sends an answer. */
+void history_committed(struct world *w, const struct host *host, const struct journal_head *head);
+void history_answered(struct world *w, const struct host *host, uint64_t epoch);
+
 /* oracle.c */
 /* Are all chunks of the content on so many disks that a power cut leaves them? */
 void oracle_put_acknowledged(struct world *w, uint64_t inode, unsigned int copies);
 void oracle_registered(struct world *w);
+void oracle_journal_set(struct world *w); /* is it as large as it can be before long? */
 void oracle_no_leaks(struct world *w);
 /* Does every chunk have its copies before long? `exactly`: and none too many? */
 void oracle_copies(struct world *w, bool exactly);

@@ -11,6 +11,15 @@ static struct id id_make(uint8_t kind, uint8_t number)
 	return (struct id){ { kind, number } };
 }
 
+void fake_open_config(struct fake *fake, const struct client_config *config)
+{
+	*fake = (struct fake){ .now_ms = 100000, .proof = id_make('p', 1) };
+	for (uint8_t i = 0; i < FAKE_SERVERS; i++)
+		fake->servers[i] = id_make('s', i);
+	fake->client = client_new(config);
+	assert_non_null(fake->client);
+}
+
 void fake_open_patient(struct fake *fake, enum client_transfer transfer, uint64_t timeout_ms)
 {
 	struct client_config config = {
@@ -21,11 +30,7 @@ void fake_open_patient(struct fake *fake, enum client_transfer transfer, uint64_
 		.seed = 1,
 	};
 
-	*fake = (struct fake){ .now_ms = 100000, .proof = id_make('p', 1) };
-	for (uint8_t i = 0; i < FAKE_SERVERS; i++)
-		fake->servers[i] = id_make('s', i);
-	fake->client = client_new(&config);
-	assert_non_null(fake->client);
+	fake_open_config(fake, &config);
 }
 
 void fake_open(struct fake *fake, enum client_transfer transfer)

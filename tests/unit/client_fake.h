@@ -20,6 +20,8 @@ struct fake {
 
 void fake_open(struct fake *fake, enum client_transfer transfer);
 void fake_open_patient(struct fake *fake, enum client_transfer transfer, uint64_t timeout_ms);
+
+void fake_open_config(struct fake *fake, const struct client_config *config);
 void fake_close(struct fake *fake);
 
 void fake_step(struct fake *fake, struct client_event event); /* forgets earlier actions */

@@ -5,6 +5,7 @@
 #include "hash.h"
 #include "kv_memory.h"
 #include "ns_driver.h"
+#include "ns_state.h"
 
 enum { TICKS_MAX = 200000 };
 
@@ -110,9 +111,16 @@ static void act(struct ns_driver *d)
 			buffer_printf(&d->events, "%s %.*s\n", action->event, (int)bytes.size,
 				      (const char *)bytes.data);
 			break;
-		case NS_FAILED:
-		case NS_DEPOSED: d->failed = true; break;
-		case NS_DIAL: break;
+		case NS_DEPOSED:
+			assert(!d->deposed);
+			d->failed = d->deposed = true;
+			break;
+		case NS_FAILED: d->failed = true; break;
+		case NS_DIAL:
+			d->dials++;
+			d->dial = action->sequence;
+			d->dialled = action->endpoint;
+			break;
 		}
 	}
 	ns_outbox_clear(&d->outbox);
@@ -233,6 +241,7 @@ static void peers_free(struct ns_driver *d)
 {
 	for (unsigned int i = 0; i < d->peer_count; i++) {
 		free(d->peers[i]->received);
+		buffer_done(&d->peers[i]->part);
 		free(d->peers[i]);
 	}
 	d->peer_count = 0;
@@ -284,6 +293,11 @@ void driver_clock(struct ns_driver *d, uint64_t ms)
 void driver_say(struct ns_driver *d, enum ns_event_kind kind, bool good)
 {
 	turn(d, &(struct ns_event){ .kind = kind, .good = good });
+}
+
+void driver_dialled(struct ns_driver *d, int error)
+{
+	turn(d, &(struct ns_event){ .kind = NS_DIALLED, .sequence = d->dial, .error = error });
 }
 
 /* ---- connections ---- */
@@ -351,18 +365,11 @@ struct ns_peer *driver_peer(struct ns_driver *d, const struct id *id)
 
 static struct digest inventory_digest(const struct ns_storage *storage)
 {
-	struct digest sum = { { 0 } };
+	struct inventory_sum sum = { 0 };
 
-	for (unsigned int i = 0; i < storage->chunk_count; i++) {
-		uint8_t bytes[8];
-		struct digest one;
-
-		put_u64(bytes, storage->chunks[i].chunk);
-		one = digest_of(bytes, sizeof(bytes));
-		for (int j = 0; j < DIGEST_SIZE; j++)
-			sum.bytes[j] ^= one.bytes[j];
-	}
-	return sum;
+	for (unsigned int i = 0; i < storage->chunk_count; i++)
+		inventory_turn(&sum, storage->chunks[i].chunk);
+	return sum.whole;
 }
 
 int driver_register(struct ns_peer *peer, const struct ns_storage *storage,
@@ -382,11 +389,13 @@ int driver_register(struct ns_peer *peer, const struct ns_storage *storage,
 		 .disk = id_of(0x8000 + (storage->disk ? storage->disk : storage->number)),
 		 .name = slice_of(name), .zone = slice_of(storage->zone ? storage->zone : ""),
 		 .version = slice_of("1"), .endpoints = &endpoint, .endpoints_count = 1,
-		 .inventory = inventory_digest(storage));
+		 .inventory = inventory_digest(storage), .catalogue_epoch = peer->sequence ? 1 : 0,
+		 .catalogue_sequence = peer->sequence, .catalogue_hash = peer->hash);
 	if (rc < 0)
 		return rc;
 	peer->key = ret->key;
 	peer->epoch = ret->epoch;
+	peer->echo = ret->now_ms;
 	peer->registered_ms = peer->driver->now_ms;
 	peer->wanted = ret->want_inventory;
 	return 0;
@@ -394,15 +403,26 @@ int driver_register(struct ns_peer *peer, const struct ns_storage *storage,
 
 struct ns_peer *driver_storage_with(struct ns_driver *d, const struct ns_storage *storage)
 {
+	const struct id id = id_of(storage->number);
+	struct ns_peer *peer = driver_peer(d, &id);
+	struct digest hash = { { 0 } };
+	uint64_t sequence = 0;
 	struct register_reply reply;
-	struct ns_peer *peer;
 	char address[32];
 	int rc;
 
+	if (peer) {
+		sequence = peer->sequence;
+		hash = peer->hash;
+		driver_close(peer);
+	}
 	snprintf(address, sizeof(address), "10.2.%u.%u", storage->number / 256,
 		 storage->number % 256);
 	peer = driver_connect(d, storage->address ? storage->address : address, "10.0.0.1");
-	peer->id = id_of(storage->number);
+	peer->id = id;
+	peer->follows = d->follow;
+	peer->sequence = sequence;
+	peer->hash = hash;
 	peer->machine =
 		machine_id_of(storage->machine ? storage->machine : 0x2000 + storage->number);
 	driver_hello(peer, ROLE_STORAGE);
@@ -423,16 +443,27 @@ struct ns_peer *driver_storage(struct ns_driver *d, unsigned int number)
 	return driver_storage_with(d, &(struct ns_storage){ .number = number });
 }
 
+int driver_heartbeat(struct ns_peer *peer)
+{
+	struct ns_driver *d = peer->driver;
+	const struct member *member = member_find(d->ns, &peer->id);
+	struct heartbeat_reply reply;
+	int rc = ASK(peer, heartbeat, &reply, .inventory = member->sum->whole,
+		     .free = d->free ? d->free : (uint64_t)1 << 40, .flags = peer->flags,
+		     .echo = peer->echo);
+
+	if (rc == 0)
+		peer->echo = reply.now_ms;
+	return rc;
+}
+
 void driver_beat(struct ns_driver *d, uint64_t ms)
 {
 	for (uint64_t done = 0; done < ms; done += HEARTBEAT_MS) {
 		driver_clock(d, ms - done < HEARTBEAT_MS ? ms - done : HEARTBEAT_MS);
 		for (unsigned int i = 0; i < d->peer_count; i++) {
-			struct heartbeat_reply reply;
-
 			if (!d->peers[i]->closed && d->peers[i]->epoch)
-				ASK(d->peers[i], heartbeat, &reply,
-				    .free = d->free ? d->free : (uint64_t)1 << 40);
+				driver_heartbeat(d->peers[i]);
 		}
 	}
 }
@@ -538,6 +569,30 @@ static void inspect_obey(struct ns_peer *peer, const struct message *order)
 	driver_reply(peer, order, &reply);
 }
 
+static void batch_obey(struct ns_peer *peer, const struct message *order)
+{
+	const struct batch_request *request = order->body;
+	struct batch_reply reply;
+	struct batch_head head;
+	struct slice changes;
+	size_t size;
+
+	if (request->offset == 0)
+		buffer_clear(&peer->part);
+	buffer_append(&peer->part, request->part.data, request->part.size);
+	if (peer->part.size == request->size && request->sequence > peer->sequence) {
+		int rc = batch_read((struct slice){ peer->part.data, peer->part.size }, &head,
+				    &changes, &size, &peer->hash);
+
+		assert(rc == 1 && head.sequence == request->sequence);
+		peer->sequence = head.sequence;
+	}
+	reply = (struct batch_reply){ .sequence = peer->sequence,
+				      .epoch = peer->epoch,
+				      .hash = peer->hash };
+	driver_reply(peer, order, &reply);
+}
+
 void driver_obey(struct ns_peer *peer, const struct message *order)
 {
 	struct ns_driver *d = peer->driver;
@@ -552,6 +607,10 @@ void driver_obey(struct ns_peer *peer, const struct message *order)
 	case MSG_connect: driver_reply(peer, order, &connected); break;
 	case MSG_fetch: fetch_obey(peer, order); break;
 	case MSG_inspect: inspect_obey(peer, order); break;
+	case MSG_batch:
+		if (peer->follows)
+			batch_obey(peer, order);
+		break;
 	default: break;
 	}
 }
@@ -563,8 +622,10 @@ static bool is_work(const struct ns_driver *d, const struct message *order)
 }
 
 /* Those that came since the last time stand at the end. */
-static void answer_orders(struct ns_driver *d)
+static bool answer_some(struct ns_driver *d)
 {
+	bool some = false;
+
 	for (unsigned int i = 0; i < d->peer_count; i++) {
 		struct ns_peer *peer = d->peers[i];
 
@@ -573,8 +634,16 @@ static void answer_orders(struct ns_driver *d)
 
 			if (!order.reply && !(is_work(d, &order) && (peer->idle || d->idle)))
 				driver_obey(peer, &order);
+			some = true;
 		}
 	}
+	return some;
+}
+
+static void answer_orders(struct ns_driver *d)
+{
+	while (answer_some(d) && d->follow)
+		;
 }
 
 const struct message *driver_next(struct ns_peer *peer, unsigned int code)

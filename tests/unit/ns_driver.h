@@ -38,8 +38,14 @@ struct ns_peer {
 	uint64_t epoch;
 	uint64_t registered_ms;
 	uint64_t generation;
-	bool wanted; /* its inventory was */
-	bool idle;   /* the test answers FETCH and INSPECT */
+	bool wanted;  /* its inventory was */
+	bool idle;    /* the test answers FETCH and INSPECT */
+	bool follows; /* it acknowledges batches: the newest one that it saw, whole */
+	uint64_t sequence;
+	struct digest hash;
+	struct buffer part;
+	uint64_t echo;
+	uint8_t flags; /* of its heartbeats */
 };
 
 struct ns_driver {
@@ -64,11 +70,16 @@ struct ns_driver {
 	unsigned int beacons;
 	uint64_t beacons_ms[DRIVER_EVENTS_MAX]; /* when */
 	bool hold_durable;
-	bool hold_turn;       /* until driver_end() all belongs to one turn */
-	uint64_t free;        /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
-	bool idle;            /* as of each server */
-	bool mute;            /* nor do they answer DELETE */
-	bool failed;          /* NS_FAILED */
+	bool hold_turn; /* until driver_end() all belongs to one turn */
+	uint64_t free;  /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
+	bool idle;      /* as of each server */
+	bool mute;      /* nor do they answer DELETE */
+	bool follow;    /* storage servers that come follow */
+	bool failed;    /* NS_FAILED or NS_DEPOSED */
+	bool deposed;
+	unsigned int dials; /* NS_DIAL so far, the last one: */
+	uint64_t dial;
+	struct endpoint dialled;
 	struct buffer events; /* "name key=value …\n" */
 };
 
@@ -97,7 +108,8 @@ void driver_close(struct ns_peer *peer);
  * the same client reconnects. */
 struct ns_peer *driver_client(struct ns_driver *d, unsigned int number);
 
-/* With HELLO, REGISTER and an empty inventory: server `number` at 10.2.0.number. */
+/* With HELLO, REGISTER and, if it is wanted, the inventory: server `number` at 10.2.0.number. A
+ * connection that it has is closed before. */
 struct ns_storage {
 	unsigned int number;
 	unsigned int machine; /* 0: one of its own */
@@ -139,7 +151,12 @@ void driver_refuse(struct ns_peer *peer, const struct message *order, int error)
 const void *driver_order(struct ns_peer *peer, unsigned int code);
 unsigned int driver_orders(struct ns_peer *peer, unsigned int code); /* takes them all; how many */
 
+/* What came of the last dial. */
+void driver_dialled(struct ns_driver *d, int error);
+
+int driver_heartbeat(struct ns_peer *peer);
 /* Heartbeats of all storage servers that are connected, every 2 s of `ms`. */
+/* They hold what the name server believes. */
 void driver_beat(struct ns_driver *d, uint64_t ms);
 
 struct receipt driver_receipt(struct ns_peer *storage, uint64_t chunk, uint64_t length,

@@ -9,6 +9,7 @@
 #include "endpoint.h"
 #include "error.h"
 #include "hash.h"
+#include "inventory.h"
 
 /* ---- the store ---- */
 
@@ -27,6 +28,7 @@ static void fake_usage(void *context, struct storage_usage *ret)
 
 	*ret = (struct storage_usage){ .capacity = 1 << 30,
 				       .free = f->free_bytes,
+				       .used = f->used_bytes,
 				       .chunks = f->chunk_count };
 }
 
@@ -73,6 +75,16 @@ static struct digest fake_inventory(void *context)
 {
 	(void)context;
 	return (struct digest){ { 7 } };
+}
+
+static void fake_buckets(void *context, uint64_t *ret)
+{
+	const struct fixture *f = context;
+	struct inventory_sum sum = { 0 };
+
+	for (unsigned int i = 0; i < f->chunk_count; i++)
+		inventory_turn(&sum, f->chunks[i].chunk);
+	memcpy(ret, sum.buckets, sizeof(sum.buckets));
 }
 
 static int fake_adopt(void *context, const struct id *cluster, const char *name)
@@ -156,6 +168,7 @@ static const struct storage_chunks fake_chunks = {
 	.quarantine = fake_remove,
 	.list = fake_list,
 	.inventory = fake_inventory,
+	.buckets = fake_buckets,
 	.adopt = fake_adopt,
 	.promise = fake_promise,
 	.write_new = fake_write_new,
@@ -398,7 +411,9 @@ void fixture_register(struct fixture *f)
 {
 	struct id self = fixture_id(0xee);
 	struct endpoint endpoint = endpoint_ipv4(0x0a000002, 6235);
-	struct register_reply reply = { .epoch = 5, .heartbeat_ms = 2000, .key = f->key };
+	struct register_reply reply = {
+		.epoch = 5, .heartbeat_ms = 2000, .key = f->key, .scrub_s = f->scrub_s
+	};
 	const struct message *request;
 
 	assert_non_null(fixture_find(f, ACT_RESOLVE));

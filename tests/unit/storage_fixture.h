@@ -35,7 +35,8 @@ struct fixture {
 	unsigned int chunk_count;
 	struct fake_write writes[FAKE_CHUNKS_MAX];
 	unsigned int write_count, aborted;
-	uint64_t free_bytes;
+	uint64_t free_bytes, used_bytes;
+	uint32_t scrub_s; /* what REGISTER answers */
 	unsigned int adopted;
 	struct id adopted_id;
 	uint64_t promised_epoch;

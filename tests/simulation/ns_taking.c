@@ -1,0 +1,181 @@
+/* The glue around what a name server does before it serves: jobs on its own copy of the catalogue
+ * take their time, one after the other. */
+#include <stdlib.h>
+
+#include "ns_host.h"
+#include "replica_memory.h"
+
+enum { REFUSED_AGAIN_MS = 3000, LOOK_FOR_MS = 10 * 60 * 1000 };
+
+static void act_all(struct host *host);
+
+void ns_taking_step(struct host *host, struct takeover_event *event)
+{
+	struct ns_host *ns = ns_of(host);
+
+	event->now_ms = host_ms(host);
+	event->wall_ms = world_wall_ms(host->world);
+	takeover_step(ns->takeover, event, &ns->taking);
+	act_all(host);
+}
+
+/* ---- jobs ---- */
+
+static void job_done(struct world *w, const struct due *due)
+{
+	struct ns_host *ns = ns_of(due->host);
+	struct takeover_event event = { .kind = TAKEOVER_REPLICA };
+	struct replica_result result;
+
+	ns->job.bytes = (struct slice){ ns->job_bytes.data, ns->job_bytes.size };
+	ns->job_due = false;
+	replica_run(ns->replica, &ns->job, &result);
+	buffer_clear(&ns->job_bytes);
+	world_trace(w, "%s: catalogue job %d: %d, at %llu", due->host->name, (int)result.kind,
+		    result.error, (unsigned long long)result.head.last.sequence);
+	event.replica = &result;
+	ns_taking_step(due->host, &event);
+}
+
+static void job_start(struct host *host, const struct takeover_action *action, struct slice bytes)
+{
+	struct ns_host *ns = ns_of(host);
+	struct world *w = host->world;
+
+	if (ns->job_due) {
+		world_fail(w, "%s: a second job before the first is done", host->name);
+		return;
+	}
+	ns->job = action->job;
+	ns->job_due = true;
+	if (buffer_append(&ns->job_bytes, bytes.data, bytes.size) < 0)
+		abort();
+	world_after(w, 100 + world_below(w, w->sync_us),
+		    (struct due){ .run = job_done, .host = host });
+}
+
+/* ---- actions ---- */
+
+/* After this event: the outbox it stands in goes as well. */
+static void open_now(struct world *w, const struct due *due)
+{
+	struct host *host = due->host;
+
+	if (ns_serve(host))
+		return;
+	world_trace(w, "%s: cannot serve", host->name);
+	host_stop(host, HOST_KILL);
+	host_restart_after(host, SECOND);
+}
+
+static void refuse(struct world *w, const struct due *due)
+{
+	(void)w;
+	host_stop(due->host, HOST_QUIT);
+	host_restart_after(due->host, REFUSED_AGAIN_MS * MS);
+}
+
+static void act(struct host *host, const struct takeover_action *action)
+{
+	struct ns_host *ns = ns_of(host);
+	struct world *w = host->world;
+	struct slice bytes = { ns->taking.bytes.data + action->offset, action->size };
+
+	switch (action->kind) {
+	case TAKEOVER_SEND: net_send(host, action->conn, bytes.data, bytes.size); break;
+	case TAKEOVER_CLOSE: net_close(host, action->conn, false); break;
+	case TAKEOVER_BEACON: net_broadcast(host, bytes.data); break;
+	case TAKEOVER_JOB: job_start(host, action, bytes); break;
+	case TAKEOVER_NOTE:
+		world_trace(w, "%s: %s %.*s", host->name, action->event, (int)bytes.size,
+			    (const char *)bytes.data);
+		break;
+	case TAKEOVER_OPEN:
+		if (!ns->open_due)
+			world_after(w, 1, (struct due){ .run = open_now, .host = host });
+		ns->open_due = true;
+		break;
+	case TAKEOVER_REFUSE:
+		world_trace(w, "%s: must not start: %d %.*s", host->name, action->error,
+			    (int)bytes.size, (const char *)bytes.data);
+		world_after(w, 1, (struct due){ .run = refuse, .host = host });
+		break;
+	}
+}
+
+static void act_all(struct host *host)
+{
+	struct ns_host *ns = ns_of(host);
+
+	if (ns->taking.error)
+		abort();
+	for (unsigned int i = 0; i < ns->taking.count; i++)
+		act(host, &ns->taking.actions[i]);
+	takeover_outbox_clear(&ns->taking);
+	ns_arm(host, takeover_deadline(ns->takeover));
+}
+
+/* ---- life ---- */
+
+static int copy_open(struct host *host, struct ns_host *ns, struct replica_result *ret)
+{
+	struct world *w = host->world;
+	int rc;
+
+	ns_rows_need(host);
+	rc = replica_new(disk_sim_disk(host->disk), &host->rows->rows, &replica_limits_own,
+			 &ns->replica);
+	if (rc < 0)
+		return rc;
+	replica_run(ns->replica, &(struct replica_job){ .kind = REPLICA_OPEN }, ret);
+	if (ret->dropped && w->config.sabotage == SABOTAGE_NONE)
+		world_fail(w, "%s: its catalogue is damaged: %d", host->name, ret->dropped);
+	if (ret->error == 0)
+		replica_run(ns->replica, &(struct replica_job){ .kind = REPLICA_LOOK }, ret);
+	return ret->error;
+}
+
+bool ns_taking_start(struct host *host, struct ns_host *ns)
+{
+	struct world *w = host->world;
+	struct replica_result result;
+	struct takeover_config config = {
+		.self = host->id,
+		.machine = host->machine,
+		.seed = prng_next(&w->prng),
+		.port = NS_PORT,
+		.version = "simulated",
+		.cluster_name = "simulated",
+		.standby = host->number > 0,
+		/* Beacons get lost, servers are down: whoever has a cluster looks for it longer. */
+		.found_after_ms = w->founded ? LOOK_FOR_MS : 0,
+	};
+	bool building = host->rows && host->rows->mark.building;
+	int rc = copy_open(host, ns, &result);
+
+	if (rc == 0) {
+		config.unfinished = building;
+		config.head = result.head;
+		config.facts = result.facts;
+		rc = takeover_new(&config, host_ms(host), &ns->takeover);
+	}
+	if (rc < 0) {
+		world_trace(w, "%s: cannot start: %d", host->name, rc);
+		return false;
+	}
+	return true;
+}
+
+void ns_taking_stop(struct host *host, bool crash)
+{
+	struct ns_host *ns = ns_of(host);
+	struct world *w = host->world;
+	struct replica_result result;
+
+	if (crash && ns->job_due && world_chance(w, 50)) {
+		disk_sim_power_off_at(host->disk, 1 + world_below(w, 6));
+		ns->job.bytes = (struct slice){ ns->job_bytes.data, ns->job_bytes.size };
+		replica_run(ns->replica, &ns->job, &result);
+		disk_sim_power_off_at(host->disk, 1);
+	}
+}
