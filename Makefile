@@ -226,7 +226,7 @@ $(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
 # each is one object that shows its interface only. Of the glue only the storage server's is at hand,
 # for its store_chunks.c.
 ALL_CORES := simulation muster-conformance
-SHOWS.nameserver/core := nameserver_* ns_outbox_*
+SHOWS.nameserver/core := nameserver_* ns_outbox_* takeover_*
 SHOWS.storage/core    := storage_*
 SHOWS.client/core     := client_*
 CORES := $(filter %/core,$(PRESENT))
