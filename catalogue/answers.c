@@ -243,6 +243,17 @@ static answer_fn *answerer_find(unsigned int code)
 	return NULL;
 }
 
+/* Of the past as well: what is not found in a copy may be there by now. */
+static int refuse(const struct message *request, int error, struct buffer *ret)
+{
+	size_t at = ret->size;
+	int rc = refusal_encode(ret, request->info->code, request->id, error);
+
+	if (rc == 0)
+		ret->data[at + 2] |= FRAME_DEGRADED;
+	return rc;
+}
+
 static int answer(const struct answering *a, const struct message *request, struct buffer *ret)
 {
 	union {
@@ -257,9 +268,7 @@ static int answer(const struct answering *a, const struct message *request, stru
 				   .body = &reply };
 	int rc = answerer_find(request->info->code)(a, request->body, &reply);
 
-	if (rc < 0)
-		return refusal_encode(ret, request->info->code, request->id, rc);
-	return message_encode(&message, ret);
+	return rc < 0 ? refuse(request, rc, ret) : message_encode(&message, ret);
 }
 
 int catalogue_answer(struct kv *kv, struct slice request, bool local, struct buffer *ret)

@@ -7,7 +7,7 @@
 
 #include "kv.h"
 
-/* `request`: one whole frame. Appends one to `ret`: the reply, with FRAME_DEGRADED, or a refusal.
+/* `request`: one whole frame. Appends one to `ret`: the reply or a refusal, with FRAME_DEGRADED.
  * `local`: the asker is on the same machine as the copy, so loopback addresses may be of use.
  * -ERR_UNSUPPORTED, -ERR_BAD_REQUEST: it is no such request; -ERR_NO_MEMORY. Nothing has been
  * appended then. */

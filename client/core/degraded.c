@@ -4,7 +4,7 @@
 
 enum {
 	FRESH_MS = 5000, /* storage servers speak only when somebody probes */
-	LOOKED_MS = 2500,
+	LOOKED_MS = 1000,
 	LOOK_MS = 400, /* for a name server to be found that was not there a while ago */
 };
 

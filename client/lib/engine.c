@@ -183,10 +183,9 @@ static void timer_arm(struct muster *session)
 {
 	uint64_t deadline_ms;
 
-	if (session->armed_ms)
-		return;
 	deadline_ms = client_deadline(session->core);
-	if (deadline_ms != UINT64_MAX)
+	if (deadline_ms != UINT64_MAX &&
+	    (session->armed_ms == 0 || deadline_ms < session->armed_ms))
 		timer_set(session, deadline_ms);
 }
 

@@ -162,6 +162,7 @@ struct muster_op {
 	struct muster_then then;
 	int result;
 	bool over;         /* only `done` is still to be called */
+	bool degraded;     /* what came out is what a server knew last */
 	int cancelled;     /* the error with which it is to end; 0: it is not cancelled */
 	unsigned int code; /* of a question */
 	void *answer;      /* to it */

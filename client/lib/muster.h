@@ -38,6 +38,14 @@
  * `timeout_ms` calls that may take the name server a while, such as a copy, still wait for 2.5 s:
  * it tells that it is alive every 2 s.
  *
+ * Without a name server a session still reads. After 1.5 s it turns to a storage server, which
+ * answers from its copy of the catalogue: stat, list and get work, with every checksum verified as
+ * always, and show what that server knew last. Such answers are *degraded*: muster_op_degraded(),
+ * muster_info(). Everything else is refused, -MUSTER_E_READ_ONLY. A name server that serves again is
+ * gone back to without the caller noticing. Answers of a name server that is out of touch with the
+ * servers that keep the catalogue with it are marked the same way; it refuses changes with
+ * -MUSTER_E_NO_QUORUM.
+ *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
  * (-MUSTER_E_BAD_NAME): at most 4096 bytes, 255 per component.
  *
@@ -104,7 +112,7 @@ enum muster_error {
 	MUSTER_E_ONLINE = 30,
 	MUSTER_E_IN_PROGRESS = 31,
 	MUSTER_E_NO_QUORUM = 32, /* too few servers that keep the catalogue are up: read-only */
-	MUSTER_E_OLD_DISK = 33, /* an older copy of its data directory */
+	MUSTER_E_OLD_DISK = 33,  /* an older copy of its data directory */
 	MUSTER_E_NO_MEMORY = 64,
 	MUSTER_E_TIMEOUT = 65,
 	MUSTER_E_CONNECTION = 66,
@@ -157,6 +165,9 @@ struct muster_options {
 	 * next byte. 0: 4.5 s. */
 	unsigned int timeout_ms;
 	const char *remembered; /* "HOST:PORT" that worked last time, tried at once; NULL: none */
+	/* 16 bytes, `cluster_id` of last time: without a name server only that cluster is read. NULL:
+	 * none, and with `nameserver` but no `cluster` nothing is read then. */
+	const uint8_t *remembered_cluster;
 	/* 16 bytes that no other session has or ever had: what it changes is numbered under them.
 	 * NULL: random. */
 	const uint8_t *client_id;
@@ -188,12 +199,19 @@ struct muster_info {
 	/* Data connections to storage servers that are open now, by who dialled. */
 	unsigned int active_connections;
 	unsigned int passive_connections;
+	bool degraded;    /* connected to a storage server: there is no name server now */
+	char storage[64]; /* that one, "192.168.1.7:3503"; empty: none */
+	uint8_t storage_id[16];
+	/* Answers of this session so far that were what a server knew last, without a name server
+	 * that could be sure. */
+	uint64_t degraded_answers;
 };
 MUSTER_API void muster_info(const struct muster *session, struct muster_info *ret);
 
 struct muster_cluster {
 	char name[32];
-	char nameserver[64];
+	char nameserver[64]; /* empty: none is heard, */
+	char storage[64];    /* but this storage server, which misses it too */
 	uint8_t id[16];
 };
 /* The clusters that were heard, each once. Returns how many were filled in. */
@@ -508,6 +526,18 @@ struct muster_node {
 MUSTER_API int muster_nodes(struct muster *session, struct muster_node **ret);
 MUSTER_API void muster_nodes_free(struct muster_node *nodes);
 
+enum muster_state {
+	MUSTER_SERVES = 1,
+	MUSTER_READ_ONLY, /* too few servers that keep the catalogue are in touch: no change counts */
+	MUSTER_TAKES_OVER, /* it collects what the servers know, and does not serve yet */
+};
+enum muster_hold {
+	MUSTER_HOLD_NONE,
+	MUSTER_HOLD_BRAKE,   /* much more than usual would go */
+	MUSTER_HOLD_STALE,   /* servers know a newer catalogue */
+	MUSTER_HOLD_REBUILT, /* the catalogue was rebuilt a short while ago */
+};
+
 struct muster_status {
 	uint8_t cluster_id[16];
 	char cluster[32];
@@ -534,6 +564,14 @@ struct muster_status {
 	uint64_t trash_entries; /* files and directories */
 	uint64_t trash_bytes;
 	uint64_t freeing; /* chunks still to be deleted */
+	enum muster_state state;
+	uint32_t journal_set;    /* storage servers that keep the catalogue with the name server */
+	uint32_t journal_needed; /* of these, that must have a change before it counts */
+	uint32_t journal_up;     /* of these, that are in touch and have all */
+	uint64_t repair_rate;    /* bytes of copies made in a second, lately */
+	uint64_t repair_left_ms; /* at that rate; 0: nothing to do, or unknown */
+	enum muster_hold hold;   /* why nothing is deleted now */
+	uint64_t hold_left_ms;   /* until that ends by itself; 0: it does not */
 };
 MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
 
@@ -824,6 +862,8 @@ MUSTER_API const struct muster_event_page *muster_op_events(const struct muster_
 MUSTER_API const struct muster_verify_page *muster_op_verify(const struct muster_op *op);
 MUSTER_API const struct muster_check_page *muster_op_check(const struct muster_op *op);
 MUSTER_API const struct muster_reach *muster_op_reach(const struct muster_op *op);
+/* Whether what came out is what a server knew last, without a name server that could be sure. */
+MUSTER_API bool muster_op_degraded(const struct muster_op *op);
 /* As muster_detail(), of this operation. */
 MUSTER_API const char *muster_op_detail(const struct muster_op *op);
 

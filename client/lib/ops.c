@@ -64,7 +64,8 @@ void op_describe(struct muster *session, struct muster_op *op, const struct id *
 {
 	char text[ID_TEXT_MAX];
 
-	if (op->result == -ERR_NO_NAMESERVER || op->result == -ERR_TWO_CLUSTERS) {
+	if (op->result == -ERR_NO_NAMESERVER || op->result == -ERR_TWO_CLUSTERS ||
+	    op->result == -ERR_READ_ONLY) {
 		session_describe(session, op->result);
 		memcpy(op->detail, session->detail, sizeof(op->detail));
 	} else if (op->kind == LIB_PUT && op->result == -ERR_END) {
@@ -110,6 +111,7 @@ void op_ended(struct muster *session, const struct client_action *action)
 	int result = action->error;
 
 	op->result = result;
+	op->degraded = action->flag;
 	if (op->kind == LIB_PUT)
 		put_ended(op, action);
 	else if (op->kind == LIB_GET)
@@ -320,6 +322,11 @@ const struct muster_put_result *muster_op_put(const struct muster_op *op)
 const struct muster_get_result *muster_op_get(const struct muster_op *op)
 {
 	return op->kind == LIB_GET ? &op->get : NULL;
+}
+
+bool muster_op_degraded(const struct muster_op *op)
+{
+	return op->degraded;
 }
 
 const char *muster_op_detail(const struct muster_op *op)

@@ -122,6 +122,14 @@ void status_convert(const struct status_reply *status, struct muster_status *ret
 		.trash_entries = status->trash_entries,
 		.trash_bytes = status->trash_bytes,
 		.freeing = status->freeing,
+		.state = (enum muster_state)status->state,
+		.journal_set = status->journal_set,
+		.journal_needed = status->journal_needed,
+		.journal_up = status->journal_up,
+		.repair_rate = status->repair_rate,
+		.repair_left_ms = status->repair_left_ms,
+		.hold = (enum muster_hold)status->hold,
+		.hold_left_ms = status->hold_left_ms,
 	};
 	memcpy(ret->cluster_id, status->cluster.bytes, sizeof(ret->cluster_id));
 	text_convert(status->cluster_name, ret->cluster, sizeof(ret->cluster));

@@ -48,6 +48,8 @@ static int config_make(struct client_config *config, const struct muster_options
 	if (options->remembered &&
 	    endpoint_parse(options->remembered, CONTROL_PORT, &config->remembered) < 0)
 		config->remembered = (struct endpoint){ 0 };
+	if (options->remembered_cluster)
+		memcpy(config->remembered_cluster.bytes, options->remembered_cluster, ID_SIZE);
 	if (options->client_id)
 		memcpy(config->self.bytes, options->client_id, ID_SIZE);
 	else
@@ -193,21 +195,28 @@ void muster_info(const struct muster *session, struct muster_info *ret)
 		.port = state.port,
 		.active_connections = state.active,
 		.passive_connections = state.passive,
+		.degraded = state.degraded,
+		.degraded_answers = state.degraded_answers,
 	};
 	if (state.nameserver.family)
 		endpoint_format(&state.nameserver, ret->nameserver);
+	if (state.degraded) {
+		endpoint_format(&state.storage_endpoint, ret->storage);
+		memcpy(ret->storage_id, state.storage.bytes, sizeof(ret->storage_id));
+	}
 	memcpy(ret->cluster, state.cluster_name, sizeof(ret->cluster));
 	memcpy(ret->cluster_id, state.cluster.bytes, sizeof(ret->cluster_id));
 	memcpy(ret->client_id, session->config.self.bytes, sizeof(ret->client_id));
 }
 
-static bool is_listed(const struct muster_cluster *list, unsigned int count, const struct id *id)
+static struct muster_cluster *cluster_find(struct muster_cluster *list, unsigned int count,
+					   const struct id *id)
 {
 	for (unsigned int i = 0; i < count; i++) {
 		if (memcmp(list[i].id, id->bytes, ID_SIZE) == 0)
-			return true;
+			return &list[i];
 	}
-	return false;
+	return NULL;
 }
 
 unsigned int muster_clusters(const struct muster *session, struct muster_cluster *ret,
@@ -216,16 +225,21 @@ unsigned int muster_clusters(const struct muster *session, struct muster_cluster
 	const struct discovery *discovery = client_discovery(session->core);
 	unsigned int count = 0;
 
-	for (unsigned int i = 0; i < discovery->count && count < most; i++) {
+	for (unsigned int i = 0; i < discovery->count; i++) {
 		const struct discovered *server = &discovery->servers[i];
+		struct muster_cluster *at = cluster_find(ret, count, &server->beacon.cluster);
 
-		if (server->beacon.kind != BEACON_NAMESERVER ||
-		    is_listed(ret, count, &server->beacon.cluster))
+		if (!at && count == most)
 			continue;
-		memcpy(ret[count].id, server->beacon.cluster.bytes, ID_SIZE);
-		memcpy(ret[count].name, server->beacon.cluster_name, sizeof(ret[count].name));
-		endpoint_format(&server->endpoint, ret[count].nameserver);
-		count++;
+		if (!at) {
+			at = &ret[count++];
+			*at = (struct muster_cluster){ 0 };
+			memcpy(at->id, server->beacon.cluster.bytes, ID_SIZE);
+			memcpy(at->name, server->beacon.cluster_name, sizeof(at->name));
+		}
+		endpoint_format(&server->endpoint, server->beacon.kind == BEACON_NAMESERVER
+							   ? at->nameserver
+							   : at->storage);
 	}
 	return count;
 }
@@ -239,7 +253,8 @@ static void describe_clusters(struct muster *session)
 	for (unsigned int i = 0; i < count && used < sizeof(session->detail); i++) {
 		int more = snprintf(session->detail + used, sizeof(session->detail) - used,
 				    "%s\"%s\" at %s", i ? ", " : "", clusters[i].name,
-				    clusters[i].nameserver);
+				    *clusters[i].nameserver ? clusters[i].nameserver
+							    : clusters[i].storage);
 
 		used += more > 0 ? (size_t)more : 0;
 	}
@@ -255,6 +270,16 @@ static void describe_silence(struct muster *session)
 			 "nobody answered to probes on UDP port %u", session->beacon_port);
 }
 
+static void describe_storage(struct muster *session)
+{
+	struct muster_info info;
+
+	muster_info(session, &info);
+	if (info.degraded)
+		snprintf(session->detail, sizeof(session->detail),
+			 "reading through storage server %s; start the name server", info.storage);
+}
+
 void session_describe(struct muster *session, int error)
 {
 	session->detail[0] = '\0';
@@ -262,6 +287,8 @@ void session_describe(struct muster *session, int error)
 		describe_clusters(session);
 	else if (error == -ERR_NO_NAMESERVER)
 		describe_silence(session);
+	else if (error == -ERR_READ_ONLY)
+		describe_storage(session);
 }
 
 const char *muster_detail(const struct muster *session)

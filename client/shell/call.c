@@ -20,7 +20,7 @@ static int status_of(int error)
 {
 	if (error == -ERR_USAGE)
 		return STATUS_USAGE;
-	if (error == -ERR_NO_NAMESERVER || error == -ERR_TWO_CLUSTERS)
+	if (error == -ERR_NO_NAMESERVER || error == -ERR_TWO_CLUSTERS || error == -ERR_READ_ONLY)
 		return STATUS_NO_NAMESERVER;
 	return STATUS_FAILED;
 }
@@ -49,6 +49,10 @@ static const struct hint hints[] = {
 	{ ERR_NO_NODES, NULL, -1, "start muster-storage somewhere; `nodes` shows which are known" },
 	{ ERR_NO_SPACE, NULL, -1, "`df` shows where room is, `trash purge` makes some" },
 	{ ERR_TWO_CLUSTERS, NULL, -1, "choose one with --cluster NAME" },
+	{ ERR_READ_ONLY, NULL, -1, "start the name server; `status` says who answers meanwhile" },
+	{ ERR_NO_QUORUM, NULL, -1,
+	  "`status` says how many are missing: start them, or wait for them" },
+	{ ERR_UNAVAILABLE, NULL, -1, "`status` may say why" },
 	{ ERR_NO_NAMESERVER, NULL, -1,
 	  "is it running? -n HOST[:PORT] names one that cannot be heard" },
 };
@@ -74,10 +78,10 @@ static const struct hint *usual_hint(const struct call *call, int error)
 	return NULL;
 }
 
-static void error_json(const char *code, const char *message, const char *path)
+static void object_json(const char *name, const char *code, const char *message, const char *path)
 {
 	cJSON *outer = cJSON_CreateObject();
-	cJSON *error = cJSON_AddObjectToObject(outer, "error");
+	cJSON *error = cJSON_AddObjectToObject(outer, name);
 
 	json_text(error, "code", code);
 	json_text(error, "message", message);
@@ -106,7 +110,7 @@ static void error_print(const struct call *call, const char *path, const char *m
 int call_fail_text(const struct call *call, const char *path, int error, const char *message)
 {
 	if (call->shell->preferences.json)
-		error_json(muster_error_name(error), message, path);
+		object_json("error", muster_error_name(error), message, path);
 	else
 		error_print(call, path, message);
 	return status_of(error);
@@ -165,7 +169,7 @@ int call_usage(const struct call *call, const char *format, ...)
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
 	if (call->shell->preferences.json) {
-		error_json("USAGE", message, NULL);
+		object_json("error", "USAGE", message, NULL);
 		return STATUS_USAGE;
 	}
 	error_print(call, NULL, message);
@@ -190,6 +194,43 @@ void call_note(const struct call *call, const char *format, ...)
 	vfprintf(stderr, format, args);
 	va_end(args);
 	fputc('\n', stderr);
+}
+
+static uint64_t degraded_answers(const struct shell *shell)
+{
+	struct muster_info info = { 0 };
+
+	if (shell->session)
+		muster_info(shell->session, &info);
+	return info.degraded_answers;
+}
+
+void call_begin(struct call *call)
+{
+	call->degraded_answers = degraded_answers(call->shell);
+}
+
+/* Once for a command, however many answers it needed. */
+void call_end(const struct call *call)
+{
+	uint64_t count = degraded_answers(call->shell);
+	struct muster_info info = { 0 };
+	char message[HINT_MAX];
+
+	if (count == 0 || count == call->degraded_answers || call->shell->preferences.quiet)
+		return;
+	muster_info(call->shell->session, &info);
+	if (info.degraded)
+		snprintf(message, sizeof(message),
+			 "degraded: no name server; this is what storage server %s knew last",
+			 info.storage);
+	else
+		snprintf(message, sizeof(message),
+			 "degraded: this is what the server that answered knew last");
+	if (call->shell->preferences.json)
+		object_json("warning", "DEGRADED", message, NULL);
+	else
+		error_print(call, NULL, message);
 }
 
 bool call_confirms(const struct call *call)
@@ -256,8 +297,9 @@ static void clusters_list(const struct muster *session, char ret[HINT_MAX])
 	if (count > CLUSTERS_MAX)
 		count = CLUSTERS_MAX;
 	for (unsigned int i = 0; i < count && used < HINT_MAX; i++)
-		used += (size_t)snprintf(ret + used, HINT_MAX - used, "%s %s at %s", i ? "," : "",
-					 clusters[i].name, clusters[i].nameserver);
+		used += (size_t)snprintf(
+			ret + used, HINT_MAX - used, "%s %s at %s", i ? "," : "", clusters[i].name,
+			*clusters[i].nameserver ? clusters[i].nameserver : clusters[i].storage);
 }
 
 static int connect_fail(const struct call *call, int rc)
@@ -285,7 +327,12 @@ int call_session(struct call *call)
 	call->session = call->shell->session;
 	if (fresh && call->shell->preferences.verbose && call_confirms(call)) {
 		muster_info(call->session, &info);
-		call_note(call, "cluster %s, name server %s", info.cluster, info.nameserver);
+		if (info.degraded)
+			call_note(call, "cluster %s, storage server %s", info.cluster,
+				  info.storage);
+		else
+			call_note(call, "cluster %s, name server %s", info.cluster,
+				  info.nameserver);
 	}
 	return STATUS_DONE;
 }

@@ -184,6 +184,7 @@ static int call_run(struct call *call, const struct words *words)
 	struct expansion expansion = { 0 };
 	int status = words_parse(call, words);
 
+	call_begin(call);
 	if (status == STATUS_DONE)
 		status = count_check(call);
 	if (status == STATUS_DONE)
@@ -193,6 +194,7 @@ static int call_run(struct call *call, const struct words *words)
 	if (status == STATUS_DONE)
 		status = call->command->handler(call);
 	expansion_done(&expansion);
+	call_end(call);
 	return status;
 }
 

@@ -53,6 +53,7 @@ struct call {
 	unsigned int count;
 	unsigned int seen;                 /* for handlers: arguments shown so far */
 	void *context;                     /* for handlers */
+	uint64_t degraded_answers;         /* of the session, before it */
 	const char *options[CALL_OPTIONS]; /* "" for a flag that is set; NULL: not given */
 };
 
@@ -90,6 +91,9 @@ void command_help_print(FILE *out, const struct command *command);
 
 /* Opens the session where none is open. 0, or the status to return: it has been reported. */
 int call_session(struct call *call);
+/* Before and after it runs: says once whether answers were what a server knew last. */
+void call_begin(struct call *call);
+void call_end(const struct call *call);
 /* Runs `each` for every argument from `first` on, as a resolved remote path; opens the session. */
 typedef int call_path_fn(struct call *call, const char *path);
 int call_each_path(struct call *call, unsigned int first, call_path_fn *each);

@@ -69,6 +69,15 @@ static void interfaces_json(const struct doctor *doctor, cJSON *object)
 	}
 }
 
+/* null: none */
+static void address_json(cJSON *row, const char *key, const char *address)
+{
+	if (*address)
+		json_text(row, key, address);
+	else
+		json_null(row, key);
+}
+
 static void beacons_json(const struct doctor *doctor, cJSON *object)
 {
 	cJSON *array = cJSON_AddArrayToObject(object, "beacons");
@@ -82,24 +91,37 @@ static void beacons_json(const struct doctor *doctor, cJSON *object)
 			json_text(row, "interface", ear->interface.name);
 			json_text(row, "cluster", ear->clusters[k].name);
 			id_json(row, "cluster_id", ear->clusters[k].id);
-			json_text(row, "nameserver", ear->clusters[k].nameserver);
+			address_json(row, "nameserver", ear->clusters[k].nameserver);
+			address_json(row, "storage", ear->clusters[k].storage);
 		}
 	}
+}
+
+static bool is_reached(const struct doctor *doctor)
+{
+	return doctor->connected == 0 && !doctor->info.degraded;
+}
+
+static int why_not(const struct doctor *doctor)
+{
+	return doctor->connected ? doctor->connected : -ERR_NO_NAMESERVER;
 }
 
 static void nameserver_json(const struct doctor *doctor, cJSON *object)
 {
 	cJSON *row = cJSON_AddObjectToObject(object, "nameserver");
 
-	cJSON_AddBoolToObject(row, "reached", doctor->connected == 0);
+	cJSON_AddBoolToObject(row, "reached", is_reached(doctor));
+	cJSON_AddBoolToObject(row, "degraded", doctor->info.degraded);
+	address_json(row, "storage", doctor->info.storage);
 	json_text(row, "address", doctor->info.nameserver);
 	json_text(row, "cluster", doctor->info.cluster);
-	if (doctor->connected == 0) {
+	if (is_reached(doctor)) {
 		json_number(row, "rtt_us", doctor->rtt_us);
 		json_null(row, "error");
 	} else {
 		json_null(row, "rtt_us");
-		json_text(row, "error", muster_error_name(doctor->connected));
+		json_text(row, "error", muster_error_name(why_not(doctor)));
 	}
 	json_number(row, "client_port", doctor->info.port);
 }
@@ -184,9 +206,13 @@ static void heard_format(const struct doctor_ear *ear, char ret[TEXT_MAX])
 				      : "no beacon");
 	for (unsigned int i = 0; i < ear->count && used < TEXT_MAX; i++) {
 		char name[TEXT_MAX];
-		int more =
-			snprintf(ret + used, TEXT_MAX - used, "%scluster %s at %s", i ? ", " : "",
-				 escaped(ear->clusters[i].name, name), ear->clusters[i].nameserver);
+		int more = snprintf(ret + used, TEXT_MAX - used, "%scluster %s at %s%s",
+				    i ? ", " : "", escaped(ear->clusters[i].name, name),
+				    *ear->clusters[i].nameserver
+					    ? ""
+					    : "without a name server, storage server ",
+				    *ear->clusters[i].nameserver ? ear->clusters[i].nameserver
+								 : ear->clusters[i].storage);
 
 		used += more > 0 ? (size_t)more : 0;
 	}
@@ -224,18 +250,22 @@ static void nameserver_print(const struct doctor *doctor)
 	char text[TEXT_MAX], name[TEXT_MAX];
 
 	title_print(doctor, "Name server");
-	if (doctor->connected == 0)
+	if (is_reached(doctor))
 		snprintf(text, sizeof(text), "%s, cluster %s, answers over TCP in %llu.%02llu ms",
 			 doctor->info.nameserver, escaped(doctor->info.cluster, name),
 			 (unsigned long long)(doctor->rtt_us / 1000),
 			 (unsigned long long)(doctor->rtt_us % 1000 / 10));
+	else if (doctor->info.degraded)
+		snprintf(text, sizeof(text),
+			 "none; storage server %s of cluster %s lets files be read meanwhile",
+			 doctor->info.storage, escaped(doctor->info.cluster, name));
 	else
 		snprintf(text, sizeof(text), "none reached: %s",
 			 muster_error_text(doctor->connected));
 	tone_print(stdout,
-		   !shell->colour           ? TONE_PLAIN
-		   : doctor->connected == 0 ? TONE_GOOD
-					    : TONE_BAD,
+		   !shell->colour       ? TONE_PLAIN
+		   : is_reached(doctor) ? TONE_GOOD
+					: TONE_BAD,
 		   text);
 	putchar('\n');
 }
@@ -324,13 +354,13 @@ static int examine(struct doctor *doctor)
 	doctor_listen(doctor);
 	if (!call_interrupted(doctor->call))
 		doctor_connect(doctor);
-	if (doctor->connected == 0 && !call_interrupted(doctor->call))
+	if (is_reached(doctor) && !call_interrupted(doctor->call))
 		doctor_reach(doctor);
 	if (call_interrupted(doctor->call))
 		return call_fail(doctor->call, NULL, -ERR_CANCELLED, NULL);
 	doctor_judge(doctor);
 	status = report(doctor);
-	if (doctor->connected < 0)
+	if (!is_reached(doctor))
 		return status_worse(status, STATUS_NO_NAMESERVER);
 	return doctor->problem_count ? status_worse(status, STATUS_FAILED) : status;
 }

@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "error.h"
+#include "store_output.h"
 #include "text.h"
 
 struct trash_action {
@@ -16,22 +17,6 @@ struct trash_action {
 enum { ID_WIDTH = 13 };
 
 /* ---- what is in it ---- */
-
-/* "3 h", "2 days": running time. */
-static const char *left_format(uint64_t ms, char ret[32])
-{
-	uint64_t seconds = ms / 1000;
-
-	if (seconds < 120)
-		snprintf(ret, 32, "%" PRIu64 " s", seconds);
-	else if (seconds < 7200)
-		snprintf(ret, 32, "%" PRIu64 " min", seconds / 60);
-	else if (seconds < 2 * 86400)
-		snprintf(ret, 32, "%" PRIu64 " h", seconds / 3600);
-	else
-		snprintf(ret, 32, "%" PRIu64 " days", seconds / 86400);
-	return ret;
-}
 
 static int trashed_json(struct call *call, const struct muster_trashed *gone)
 {
@@ -49,7 +34,7 @@ static int trashed_json(struct call *call, const struct muster_trashed *gone)
 
 static int trashed_show(struct call *call, const struct muster_trashed *gone)
 {
-	char time[TIME_TEXT_MAX], size[SIZE_TEXT_MAX], left[32], id[32];
+	char time[TIME_TEXT_MAX], size[SIZE_TEXT_MAX], left[LEFT_MAX], id[32];
 	bool ids = call->options[CALL_IDS];
 
 	if (call->shell->preferences.json) {

@@ -44,6 +44,8 @@ struct doctor {
 	struct muster_cluster clusters[DOCTOR_CLUSTERS_MAX]; /* heard on any interface, each once */
 	unsigned int cluster_count;
 	int connected; /* 0; or why there is no session */
+	bool has_status;
+	struct muster_status status;
 	char detail[DOCTOR_WHAT_MAX];
 	struct muster_info info;
 	uint64_t rtt_us;

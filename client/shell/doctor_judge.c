@@ -35,6 +35,11 @@ __attribute__((format(printf, 2, 3))) static void mend(struct doctor_problem *pr
 
 /* ---- what is heard ---- */
 
+static const char *heard_at(const struct muster_cluster *cluster)
+{
+	return *cluster->nameserver ? cluster->nameserver : cluster->storage;
+}
+
 static void judge_interfaces(struct doctor *doctor)
 {
 	unsigned int used = 0;
@@ -66,6 +71,33 @@ static void judge_receiver(struct doctor *doctor)
 		close(fd);
 }
 
+/* One cluster that is heard, and has a name server. */
+static const struct muster_cluster *served_cluster(const struct doctor *doctor)
+{
+	for (unsigned int i = 0; i < doctor->cluster_count; i++) {
+		if (*doctor->clusters[i].nameserver)
+			return &doctor->clusters[i];
+	}
+	return NULL;
+}
+
+static void judge_missed(struct doctor *doctor)
+{
+	for (unsigned int i = 0; i < doctor->cluster_count; i++) {
+		const struct muster_cluster *cluster = &doctor->clusters[i];
+
+		if (!*cluster->nameserver)
+			mend(problem(doctor,
+				     "cluster %s has no name server: its storage server at %s "
+				     "misses it",
+				     cluster->name, cluster->storage),
+			     "start muster-nameserver where it ran, or on an empty directory with "
+			     "--cluster %s: it takes over what the storage servers know; until "
+			     "then files can be read",
+			     cluster->name);
+	}
+}
+
 static void judge_silence(struct doctor *doctor)
 {
 	if (doctor->cluster_count > 0 || doctor->call->shell->preferences.nameserver)
@@ -87,7 +119,7 @@ static void judge_names(struct doctor *doctor)
 
 			if (strcmp(a->name, b->name) == 0)
 				mend(problem(doctor, "two clusters have the name %s, at %s and %s",
-					     a->name, a->nameserver, b->nameserver),
+					     a->name, heard_at(a), heard_at(b)),
 				     "end one of them, or name the server with --nameserver %s",
 				     a->nameserver);
 		}
@@ -103,7 +135,7 @@ static void judge_two(struct doctor *doctor)
 
 	for (unsigned int i = 0; i < doctor->cluster_count && used < sizeof(names); i++) {
 		int more = snprintf(names + used, sizeof(names) - used, "%s%s at %s", i ? ", " : "",
-				    doctor->clusters[i].name, doctor->clusters[i].nameserver);
+				    doctor->clusters[i].name, heard_at(&doctor->clusters[i]));
 
 		used += more > 0 ? (size_t)more : 0;
 	}
@@ -111,32 +143,55 @@ static void judge_two(struct doctor *doctor)
 	     "choose one with --cluster NAME");
 }
 
+/* It answers; does it serve? */
+static void judge_service(struct doctor *doctor)
+{
+	const struct muster_status *status = &doctor->status;
+
+	if (doctor->info.degraded)
+		mend(problem(doctor, "the name server of %s is not there: only reading works",
+			     doctor->info.cluster),
+		     "start it again; see that it runs and that its TCP port (6235, or its --port) "
+		     "is let through");
+	else if (doctor->has_status && status->state == MUSTER_READ_ONLY)
+		mend(problem(doctor,
+			     "the name server cannot change anything: %u of the %u servers that "
+			     "keep the catalogue with it must be in touch, %u %s",
+			     status->journal_needed, status->journal_set, status->journal_up,
+			     status->journal_up == 1 ? "is" : "are"),
+		     "start those that are offline, or let their TCP connections to the name "
+		     "server through");
+	else if (doctor->has_status && status->state == MUSTER_TAKES_OVER)
+		mend(problem(doctor, "the name server does not serve yet: it waits for what the "
+				     "storage servers know"),
+		     "start the storage servers; its log says which it waits for");
+}
+
 static void judge_nameserver(struct doctor *doctor)
 {
 	const struct preferences *preferences = &doctor->call->shell->preferences;
+	const struct muster_cluster *served = served_cluster(doctor);
 
 	if (doctor->connected == -ERR_TWO_CLUSTERS ||
 	    (doctor->cluster_count > 1 && !preferences->cluster && !preferences->nameserver)) {
 		judge_two(doctor);
 	} else if (doctor->connected == 0) {
-		return;
+		judge_service(doctor);
 	} else if (preferences->nameserver) {
 		mend(problem(doctor, "the name server %s does not answer: %s",
 			     preferences->nameserver, error_text(doctor->connected)),
 		     "see that muster-nameserver runs there and that its TCP port (6235, or its "
 		     "--port) is let through to it");
-	} else if (doctor->connected == -ERR_NO_NAMESERVER && preferences->cluster &&
-		   doctor->cluster_count > 0) {
+	} else if (doctor->connected == -ERR_NO_NAMESERVER && preferences->cluster && served) {
 		mend(problem(doctor, "cluster %s is not heard, but %s at %s is",
-			     preferences->cluster, doctor->clusters[0].name,
-			     doctor->clusters[0].nameserver),
-		     "--cluster %s, or start the name server of %s", doctor->clusters[0].name,
+			     preferences->cluster, served->name, served->nameserver),
+		     "--cluster %s, or start the name server of %s", served->name,
 		     preferences->cluster);
-	} else if (doctor->cluster_count > 0) {
+	} else if (served) {
 		mend(problem(doctor, "the name server at %s is heard but cannot be talked to: %s",
-			     doctor->clusters[0].nameserver, error_text(doctor->connected)),
+			     served->nameserver, error_text(doctor->connected)),
 		     "let the TCP port of %s through the firewall of that machine",
-		     doctor->clusters[0].nameserver);
+		     served->nameserver);
 	}
 }
 
@@ -190,9 +245,10 @@ void doctor_judge(struct doctor *doctor)
 	judge_interfaces(doctor);
 	judge_receiver(doctor);
 	judge_silence(doctor);
+	judge_missed(doctor);
 	judge_names(doctor);
 	judge_nameserver(doctor);
-	if (doctor->connected == 0 && doctor->node_count == 0)
+	if (doctor->connected == 0 && !doctor->info.degraded && doctor->node_count == 0)
 		mend(problem(doctor, "the cluster has no storage servers"),
 		     "start muster-storage on at least one machine of this network");
 	for (unsigned int i = 0; i < doctor->node_count; i++)

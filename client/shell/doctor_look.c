@@ -206,7 +206,10 @@ void doctor_reach(struct doctor *doctor)
 {
 	struct muster *session = doctor->call->session;
 	struct muster_node *nodes;
-	int count = muster_nodes(session, &nodes);
+	int count;
+
+	doctor->has_status = muster_status(session, &doctor->status) == 0;
+	count = muster_nodes(session, &nodes);
 
 	if (count < 0) {
 		doctor->connected = count;

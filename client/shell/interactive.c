@@ -32,7 +32,7 @@ static bool is_connected(const struct shell *shell)
 
 	if (shell->session)
 		muster_info(shell->session, &info);
-	return info.connected;
+	return info.connected && !info.degraded;
 }
 
 /* One line where it went and came back meanwhile: nothing that was typed told it. */
@@ -219,7 +219,10 @@ static void greet(struct shell *shell)
 		muster_info(call.session, &info);
 		fputs("Muster " MUSTER_VERSION ", cluster ", stdout);
 		name_print(stdout, info.cluster);
-		printf(", name server %s. `help` lists the commands.\n", info.nameserver);
+		printf(", %s %s. `help` lists the commands.\n",
+		       info.degraded ? "no name server: reading through storage server"
+				     : "name server",
+		       info.degraded ? info.storage : info.nameserver);
 	}
 	shell->running = 0;
 }

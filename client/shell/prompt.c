@@ -21,10 +21,12 @@ static void health_judge(const struct muster_status *status, struct health *ret)
 			 (unsigned long long)status->lost);
 	else if (status->nodes_total == 0)
 		snprintf(ret->text, sizeof(ret->text), "no servers");
-	else if (status->nodes_online < status->nodes_total)
+	else if (status->nodes_online < status->nodes_total && status->state == MUSTER_SERVES)
 		snprintf(ret->text, sizeof(ret->text), "%u/%u servers", status->nodes_online,
 			 status->nodes_total);
-	else if (!status->writable)
+	else if (status->state == MUSTER_TAKES_OVER)
+		snprintf(ret->text, sizeof(ret->text), "taking over");
+	else if (!status->writable || status->state == MUSTER_READ_ONLY)
 		snprintf(ret->text, sizeof(ret->text), "read-only");
 	else if (status->under_copied)
 		snprintf(ret->text, sizeof(ret->text), "%llu under-copied",
@@ -51,6 +53,8 @@ struct health health_find(struct shell *shell)
 	}
 	if (!info.connected)
 		return health;
+	if (info.degraded)
+		return (struct health){ "degraded", TONE_WARN };
 	shell_hurry(ASK_MS);
 	rc = muster_status(shell->session, &status);
 	shell_relax(shell);

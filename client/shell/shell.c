@@ -9,6 +9,7 @@
 #include "error.h"
 #include "shell.h"
 #include "state.h"
+#include "text.h"
 
 const char *shell_state_key(const struct shell *shell)
 {
@@ -108,7 +109,33 @@ static void nameserver_remember(struct shell *shell, const char *before)
 	state_set("nameservers", shell_state_key(shell), info.nameserver);
 }
 
-static int session_new(struct shell *shell, const char *remembered)
+/* Whose storage servers are read through when its name server is gone. */
+static void cluster_remember(struct shell *shell, const char *before)
+{
+	struct muster_info info;
+	char text[ID_TEXT_MAX];
+	struct id cluster;
+
+	muster_info(shell->session, &info);
+	memcpy(cluster.bytes, info.cluster_id, sizeof(cluster.bytes));
+	if (!info.degraded && strcmp(id_format(&cluster, text), before) != 0)
+		state_set("clusters", shell_state_key(shell), text);
+}
+
+struct remembered {
+	char nameserver[STATE_VALUE_MAX];
+	char cluster[STATE_VALUE_MAX]; /* its id */
+};
+
+static void remembered_load(const struct shell *shell, struct remembered *ret)
+{
+	*ret->nameserver = *ret->cluster = '\0';
+	if (!shell->preferences.nameserver)
+		state_get("nameservers", shell_state_key(shell), ret->nameserver);
+	state_get("clusters", shell_state_key(shell), ret->cluster);
+}
+
+static int session_new(struct shell *shell, const struct remembered *remembered)
 {
 	const struct preferences *preferences = &shell->preferences;
 	struct muster_options options = {
@@ -119,29 +146,33 @@ static int session_new(struct shell *shell, const char *remembered)
 		.beacon_port = preferences->beacon_port,
 		.transfer = preferences->way,
 		.timeout_ms = (unsigned int)preferences->timeout_ms,
-		.remembered = *remembered ? remembered : NULL,
+		.remembered = *remembered->nameserver ? remembered->nameserver : NULL,
 	};
 	struct muster *session = NULL;
-	int rc = muster_new(&options, &session);
+	struct id cluster;
+	int rc;
 
+	if (id_parse(remembered->cluster, &cluster) == 0)
+		options.remembered_cluster = cluster.bytes;
+	rc = muster_new(&options, &session);
 	shell->session = session;
 	return rc;
 }
 
 int shell_connect(struct shell *shell)
 {
-	char remembered[STATE_VALUE_MAX] = "";
+	struct remembered remembered;
 	int rc = 0;
 
-	if (!shell->session) {
-		if (!shell->preferences.nameserver)
-			state_get("nameservers", shell_state_key(shell), remembered);
-		rc = session_new(shell, remembered);
-	}
+	remembered_load(shell, &remembered);
+	if (!shell->session)
+		rc = session_new(shell, &remembered);
 	if (rc == 0)
 		rc = muster_connect(shell->session);
 	if (rc == 0 && !shell->preferences.nameserver)
-		nameserver_remember(shell, remembered);
+		nameserver_remember(shell, remembered.nameserver);
+	if (rc == 0)
+		cluster_remember(shell, remembered.cluster);
 	return rc;
 }
 

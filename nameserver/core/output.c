@@ -44,10 +44,19 @@ struct held_queue *held_for(struct nameserver *ns, const struct session *to)
 	return to->role == ROLE_STORAGE ? &ns->early : &ns->held;
 }
 
+static void passed_follow(struct held_queue *queue)
+{
+	if (queue->passed > queue->first)
+		return;
+	queue->passed = queue->first;
+	queue->passed_bytes = queue->consumed;
+}
+
 static void held_move_up(struct held_queue *queue)
 {
+	passed_follow(queue);
 	queue->count -= queue->first;
-	queue->passed = queue->passed > queue->first ? queue->passed - queue->first : 0;
+	queue->passed -= queue->first;
 	memmove(queue->items, queue->items + queue->first, queue->count * sizeof(*queue->items));
 	queue->first = 0;
 }
@@ -139,10 +148,9 @@ static void queue_compact(struct held_queue *queue)
 		queue->consumed = queue->passed_bytes = 0;
 		buffer_clear(&queue->bytes);
 	} else if (queue->consumed > COMPACT_AT && queue->consumed > queue->bytes.size / 2) {
+		passed_follow(queue);
 		buffer_consume(&queue->bytes, queue->consumed);
-		queue->passed_bytes = queue->passed_bytes > queue->consumed
-					      ? queue->passed_bytes - queue->consumed
-					      : 0;
+		queue->passed_bytes -= queue->consumed;
 		queue->consumed = 0;
 	}
 }
@@ -161,10 +169,7 @@ static void queue_release(struct nameserver *ns, struct held_queue *queue, uint6
 /* Without the others' consent: what the own disk has, but for what is firm. */
 static void queue_release_degraded(struct nameserver *ns, struct held_queue *queue)
 {
-	if (queue->passed < queue->first) {
-		queue->passed = queue->first;
-		queue->passed_bytes = queue->consumed;
-	}
+	passed_follow(queue);
 	while (queue->passed < queue->count &&
 	       queue->items[queue->passed].sequence <= ns->durable) {
 		struct held *item = &queue->items[queue->passed++];

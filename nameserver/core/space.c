@@ -22,13 +22,15 @@ void member_gained(struct member *member, uint64_t bytes)
 	member->free -= member->free < bytes ? member->free : bytes;
 }
 
-/* That it is empty only its heartbeat says: somebody may switch it off then. */
+/* That it is empty only its heartbeat says: somebody may switch it off then. Room comes later than
+ * chunks go, where several share a file. */
 void member_deleted(struct member *member, uint64_t chunks, uint64_t free)
 {
-	uint64_t freed = free > member->free ? free - member->free : 0;
+	uint64_t length = member->chunks ? member->used / member->chunks : 0;
+	uint64_t gone = chunks < member->chunks ? chunks * length : member->used;
 
 	member->free = believable(free);
-	member->used -= member->used < freed ? member->used : freed;
+	member->used -= gone;
 	if (member->chunks)
 		member->chunks -= chunks < member->chunks ? chunks : member->chunks - 1;
 }

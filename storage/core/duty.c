@@ -159,7 +159,7 @@ void storage_heartbeat_send(struct storage *s)
 		.used = usage.used,
 		.free = usage.free,
 		.chunks = usage.chunks,
-		.load = HASH_COUNT(s->transfers),
+		.load = storage_load_take(s),
 		.flags = usage.failed ? HEARTBEAT_DISK_FAILED : 0,
 		.echo = s->echo,
 		.inventory = s->config.chunks->inventory(s->config.chunks_context),

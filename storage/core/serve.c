@@ -58,6 +58,7 @@ int storage_on_read(struct storage *s, struct conn *conn, const struct incoming 
 			storage_corrupt_send(s, req->ticket.chunk, rc);
 		return rc;
 	}
+	storage_load_read(s, conn);
 	action = storage_act(s, ACT_SEND_CHUNK);
 	action->connection = conn->handle;
 	action->id = in->header->id;

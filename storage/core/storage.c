@@ -219,6 +219,7 @@ int storage_new(const struct storage_config *config, struct storage **ret)
 	       sizeof(config->cluster_name));
 	s->seeker.known = config->remembered;
 	s->scrub.state = config->scrub;
+	s->load_turn = 1;
 	LIST_INIT(&s->unused);
 	STAILQ_INIT(&s->inspections);
 	STAILQ_INIT(&s->follow.waits);

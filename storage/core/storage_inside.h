@@ -92,6 +92,7 @@ struct conn {
 	bool busy;                /* an ACT_FORWARD owns its output, or a fetch all of it */
 	bool quiet;               /* dialled though nobody waits for it */
 	bool slow;                /* was given up on, and has said nothing since */
+	uint32_t load_turn;       /* see load.c */
 };
 
 /* Another storage server. */
@@ -294,6 +295,7 @@ struct storage {
 	uint64_t inspecting;     /* the chunk that the glue reads; 0: none */
 	bool inspecting_changed; /* it has been stored anew meanwhile */
 	struct scrub scrub;
+	uint32_t load, load_turn; /* connections that count in this turn; see load.c */
 
 	struct seeker seeker;
 	struct follow follow;
@@ -406,6 +408,11 @@ void storage_inspections_drop(struct storage *s); /* nobody waits for them any m
 
 /* Has the glue read it; nothing else may be under way. */
 void storage_inspect_read(struct storage *s, uint64_t chunk, uint32_t length);
+
+/* load.c: for HEARTBEAT */
+void storage_load_read(struct storage *s, struct conn *conn);
+void storage_load_write(struct storage *s, struct conn *conn);
+uint32_t storage_load_take(struct storage *s);
 
 /* scrub.c */
 void storage_scrub_registered(struct storage *s, uint32_t period_s);

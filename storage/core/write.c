@@ -82,6 +82,7 @@ static struct transfer *begin(struct storage *s, struct conn *conn, const struct
 						.length = (uint32_t)req->length };
 	transfer->large = req->length >= s->config.large_size;
 	/* A long one is not held in memory, but a disk may fall behind. */
+	storage_load_write(s, conn);
 	storage_transfer_enter_asked(transfer, conn,
 				     transfer->large ? LARGE_CHARGE : transfer->meta.length);
 	return transfer;

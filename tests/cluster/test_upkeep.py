@@ -75,7 +75,30 @@ def case_scrubbing_goes_on_where_it_was():
         expect(number(event(cluster, 0, "scrub_started"), "chunks"), 0, "anew")
 
 
-CASES = [case_a_flipped_byte_is_found_by_nobody_reading_it, case_scrubbing_goes_on_where_it_was]
+def shares(cluster):
+    return [100.0 * node["used"] / node["capacity"] for node in cluster.nodes()]
+
+
+def case_a_server_that_joins_gets_its_share():
+    with Cluster(3, ns=FAST, storage=("--capacity", "200M")) as cluster:
+        files = {"/f%d" % i: content(4 * MIB, i) for i in range(35)}
+        files.update({"/small%d" % i: content(200 * KIB, i) for i in range(50)})
+        for path, data in files.items():
+            cluster.put(path, data, "--copies", 2)
+        cluster.wait_until(lambda: whole(cluster) and chunks_held(cluster) == 2 * len(files))
+        assert max(shares(cluster)) - min(shares(cluster)) < 10, shares(cluster)
+        cluster.storage_add()
+        cluster.wait_online(4)
+        assert cluster.nameserver.event("balance_ended", 60), cluster.nameserver.output()
+        cluster.wait_until(lambda: whole(cluster) and chunks_held(cluster) == 2 * len(files))
+        assert max(shares(cluster)) - min(shares(cluster)) < 10, shares(cluster)
+        for path, data in files.items():
+            cluster.check(path, data)
+        expect(cluster.nameserver.output().count(" balance_started "), 1, "begun")
+
+
+CASES = [case_a_server_that_joins_gets_its_share,
+         case_a_flipped_byte_is_found_by_nobody_reading_it, case_scrubbing_goes_on_where_it_was]
 
 if __name__ == "__main__":
     sys.exit(main(CASES, WORKERS))

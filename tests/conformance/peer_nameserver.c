@@ -8,6 +8,8 @@
 #include "kv_memory.h"
 #include "nameserver.h"
 
+enum { START_MS = 1000 };
+
 struct connection {
 	struct peer_nameserver *memory;
 	uint64_t conn;
@@ -206,9 +208,11 @@ int peer_nameserver_new(struct peer_nameserver **ret)
 	config.self.bytes[0] = 1;
 	config.machine.bytes[0] = 2;
 	if (rc == 0)
+		memory->now_ms = START_MS;
+	if (rc == 0)
 		rc = catalogue_format(memory->kv, &cluster, "test");
 	if (rc == 0)
-		rc = nameserver_new(&config, memory->kv, 0, &memory->ns);
+		rc = nameserver_new(&config, memory->kv, memory->now_ms, &memory->ns);
 	if (rc < 0) {
 		peer_nameserver_free(memory);
 		return rc;

@@ -403,6 +403,8 @@ static void client_dialled(struct host *host, uint64_t handle, int error,
 static void client_frame(struct host *host, uint64_t handle, const struct frame_header *header,
 			 const uint8_t *body)
 {
+	if (header->reply && header->flags & FRAME_DEGRADED)
+		host->degraded_us = host->world->now_us;
 	if (header->type == MSG_data)
 		client_bytes_data(host, handle, header, body);
 	else

@@ -289,13 +289,11 @@ static void away(struct world *w)
 
 	host_stop(host, world_chance(w, 50) ? HOST_QUIT : HOST_POWER);
 	world_trace(w, "%s misses %llu days", host->name, (unsigned long long)days);
-	for (unsigned int i = 0; i < w->host_count; i++) {
-		if (w->hosts[i].kind == HOST_CLIENT) {
-			host_stop(&w->hosts[i], HOST_QUIT);
-			host_restart_after(&w->hosts[i], SECOND);
-		}
-		w->hosts[i].clock_ms += days * 24 * 3600 * 1000;
+	for (unsigned int i = 0; i < w->client_count; i++) {
+		host_stop(world_client(w, i), HOST_QUIT);
+		host_restart_after(world_client(w, i), SECOND);
 	}
+	world_days_pass(w, days);
 	host_restart_after(host, SECOND + world_below(w, 10 * SECOND));
 }
 

@@ -200,6 +200,7 @@ static int core_start(struct host *host, const struct journal_head *head)
 	};
 
 	put_u64(config.secret.bytes, prng_next(&w->prng));
+	w->rebuilt |= outcome.rebuilt;
 	if (outcome.founded && w->founded)
 		world_fail(w, "%s founds a second cluster", host->name);
 	return nameserver_new(&config, ns->kv, host_ms(host), &ns->core);

@@ -5,7 +5,7 @@
 #include "ns_host.h"
 #include "replica_memory.h"
 
-enum { REFUSED_AGAIN_MS = 3000, LOOK_FOR_MS = 10 * 60 * 1000 };
+enum { REFUSED_AGAIN_MS = 3000, LOOK_FOR_MS = 2000000000 };
 
 static void act_all(struct host *host);
 

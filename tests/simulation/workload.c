@@ -21,6 +21,7 @@ struct workload_op {
 	struct host *host;
 	struct op_plan plan;
 	bool must_succeed;
+	uint64_t began_us;
 	unsigned int formats; /* when it began */
 	unsigned int asked;   /* positions in the model, one for each path it is about */
 	size_t positions[PATHS];
@@ -264,6 +265,7 @@ static void begin(struct host *host, const struct op_plan *plan, bool must_succe
 	op->host = host;
 	op->plan = *plan;
 	op->must_succeed = must_succeed;
+	op->began_us = w->now_us;
 	op->next = w->workload->ops;
 	w->workload->ops = op;
 	w->result.operations++;
@@ -318,10 +320,19 @@ static void op_free(struct world *w, struct workload_op *op)
 	free(op);
 }
 
+/* It looks at the store, and what it saw may be of the past. */
+static bool is_degraded(const struct workload_op *op)
+{
+	return op->host->degraded_us >= op->began_us &&
+	       (op->plan.kind == SIM_GET || op->plan.kind == SIM_STAT || op->plan.kind == SIM_LIST);
+}
+
 static void tell(struct world *w, const struct workload_op *op, unsigned int which,
 		 struct model_op *told)
 {
 	told->told_us = w->now_us;
+	if (is_degraded(op))
+		told->outcome = MODEL_DOUBT;
 	if (told->outcome == MODEL_DOUBT)
 		w->result.doubtful++;
 	model_answer(&w->model, op->positions[which], told);
@@ -361,12 +372,11 @@ static enum model_outcome outcome_of(const struct workload_op *op, int error)
 		return looks ? MODEL_ABSENT : MODEL_DOUBT;
 	case ERR_NO_NODES:
 	case ERR_NO_SPACE:
-	case ERR_UNAVAILABLE:
-	case ERR_NO_QUORUM:
 	case ERR_UNREACHABLE:
 	case ERR_EXPIRED:
 	case ERR_BAD_RECEIPT:
 	case ERR_BUSY: return MODEL_NOTHING;
+	/* NO_QUORUM and UNAVAILABLE as well: it may have been asked before, and the answer lost. */
 	default: return MODEL_DOUBT;
 	}
 }
@@ -461,7 +471,7 @@ static void see_aside(struct world *w, const struct workload_op *op, const struc
 {
 	struct aside *aside = op->plan.kind == SIM_GET ? aside_find(w, op->plan.path) : NULL;
 
-	if (aside)
+	if (aside && !is_degraded(op))
 		aside_seen(w, aside, told);
 	if (seen->error == -ERR_NOT_FOUND && op->plan.kind != SIM_GET &&
 	    op->formats == w->workload->formats && !w->workload->formatting)
@@ -518,7 +528,7 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 		plan_next(op->host, SIM_RESTORE, paths[RESTORED + world_below(w, 2)]);
 	if (seen->error == 0 && is_aside(op->plan.to))
 		put_aside(w, op);
-	if (op->must_succeed && outcome_of(op, seen->error) >= MODEL_NOTHING)
+	if (op->must_succeed && (outcome_of(op, seen->error) >= MODEL_NOTHING || is_degraded(op)))
 		world_fail(w, "%s: %s %s failed although all is well: %s", op->host->name,
 			   kind_name(op->plan.kind), op->plan.path, error_name(seen->error));
 	if (seen->error == -ERR_BAD_REQUEST)

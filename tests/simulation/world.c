@@ -7,7 +7,10 @@
 #include "codec.h"
 #include "error.h"
 
-enum { STANDBY_PERCENT = 0 };
+enum {
+	STANDBY_PERCENT = 40,
+	DAYS_HELD = 7, /* nothing is deleted for so long after a rebuild */
+};
 
 static const char *const sabotages[] = {
 	[SABOTAGE_NONE] = "none",
@@ -61,6 +64,12 @@ uint64_t host_until(const struct host *host, uint64_t at_ms)
 bool host_is_paused(const struct host *host)
 {
 	return host->paused_until_us > host->world->now_us;
+}
+
+void world_days_pass(struct world *w, uint64_t days)
+{
+	for (unsigned int i = 0; i < w->host_count; i++)
+		w->hosts[i].clock_ms += days * 24 * 3600 * 1000;
 }
 
 void host_listen(struct host *host, uint16_t port)
@@ -301,6 +310,8 @@ static void live(struct world *w)
 	workload_read_all(w);
 	wait_idle(w, "reading everything");
 	clients_go(w);
+	if (w->rebuilt)
+		world_days_pass(w, DAYS_HELD + 1);
 	storages_restart(w);
 	oracle_registered(w);
 	if (!w->result.failed)

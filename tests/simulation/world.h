@@ -89,8 +89,9 @@ struct host {
 	struct endpoint remembered;
 	bool up;
 	bool starting;
-	uint32_t life;     /* how often it has been started */
-	uint64_t clock_ms; /* what its monotonic clock showed at time 0 */
+	uint64_t degraded_us; /* clients: when an answer last came that may be of the past */
+	uint32_t life;        /* how often it has been started */
+	uint64_t clock_ms;    /* what its monotonic clock showed at time 0 */
 	uint64_t paused_until_us;
 	uint64_t slow_us;          /* added to each packet's way */
 	uint16_t ports[PORTS_MAX]; /* that it listens on */
@@ -277,6 +278,7 @@ struct world {
 	uint64_t sync_us; /* what a sync takes at most */
 	uint64_t epoch;   /* the highest in which something was committed */
 	bool founded;     /* there is a cluster */
+	bool rebuilt;     /* its catalogue had to be put together once */
 	struct history history;
 	struct number_set chunks; /* ids given out */
 	struct number_set inodes;
@@ -297,8 +299,9 @@ uint64_t world_below(struct world *w, uint64_t bound);
 bool world_chance(struct world *w, unsigned int percent);
 uint64_t world_wall_ms(const struct world *w);
 struct id world_id(struct world *w);
-uint64_t world_trash_ms(const struct world *w); /* 0: nothing is kept */
-uint64_t world_kept_us(const struct world *w);  /* what was removed is surely kept so long */
+uint64_t world_trash_ms(const struct world *w);       /* 0: nothing is kept */
+void world_days_pass(struct world *w, uint64_t days); /* at once, on all clocks */
+uint64_t world_kept_us(const struct world *w);        /* what was removed is surely kept so long */
 /* The one that serves, in the highest epoch; else the first. */
 struct host *world_nameserver(struct world *w);
 struct host *world_ns(struct world *w, unsigned int number);

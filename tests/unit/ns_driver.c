@@ -251,6 +251,7 @@ void driver_restart(struct ns_driver *d)
 {
 	nameserver_free(d->ns);
 	peers_free(d);
+	d->failed = d->deposed = false;
 	driver_new_core(d);
 }
 
@@ -302,9 +303,9 @@ void driver_dialled(struct ns_driver *d, int error)
 
 /* ---- connections ---- */
 
-struct ns_peer *driver_connect(struct ns_driver *d, const char *address, const char *local)
+static struct ns_peer *peer_new(struct ns_driver *d, struct ns_event *event, const char *address,
+				const char *local)
 {
-	struct ns_event event = { .kind = NS_OPENED };
 	struct ns_peer *peer = calloc(1, sizeof(*peer));
 	int rc;
 
@@ -312,12 +313,35 @@ struct ns_peer *driver_connect(struct ns_driver *d, const char *address, const c
 	peer->driver = d;
 	peer->conn = ++d->next_conn;
 	d->peers[d->peer_count++] = peer;
-	event.conn = peer->conn;
-	rc = endpoint_parse(address, 40000, &event.peer);
+	event->conn = peer->conn;
+	rc = endpoint_parse(address, 40000, &event->peer);
 	assert(rc == 0);
-	rc = endpoint_parse(local, CONTROL_PORT, &event.local);
+	rc = endpoint_parse(local, CONTROL_PORT, &event->local);
 	assert(rc == 0);
-	turn(d, &event);
+	turn(d, event);
+	return peer;
+}
+
+struct ns_peer *driver_connect(struct ns_driver *d, const char *address, const char *local)
+{
+	return peer_new(d, &(struct ns_event){ .kind = NS_OPENED }, address, local);
+}
+
+struct ns_peer *driver_greeted(struct ns_driver *d, const struct hello_request *hello)
+{
+	struct frame_header header;
+	struct ns_event event = { .kind = NS_GREETED, .header = &header };
+	struct buffer frame = { 0 };
+	struct ns_peer *peer;
+	int rc = request_encode(&frame, MSG_hello, 1, hello);
+
+	assert(rc == 0);
+	rc = frame_header_decode(frame.data, &header);
+	assert(rc == 0);
+	event.body = frame.data + FRAME_HEADER_SIZE;
+	peer = peer_new(d, &event, "10.3.0.1", "10.0.0.1");
+	peer->id = hello->self;
+	buffer_done(&frame);
 	return peer;
 }
 

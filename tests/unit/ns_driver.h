@@ -102,6 +102,8 @@ void driver_say(struct ns_driver *d, enum ns_event_kind kind, bool good);
 
 /* A connection without HELLO, from that address ("10.0.0.1:4000"). */
 struct ns_peer *driver_connect(struct ns_driver *d, const char *address, const char *local);
+/* One whose HELLO somebody else has answered. */
+struct ns_peer *driver_greeted(struct ns_driver *d, const struct hello_request *hello);
 void driver_close(struct ns_peer *peer);
 
 /* With HELLO: client `number` at 10.1.0.number on a machine of its own. Again after driver_close():

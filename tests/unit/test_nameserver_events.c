@@ -320,7 +320,7 @@ static void test_who_is_refused_again_is_told_once(void **state)
 		assert_int_equal(driver_register(peer,
 						 &(struct ns_storage){ .number = 1, .start = 4 },
 						 &registered),
-				 -ERR_STALE);
+				 -ERR_OLD_DISK);
 	assert_int_equal(EVENTS(.level = LOG_WARN).events_count, 1);
 	assert_true(is(&EVENTS(.level = LOG_WARN).events[0], "node_refused", "host1"));
 	assert_int_equal(driver_register(peer,

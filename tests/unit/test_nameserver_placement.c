@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "ns_driver.h"
+#include "ns_state.h"
 
 static struct ns_driver d;
 static struct ns_peer *client;
@@ -187,6 +188,65 @@ static void test_a_busy_server_is_passed_over(void **state)
 	driver_stop(&d);
 }
 
+static uint64_t put_many(unsigned int files, uint32_t length)
+{
+	struct put_commit_reply committed;
+	char path[16];
+
+	for (unsigned int i = 0; i < files; i++) {
+		snprintf(path, sizeof(path), "/%u", i);
+		assert_int_equal(driver_put(client, path, length, &committed), 0);
+	}
+	return (uint64_t)files * length;
+}
+
+static unsigned int percent_used(unsigned int number, uint64_t capacity)
+{
+	const struct id id = id_of(number);
+	const struct member *member = member_find(d.ns, &id);
+
+	return (unsigned int)((capacity - member->free) * 100 / capacity);
+}
+
+static void test_odd_sizes_fill_evenly(void **state)
+{
+	const uint64_t mib = 1024 * 1024, sizes[] = { 100 * mib, 200 * mib, 1000 * mib };
+
+	(void)state;
+	driver_start(&d, &(struct nameserver_config){ .copies = 1 });
+	client = driver_client(&d, 1);
+	for (unsigned int i = 0; i < 3; i++)
+		driver_storage_with(
+			&d, &(struct ns_storage){ .number = i + 1, .capacity = sizes[i] });
+	put_many(650, (uint32_t)mib); /* half of it all */
+	for (unsigned int i = 0; i < 3; i++)
+		assert_in_range(percent_used(i + 1, sizes[i]), 45, 55);
+	driver_stop(&d);
+}
+
+/* The last of its room a server keeps while others have some. */
+static void test_nearly_full_servers_are_placed_around(void **state)
+{
+	const uint64_t mib = 1024 * 1024;
+	unsigned int chosen[COPIES_MAX];
+
+	(void)state;
+	driver_start(&d, &(struct nameserver_config){ .copies = 1 });
+	client = driver_client(&d, 1);
+	driver_storage_with(&d, &(struct ns_storage){ .number = 1, .capacity = 100 * mib });
+	put_many(96, (uint32_t)mib);
+	assert_int_equal(place(1, chosen), 1); /* nobody else */
+	driver_storage_with(&d, &(struct ns_storage){ .number = 2, .capacity = 50 * mib });
+	driver_storage_with(&d, &(struct ns_storage){ .number = 3, .capacity = 50 * mib });
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(place(2, chosen), 2);
+		assert_int_not_equal(chosen[0], 1);
+		assert_int_not_equal(chosen[1], 1);
+	}
+	assert_int_equal(place(3, chosen), 3); /* the third copy finds no better place */
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +257,8 @@ int main(void)
 		cmocka_unit_test(test_only_servers_that_can_take_it),
 		cmocka_unit_test(test_a_newcomer_is_not_flooded),
 		cmocka_unit_test(test_a_busy_server_is_passed_over),
+		cmocka_unit_test(test_odd_sizes_fill_evenly),
+		cmocka_unit_test(test_nearly_full_servers_are_placed_around),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

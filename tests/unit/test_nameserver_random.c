@@ -98,10 +98,11 @@ static void random_step(void)
 	}
 }
 
-/* A peer that was closed is of no use any more, and the harness has room for so many only. */
+/* A peer that was closed is of no use any more, and the harness has room for so many only; and who
+ * was told of a later epoch begins anew. */
 static void forget_closed(void)
 {
-	if (d.peer_count + 8 < DRIVER_PEERS_MAX)
+	if (d.peer_count + 8 < DRIVER_PEERS_MAX && !d.deposed)
 		return;
 	driver_restart(&d);
 	memset(clients, 0, sizeof(clients));

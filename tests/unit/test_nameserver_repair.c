@@ -9,6 +9,7 @@
 
 #include "hash.h"
 #include "ns_driver.h"
+#include "ns_state.h"
 
 enum { LENGTH = 100, DELAY_MS = 30000 };
 
@@ -596,6 +597,130 @@ static void test_a_full_cluster_is_left_in_peace(void **state)
 	driver_stop(&d);
 }
 
+/* Somebody still reads what was removed: it is not collected yet, and not copied any more. */
+static void test_garbage_is_not_copied(void **state)
+{
+	struct mkdir_reply made;
+	struct remove_reply removed;
+	struct open_reply held;
+	uint64_t kept;
+	unsigned int dead;
+
+	(void)state;
+	start(4);
+	client->operation++;
+	assert_int_equal(ASK(client, mkdir, &made, .operation = client->operation,
+			     .outstanding = client->operation, .path = slice_of("/d")),
+			 0);
+	put("/d/f");
+	kept = put("/kept");
+	assert_int_equal(ASK(client, open, &held, .path = slice_of("/d/f")), 0);
+	client->operation++;
+	assert_int_equal(ASK(client, remove, &removed, .operation = client->operation,
+			     .outstanding = client->operation, .flags = REMOVE_TREE,
+			     .path = slice_of("/d")),
+			 0);
+	for (unsigned int i = 1; i <= 4; i++)
+		(void)driver_orders(storages[i], MSG_fetch);
+	dead = server(4, "/kept", true, 1);
+	report_bad(storages[dead], storages[dead], kept);
+	for (unsigned int i = 0; i < held.chunks[0].holders_count; i++) {
+		struct ns_peer *holder =
+			driver_peer(&d, &held.chunks[0].holders[i].ticket.holder);
+
+		if (i < 2)
+			report_bad(holder, holder, held.chunks[0].chunk);
+	}
+	driver_beat(&d, 10000);
+	for (unsigned int i = 1; i <= 4; i++) {
+		const struct fetch_request *fetch;
+
+		while ((fetch = driver_order(storages[i], MSG_fetch)))
+			assert_int_equal(fetch->chunk.chunk, kept);
+	}
+	assert_int_equal(copies_of("/kept"), 3);
+	assert_int_equal(status_of().repairing, 0);
+	driver_stop(&d);
+}
+
+static void test_how_fast_and_how_long(void **state)
+{
+	struct status_reply status;
+	char path[16];
+
+	(void)state;
+	start(4);
+	for (int i = 0; i < 40; i++) {
+		snprintf(path, sizeof(path), "/%d", i);
+		put(path);
+	}
+	assert_int_equal(status_of().repair_rate, 0);
+	assert_int_equal(status_of().repair_left_ms, 0);
+	for (unsigned int i = 1; i <= 4; i++)
+		storages[i]->idle = true;
+	driver_close(storages[1]);
+	driver_beat(&d, DELAY_MS + 20000);
+	for (unsigned int i = 2; i <= 4; i++) {
+		const struct message *order = driver_next(storages[i], MSG_fetch);
+
+		if (order)
+			driver_obey(storages[i], order);
+	}
+	driver_clock(&d, 1000);
+	status = status_of();
+	assert_in_range(status.repairing, 10, 40);
+	assert_in_range(status.repair_rate, LENGTH / 10, 3 * LENGTH / 10);
+	assert_true(status.repair_left_ms > 0);
+	driver_clock(&d, 11000);
+	assert_int_equal(status_of().repair_rate, 0);
+	driver_stop(&d);
+}
+
+static void load_say(uint32_t load)
+{
+	struct heartbeat_reply beat;
+
+	for (unsigned int i = 1; i <= 3; i++)
+		assert_int_equal(
+			ASK(storages[i], heartbeat, &beat, .free = (uint64_t)1 << 40, .load = load,
+			    .echo = storages[i]->echo,
+			    .inventory = member_find(d.ns, &storages[i]->id)->sum->whole),
+			0);
+}
+
+/* Clients have most of a server that they use. */
+static void test_busy_servers_copy_less(void **state)
+{
+	unsigned int few = 0, more = 0;
+	char path[16];
+
+	(void)state;
+	driver_start(&d, &(struct nameserver_config){ .copies = 1 });
+	for (unsigned int i = 1; i <= 3; i++)
+		storages[i] = driver_storage(&d, i);
+	client = driver_client(&d, 1);
+	for (int i = 0; i < 60; i++) {
+		snprintf(path, sizeof(path), "/%d", i);
+		put(path);
+	}
+	d.idle = true;
+	load_say(3);
+	for (int i = 0; i < 60; i++) {
+		snprintf(path, sizeof(path), "/%d", i);
+		set_copies(path, 2);
+	}
+	driver_clock(&d, 1000);
+	for (unsigned int i = 1; i <= 3; i++)
+		few += driver_orders(storages[i], MSG_fetch);
+	assert_in_range(few, 2, 3); /* each takes part in one as source, and in one as target */
+	load_say(0);
+	driver_clock(&d, 1000);
+	for (unsigned int i = 1; i <= 3; i++)
+		more += driver_orders(storages[i], MSG_fetch);
+	assert_in_range(more, 6, 10);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -618,6 +743,9 @@ int main(void)
 		cmocka_unit_test(test_what_is_told_is_bounded),
 		cmocka_unit_test(test_a_full_cluster_is_left_in_peace),
 		cmocka_unit_test(test_nothing_is_trimmed_while_it_is_not_sure),
+		cmocka_unit_test(test_garbage_is_not_copied),
+		cmocka_unit_test(test_how_fast_and_how_long),
+		cmocka_unit_test(test_busy_servers_copy_less),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Without a name server: what the storage servers' copies of the catalogue are good for.
+
+    test_degraded.py [NAME ...]     only the cases whose names contain one of these
+"""
+import os
+import re
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from muster_cluster import (DONE, MIB, MUSTER, NO_NAMESERVER, Cluster, content, expect,  # noqa: E402
+                            main)
+from terminal import Terminal  # noqa: E402
+
+WORKERS = 2
+STAND_IN_S = 20.0
+BACK_S = 40.0
+SMALL, LARGE = content(5000, 1), content(40 * MIB + 7, 2)
+
+
+class Mesh(Cluster):
+    """Found by its beacons, as a name server that nobody can name any more."""
+
+    def words(self, words, json_):
+        return [MUSTER, "--cluster", self.name, "--interface", "lo", "--beacon-port",
+                str(self.beacon_port)] + ["--json"] * json_ + [str(word) for word in words]
+
+    def fill(self):
+        self.ok("mkdir", "/d")
+        self.put("/d/small", SMALL, "--copies", "2")
+        self.put("/large", LARGE, "--copies", "2")
+        self.wait_until(self.copies_are_level, 30)
+
+    def copies_are_level(self):
+        status = self.ok("status", json_=True).json()
+        lags = [node["catalogue_lag"] for node in self.nodes()]
+        return not any(lags) and status["catalogue_copies"] >= self.count
+
+    def nameserver_kill(self):
+        self.nameserver.process.send_signal(signal.SIGKILL)
+        self.nameserver.process.wait()
+
+    def wait_degraded(self):
+        self.wait_until(lambda: "degraded" in self.muster("stat", "/").err, STAND_IN_S)
+
+    def refused(self, *words, **how):
+        """Soon, with an error that says why."""
+        result = self.muster(*words, **how)
+        expect(result.status, NO_NAMESERVER, (words, result))
+        assert "no name server is up: files can be read, not changed" in result.err, (words, result)
+        assert result.took < 5, (words, result)
+
+    def wait_normal(self):
+        def normal():
+            result = self.muster("status", json_=True)
+            if result.status != DONE:
+                return False
+            status = result.json()
+            return status["state"] == "serving" and status["nodes_online"] == self.count
+        self.wait_until(normal, BACK_S)
+
+
+def marked(result):
+    """It worked; one line says that it is what a server knew last."""
+    expect(result.status, DONE, result)
+    lines = [line for line in result.err.splitlines() if "degraded" in line]
+    expect(len(lines), 1, result)
+    assert re.match(r"muster: \w+: degraded: no name server; this is what storage server "
+                    r"127\.0\.0\.1:\d+ knew last$", lines[0]), result
+    return result.out
+
+
+def reads_everything(cluster):
+    out = marked(cluster.muster("ls", "/")).decode()
+    assert "d" in out and "large" in out, out
+    marked(cluster.muster("stat", "/d/small"))
+    expect(marked(cluster.muster("cat", "/d/small")), SMALL, "small file")
+    expect(marked(cluster.muster("get", "/large", "-")) == LARGE, True, "large file")
+
+
+def changes_nothing(cluster):
+    for words in (("mkdir", "/new"), ("rm", "/large"), ("mv", "/large", "/other")):
+        cluster.refused(*words)
+    cluster.refused("put", "-", "/new", stdin=b"new")
+    cluster.refused("nodes")
+
+
+def case_files_are_read():
+    """A dead name server, a dead storage server, and all is well again afterwards."""
+    with Mesh(3) as cluster:
+        cluster.fill()
+        cluster.nameserver_kill()
+        cluster.wait_degraded()
+        reads_everything(cluster)
+        changes_nothing(cluster)
+        storage = cluster.storages[2]
+        storage.process.send_signal(signal.SIGKILL)
+        storage.process.wait()
+        reads_everything(cluster)
+        cluster.storage_start(2)
+        cluster.nameserver_start()
+        cluster.wait_normal()
+        result = cluster.ok("cat", "/d/small")
+        expect((result.out, result.err), (SMALL, ""), "as ever")
+        cluster.put("/new", b"new")
+        cluster.check("/large", LARGE)
+        expect(sorted(cluster.names()), ["d", "large", "new"], "names")
+
+
+def case_what_is_said():
+    """Programs and people learn what they get."""
+    with Mesh(2) as cluster:
+        cluster.fill()
+        usual = cluster.ok("ls", "-l", "/", json_=True)
+        cluster.nameserver_kill()
+        cluster.wait_degraded()
+        result = cluster.muster("ls", "-l", "/", json_=True)
+        names = [sorted(row) for row in usual.lines()]
+        expect([sorted(row) for row in result.lines()], names, "keys")
+        assert '"DEGRADED"' in result.err, result
+        expect(cluster.ok("-q", "ls", "/").err, "", "with --quiet")
+        result = cluster.muster("status")
+        expect(result.status, NO_NAMESERVER, result)
+        assert b"none is up" in result.out and b"can be read" in result.out, result
+        result = cluster.muster("status", json_=True)
+        expect(result.status, NO_NAMESERVER, result)
+        status = result.json()
+        expect((status["cluster"], status["nameserver"], status["degraded"], status["writable"]),
+               (cluster.name, None, True, False), "status")
+        result = cluster.muster("doctor")
+        expect(result.status, NO_NAMESERVER, result)
+        assert b"has no name server" in result.out and b"start muster-nameserver" in result.out, result
+        # Who names a name server reads on, too, in the cluster that he has used.
+        result = cluster.muster("-n", "127.0.0.1:%d" % cluster.port, "cat", "/d/small")
+        expect(marked(result), SMALL, "named")
+
+
+def case_a_shell_lives_through_it():
+    """Reading goes on; it is told, at the prompt too; changes work again once there is one."""
+    with Mesh(2) as cluster:
+        cluster.fill()
+        with Terminal(cluster.words((), False), cluster.environment, cluster.path, 120) as shell:
+            shell.until("muster:/> ")
+            assert "large" in shell.ask("ls", "muster:/> ")
+            cluster.nameserver_kill()
+            cluster.wait_degraded()
+            shown = shell.ask("ls", "muster:/ [degraded]> ", 30)
+            assert "large" in shown and "degraded: no name server" in shown, shown
+            shown = shell.ask("mkdir /new", "muster:/ [degraded]> ")
+            assert "can be read, not changed" in shown, shown
+            shell.ask("get /d/small small", "muster:/ [degraded]> ")
+            with open(os.path.join(cluster.path, "small"), "rb") as file:
+                expect(file.read(), SMALL, "got")
+            cluster.nameserver_start()
+            cluster.wait_normal()
+            cluster.wait_until(lambda: "[" not in shell.ask("pwd", "> "), BACK_S)
+            shell.ask("mkdir /new", "muster:/> ")
+            shown = shell.ask("ls", "muster:/> ")
+            assert "new" in shown and "degraded" not in shown, shown
+            shell.line("exit")
+            expect(shell.end(), DONE, "status")
+
+
+CASES = [
+    case_files_are_read,
+    case_what_is_said,
+    case_a_shell_lives_through_it,
+]
+
+if __name__ == "__main__":
+    sys.exit(main(CASES, WORKERS))
