@@ -182,6 +182,11 @@ int chunks_copy(struct kv *kv, uint64_t from, uint64_t to, unsigned int most, ui
  * end in it. -ERR_NOT_FOUND: no other has it (garbage that is yet to be collected counts). */
 int chunk_owner(struct kv *kv, uint64_t chunk, uint64_t after, uint64_t *ret_inode,
 		uint64_t *ret_end);
+/* The next pair of a chunk and a file that has it, by chunk and then by file. */
+struct chunk_owner {
+	uint64_t chunk, inode;
+};
+int chunk_owner_next(struct kv *kv, struct chunk_owner *at);
 /* The first chunk of any file after `after`. */
 int chunk_next(struct kv *kv, uint64_t after, uint64_t *ret);
 /* The chunk as its first owner has it. */

@@ -138,19 +138,31 @@ int chunk_is_shared(struct kv *kv, uint64_t chunk, uint64_t inode)
 	return rc == -ERR_NOT_FOUND ? 0 : rc < 0 ? rc : 1;
 }
 
-int chunk_next(struct kv *kv, uint64_t after, uint64_t *ret)
+int chunk_owner_next(struct kv *kv, struct chunk_owner *at)
 {
 	uint8_t space[ROW_KEY_MAX];
-	struct slice start = key_number(space, "k", after + 1);
+	uint64_t inode = at->inode + 1; /* 0: of the next chunk */
+	struct slice start = key_pair(space, "k", at->chunk + (inode == 0), inode);
 	struct slice key, value;
 	int rc = kv_seek(kv, start, &key, &value);
 
 	if (rc < 0)
 		return rc;
-	if (key.size != start.size + 8 || key.data[0] != 'k')
+	if (key.size != start.size || key.data[0] != 'k')
 		return -ERR_NOT_FOUND;
-	*ret = get_be64(key.data + 1);
+	at->chunk = get_be64(key.data + 1);
+	at->inode = get_be64(key.data + 9);
 	return 0;
+}
+
+int chunk_next(struct kv *kv, uint64_t after, uint64_t *ret)
+{
+	struct chunk_owner at = { after, UINT64_MAX };
+	int rc = chunk_owner_next(kv, &at);
+
+	if (rc == 0)
+		*ret = at.chunk;
+	return rc;
 }
 
 int chunk_find(struct kv *kv, uint64_t chunk, struct chunk_row *ret)

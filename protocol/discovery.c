@@ -105,6 +105,12 @@ static bool is_better(const struct discovered *a, const struct discovered *b)
 	return order ? order > 0 : a->heard_ms > b->heard_ms;
 }
 
+/* Else it looks for its own, and is no cluster besides others. */
+static bool has_cluster(const struct discovered *server)
+{
+	return !id_is_none(&server->beacon.cluster);
+}
+
 int discovery_choose(const struct discovery *discovery, uint64_t now_ms, uint64_t fresh_ms,
 		     const struct discovered **ret, const struct discovered **ret_other)
 {
@@ -115,6 +121,11 @@ int discovery_choose(const struct discovery *discovery, uint64_t now_ms, uint64_
 
 		if (!is_candidate(discovery, server, now_ms, fresh_ms))
 			continue;
+		if (*ret && has_cluster(*ret) != has_cluster(server)) {
+			if (has_cluster(server))
+				*ret = server;
+			continue;
+		}
 		if (*ret && !id_equal(&(*ret)->beacon.cluster, &server->beacon.cluster)) {
 			*ret_other = server;
 			return -ERR_TWO_CLUSTERS;

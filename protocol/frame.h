@@ -15,7 +15,7 @@ enum frame_flags {
 	FRAME_LAST = 1 << 0,     /* DATA: the last of the transfer */
 	FRAME_ABORT = 1 << 1,    /* DATA: the sender gives up; what came before is void */
 	FRAME_MORE = 1 << 2,     /* reply: another with the same id follows */
-	FRAME_DEGRADED = 1 << 3, /* reply: from a storage server's copy of the catalogue */
+	FRAME_DEGRADED = 1 << 3, /* reply: from a catalogue that may not be the newest */
 	FRAME_FLAGS_ALL = 15,
 };
 

@@ -455,7 +455,8 @@ void client_step(struct client *client, const struct client_event *event,
 	ops_run(client);
 }
 
-/* Silence costs nothing: without work there is no tick, but to see whether a name server is back. */
+/* Silence costs nothing: without work there is no tick, but to see whether a name server is
+ * back. */
 uint64_t client_deadline(const struct client *client)
 {
 	bool busy = (client->seek.active && !client->degraded) || seek_is_trying(client) ||

@@ -1,5 +1,5 @@
-/* Without a name server: a storage server answers from its copy of the catalogue. It is found by its
- * beacon, like a name server, and the session with it stands until a name server serves again. */
+/* Without a name server: a storage server answers from its copy of the catalogue. It is found by
+ * its beacon, like a name server, and the session with it stands until a name server serves. */
 #include "client_parts.h"
 
 enum {
@@ -8,7 +8,7 @@ enum {
 	LOOK_MS = 400, /* for a name server to be found that was not there a while ago */
 };
 
-/* Of no other one, for that matter not of the only one that happens to have lost its name server. */
+/* Not of the only cluster that happens to have lost its name server, if that is another one. */
 static const struct id *wanted_cluster(const struct client *client)
 {
 	return id_is_none(&client->discovery.cluster) ? &client->config.remembered_cluster

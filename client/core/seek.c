@@ -290,12 +290,20 @@ bool seek_closed(struct client *client, uint64_t connection, int error)
 
 /* ---- the port on which storage servers reach us ---- */
 
+static void port_ask(struct client *client, uint64_t rejected);
+
 static void port_answered(struct client *client, void *owner, int error, const void *body)
 {
 	const struct port_reply *reply = body;
 	struct client_action *action;
 
 	(void)owner;
+	/* It is still taking over, and took its time to say so. Without a port there are no bytes. */
+	if (error == -ERR_UNAVAILABLE && client->config.transfer == CLIENT_ACTIVE) {
+		client->port_tries = 0;
+		port_ask(client, 0);
+		return;
+	}
 	if (error < 0 || reply->port == 0 || reply->port > UINT16_MAX) {
 		client->port_settled = true;
 		return;
@@ -484,7 +492,8 @@ void seek_lost(struct client *client, bool served)
 		seek_start(client);
 }
 
-/* A name server that takes over says so once it is asked; a storage server, when it has one again. */
+/* A name server that takes over says so once it is asked; a storage server, when it has one
+ * again. */
 void seek_unserved(struct client *client)
 {
 	act(client, CLIENT_CLOSE)->connection = client->control;

@@ -41,8 +41,8 @@
  * Without a name server a session still reads. After 1.5 s it turns to a storage server, which
  * answers from its copy of the catalogue: stat, list and get work, with every checksum verified as
  * always, and show what that server knew last. Such answers are *degraded*: muster_op_degraded(),
- * muster_info(). Everything else is refused, -MUSTER_E_READ_ONLY. A name server that serves again is
- * gone back to without the caller noticing. Answers of a name server that is out of touch with the
+ * muster_info(). Everything else is refused, -MUSTER_E_READ_ONLY. A name server that serves again
+ * is gone back to without the caller noticing. Answers of a name server that is out of touch with the
  * servers that keep the catalogue with it are marked the same way; it refuses changes with
  * -MUSTER_E_NO_QUORUM.
  *
@@ -165,8 +165,8 @@ struct muster_options {
 	 * next byte. 0: 4.5 s. */
 	unsigned int timeout_ms;
 	const char *remembered; /* "HOST:PORT" that worked last time, tried at once; NULL: none */
-	/* 16 bytes, `cluster_id` of last time: without a name server only that cluster is read. NULL:
-	 * none, and with `nameserver` but no `cluster` nothing is read then. */
+	/* 16 bytes, `cluster_id` of last time: without a name server only that cluster is read.
+	 * NULL: none, and with `nameserver` but no `cluster` nothing is read then. */
 	const uint8_t *remembered_cluster;
 	/* 16 bytes that no other session has or ever had: what it changes is numbered under them.
 	 * NULL: random. */
@@ -528,7 +528,7 @@ MUSTER_API void muster_nodes_free(struct muster_node *nodes);
 
 enum muster_state {
 	MUSTER_SERVES = 1,
-	MUSTER_READ_ONLY, /* too few servers that keep the catalogue are in touch: no change counts */
+	MUSTER_READ_ONLY,  /* too few servers that keep the catalogue are in touch */
 	MUSTER_TAKES_OVER, /* it collects what the servers know, and does not serve yet */
 };
 enum muster_hold {

@@ -226,7 +226,8 @@ void call_end(const struct call *call)
 			 info.storage);
 	else
 		snprintf(message, sizeof(message),
-			 "degraded: this is what the server that answered knew last");
+			 "degraded: the name server is out of touch with the servers that keep the "
+			 "catalogue with it; this is what it knew last");
 	if (call->shell->preferences.json)
 		object_json("warning", "DEGRADED", message, NULL);
 	else

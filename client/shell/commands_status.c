@@ -201,9 +201,10 @@ static void degraded_text(const struct shell *shell, const struct muster_info *i
 	name_print(stdout, info->cluster);
 	fputs("\nname server  ", stdout);
 	tone_print(stdout, shell->colour ? TONE_BAD : TONE_PLAIN, "none is up");
-	printf("\nreading      through storage server %.8s at %s, as it knew the files in epoch %" PRIu64
-	       "\nstate        degraded: files can be read, not changed; start the name server\n",
+	printf("\nreading      through storage server %.8s at %s, as it knew the files in epoch "
+	       "%" PRIu64 "\n",
 	       id_format(&storage, text), info->storage, info->epoch);
+	puts("state        degraded: files can be read, not changed; start the name server");
 }
 
 /* Little is known, but that is what is to be known: 3, as ever when there is no name server. */

@@ -143,16 +143,21 @@ static void judge_two(struct doctor *doctor)
 	     "choose one with --cluster NAME");
 }
 
+static const char start_it[] = "see that muster-nameserver runs there and that its TCP port (6235, "
+			       "or its --port) is let through to it";
+
 /* It answers; does it serve? */
 static void judge_service(struct doctor *doctor)
 {
+	const char *named = doctor->call->shell->preferences.nameserver;
 	const struct muster_status *status = &doctor->status;
 
-	if (doctor->info.degraded)
+	if (doctor->info.degraded && named)
+		mend(problem(doctor, "the name server %s does not answer", named), "%s", start_it);
+	else if (doctor->info.degraded && doctor->cluster_count == 0)
 		mend(problem(doctor, "the name server of %s is not there: only reading works",
 			     doctor->info.cluster),
-		     "start it again; see that it runs and that its TCP port (6235, or its --port) "
-		     "is let through");
+		     "%s", start_it);
 	else if (doctor->has_status && status->state == MUSTER_READ_ONLY)
 		mend(problem(doctor,
 			     "the name server cannot change anything: %u of the %u servers that "
@@ -180,8 +185,7 @@ static void judge_nameserver(struct doctor *doctor)
 	} else if (preferences->nameserver) {
 		mend(problem(doctor, "the name server %s does not answer: %s",
 			     preferences->nameserver, error_text(doctor->connected)),
-		     "see that muster-nameserver runs there and that its TCP port (6235, or its "
-		     "--port) is let through to it");
+		     "%s", start_it);
 	} else if (doctor->connected == -ERR_NO_NAMESERVER && preferences->cluster && served) {
 		mend(problem(doctor, "cluster %s is not heard, but %s at %s is",
 			     preferences->cluster, served->name, served->nameserver),

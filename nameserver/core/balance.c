@@ -5,8 +5,8 @@
  * nothing, on a server that is fuller than the one it goes to, before and after. To move is to make
  * one copy more than is wanted; then what is too much goes, by the rules of repair, which are asked
  * beforehand which copy that would be: so zones and machines come first here, too, and at no time
- * are there fewer copies than wanted. Few chunks are under way at a time, half of the time none, and
- * none while chunks are to be repaired. */
+ * are there fewer copies than wanted. Few chunks are under way at a time, half of the time none,
+ * and none while chunks are to be repaired. */
 #include "hold.h"
 #include "orders.h"
 #include "repair.h"
@@ -27,7 +27,6 @@ struct moving {
 	struct fetch_ends ends;
 	uint64_t chunk;
 	uint16_t leaves; /* the server that will lose its copy */
-	uint64_t begun_ms;
 };
 
 struct balance {
@@ -260,7 +259,7 @@ static void move_done(struct nameserver *ns, const struct order_result *result)
 	} else {
 		fetch_doubt(ns, move.ends.source, move.chunk, error);
 	}
-	balance->next_ms = ns->now_ms + WALK_MS + (ns->now_ms - move.begun_ms);
+	balance->next_ms = ns->now_ms + WALK_MS + (ns->now_ms - move.ends.begun_ms);
 }
 
 enum outcome { NOT_THIS_ONE, MOVING, SERVERS_BUSY };
@@ -273,16 +272,16 @@ static enum outcome move_begin(struct nameserver *ns, const struct chunk_health 
 	struct moving *move = &balance->moves[balance->move_count];
 
 	fetch.source = source_choose(ns, health, 0);
-	if (!fetch.source || plan->target->fetching >= fetches_most(plan->target))
+	if (!fetch.source || plan->target->fetching >= fetches_most(ns, plan->target))
 		return SERVERS_BUSY;
 	tell_begun(ns);
 	if (fetch_begin(ns, &fetch, move_done) < 0)
 		return SERVERS_BUSY;
 	*move = (struct moving){
-		.ends = { fetch.source->row.number, plan->target->row.number, row->length },
+		.ends = { fetch.source->row.number, plan->target->row.number, row->length,
+			  ns->now_ms },
 		.chunk = row->chunk,
 		.leaves = plan->leaves->row.number,
-		.begun_ms = ns->now_ms,
 	};
 	balance->move_count++;
 	balance->moved = true;

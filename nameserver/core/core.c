@@ -434,6 +434,7 @@ struct nameserver_info nameserver_info(const struct nameserver *ns)
 		.durable = ns->durable,
 		.committed = ns->committed,
 		.serving = is_serving(ns),
+		.lost = ns->quorum.lost,
 		.sessions = HASH_COUNT(ns->sessions),
 		.clients = HASH_COUNT(ns->clients),
 		.members = ns->member_count,

@@ -196,8 +196,9 @@ static int handle(struct nameserver *ns, struct session *from, const struct mess
 		return rc < 0 ? rc : 0;
 	if (ns->full && needs_room(request->info))
 		return -ERR_CATALOGUE_FULL;
-	if (needs_room(request->info) && quorum_refuses(ns, header->type, request->body))
-		return -ERR_NO_QUORUM;
+	rc = needs_room(request->info) ? quorum_admits(ns, header->type, request->body) : 0;
+	if (rc != 0)
+		return rc;
 	memset(&reply, 0, sizeof(reply));
 	ns->park.wanted = false;
 	rc = handler_of(header->type)(ns, from, request->body, &reply);

@@ -4,12 +4,38 @@
 
 enum {
 	FETCH_MS = 30 * 1000, /* and 1 s for each MiB */
+	REST_PART = 3, /* a server that clients use rests so many times as long as one took */
+	REST_MAX_MS = 10 * 1000,
 };
 
-/* Where clients read or write they have most of the disk and of the wire. */
-unsigned int fetches_most(const struct member *member)
+/* Where clients read or write they have most of the disk and of the wire: of what is written
+ * meanwhile their syncs wait for all. */
+unsigned int fetches_most(const struct nameserver *ns, const struct member *member)
 {
-	return member->load ? 1 : FETCHES_OF_SERVER;
+	if (!member->load)
+		return FETCHES_OF_SERVER;
+	return ns->now_ms < member->fetch_rest_ms ? 0 : 1;
+}
+
+uint64_t fetches_rested_ms(const struct nameserver *ns)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+
+		if (member->load && member->fetch_rest_ms > ns->now_ms &&
+		    member->fetch_rest_ms < at)
+			at = member->fetch_rest_ms;
+	}
+	return at;
+}
+
+static void rest(const struct nameserver *ns, struct member *member, uint64_t begun_ms)
+{
+	uint64_t rest_ms = (ns->now_ms - begun_ms) * REST_PART;
+
+	member->fetch_rest_ms = ns->now_ms + (rest_ms < REST_MAX_MS ? rest_ms : REST_MAX_MS);
 }
 
 int fetch_begin(struct nameserver *ns, const struct fetch_plan *plan, order_done_fn *done)
@@ -49,10 +75,13 @@ void fetch_end(struct nameserver *ns, const struct fetch_ends *ends)
 	struct member *source = member_by_number(ns, ends->source);
 	struct member *target = member_by_number(ns, ends->target);
 
-	if (source)
+	if (source) {
 		source->fetched_from--;
+		rest(ns, source, ends->begun_ms);
+	}
 	if (!target)
 		return;
+	rest(ns, target, ends->begun_ms);
 	target->fetching--;
 	target->leased -= ends->length;
 }

@@ -4,9 +4,9 @@
 #include "repair.h"
 
 enum {
-	COLLECT_STEP = 1024,       /* chunks, files and directories a step */
-	DOOMED_MAX = 1024 * 1024,  /* per server; the rest comes with its next inventory */
-	DOOMED_PAUSE = 256 * 1024, /* a server that far behind makes the collector wait */
+	COLLECT_STEP = 1024,         /* chunks, files and directories a step */
+	DOOMED_MAX = 1024 * 1024,    /* per server; the rest comes with its next inventory */
+	DOOMED_PAUSE = 256 * 1024,   /* a server that far behind makes the collector wait */
 	DOOMED_AWAY_MAX = 64 * 1024, /* of one that is not connected */
 	UNKNOWN_MAX = 1024 * 1024,   /* per server; the rest comes with its next inventory */
 	UNHEARD_PART = 6, /* unknown chunks wait so many times longer while a server is missing */
@@ -116,7 +116,8 @@ static bool can_delete(const struct nameserver *ns, const struct member *member)
  * start may know why they are there. */
 static uint64_t unknown_due_ms(const struct nameserver *ns, const struct member *member)
 {
-	uint64_t grace_ms = ns->config.unknown_grace_ms * (members_all_heard(ns) ? 1 : UNHEARD_PART);
+	uint64_t grace_ms =
+		ns->config.unknown_grace_ms * (members_all_heard(ns) ? 1 : UNHEARD_PART);
 	uint64_t due_ms = member->unknown_ms + grace_ms;
 	uint64_t brake_ms = brake_until_ms(member);
 

@@ -3,23 +3,47 @@
 #include "orders.h"
 #include "repair.h"
 
-int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret)
+static int owner_wants(struct nameserver *ns, uint64_t owner, struct wanted_memory *memory,
+		       uint8_t *ret)
 {
-	uint64_t owner = 0, end;
 	struct inode inode;
 	int rc;
 
-	*ret = 0;
-	while ((rc = chunk_owner(ns->kv, chunk, owner, &owner, &end)) == 0) {
-		if (owner != memory->inode) {
-			rc = inode_get(ns->kv, owner, &inode);
-			if (rc < 0)
-				return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
-			*memory = (struct wanted_memory){ owner, copies_wanted(ns, &inode) };
-		}
-		*ret = memory->copies > *ret ? memory->copies : *ret;
+	if (owner != memory->inode) {
+		rc = inode_get(ns->kv, owner, &inode);
+		if (rc < 0)
+			return rc == -ERR_NOT_FOUND ? -ERR_IO : rc;
+		*memory = (struct wanted_memory){ owner, copies_wanted(ns, &inode) };
 	}
-	return rc == -ERR_NOT_FOUND && *ret ? 0 : rc;
+	*ret = memory->copies > *ret ? memory->copies : *ret;
+	return 0;
+}
+
+int chunk_wanted_next(struct nameserver *ns, struct chunk_owner *at, struct wanted_memory *memory,
+		      uint8_t *ret)
+{
+	const uint64_t chunk = at->chunk;
+	int rc = 0;
+
+	*ret = 0;
+	while (rc == 0 && at->chunk == chunk) {
+		rc = owner_wants(ns, at->inode, memory, ret);
+		if (rc == 0)
+			rc = chunk_owner_next(ns->kv, at);
+		if (rc == -ERR_NOT_FOUND)
+			*at = (struct chunk_owner){ 0 };
+	}
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret)
+{
+	uint64_t owner = 0, end;
+	int rc = chunk_owner(ns->kv, chunk, owner, &owner, &end);
+	struct chunk_owner at = { chunk, owner };
+
+	*ret = 0;
+	return rc == 0 ? chunk_wanted_next(ns, &at, memory, ret) : rc;
 }
 
 bool holders_have(const struct holders *holders, uint16_t number)
@@ -206,7 +230,7 @@ struct member *source_choose(const struct nameserver *ns, const struct chunk_hea
 		unsigned int cost;
 
 		if (!member || !member->session || !member->key ||
-		    member->fetched_from >= fetches_most(member) ||
+		    member->fetched_from >= fetches_most(ns, member) ||
 		    copy_is_bad(member, health->chunk))
 			continue;
 		cost = member->fetched_from + (member->state != NODE_ONLINE ? 100u : 0) +

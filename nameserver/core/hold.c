@@ -8,8 +8,8 @@
 
 enum {
 	BRAKE_MS = 60 * 60 * 1000,
-	BRAKE_FLOOR = 1000,               /* chunks; less is no mass */
-	BRAKE_PART = 10,                  /* of what the server holds */
+	BRAKE_FLOOR = 1000,           /* chunks; less is no mass */
+	BRAKE_PART = 10,              /* of what the server holds */
 	SET_MS = 24 * 60 * 60 * 1000, /* in which another wanted number explains what goes */
 	/* Above all start numbers that a copy some batches behind does not know of: ids are never
 	 * given out twice. */

@@ -105,8 +105,8 @@ static bool list_room(struct stray_list *list)
 
 	if (list->count < list->capacity)
 		return true;
-	strays = list->count < STRAYS_MAX ? realloc(list->strays, capacity * sizeof(*strays))
-					  : NULL;
+	strays =
+		list->count < STRAYS_MAX ? realloc(list->strays, capacity * sizeof(*strays)) : NULL;
 	if (!strays)
 		return false;
 	list->strays = strays;
@@ -120,7 +120,8 @@ static void stray_add(struct stray_list *list, const struct chunk_ref *ref)
 
 	if (!list_room(list))
 		return;
-	memmove(list->strays + at + 1, list->strays + at, (list->count - at) * sizeof(struct stray));
+	memmove(list->strays + at + 1, list->strays + at,
+		(list->count - at) * sizeof(struct stray));
 	list->strays[at] = (struct stray){ .chunk = ref->chunk, .length = ref->length };
 	list->count++;
 	list->first = at < list->first ? at : list->first;
@@ -202,8 +203,7 @@ static int file_make(struct nameserver *ns, const struct stray *stray)
 		.digest = stray->digest,
 	};
 	struct new_file file = {
-		.entry = { .now_ms = ns->wall_ms,
-			   .copies = (uint8_t)servers_of(ns, stray->chunk) },
+		.entry = { .now_ms = ns->wall_ms, .copies = (uint8_t)servers_of(ns, stray->chunk) },
 		.size = stray->length,
 		.digest = stray->digest,
 		.chunk_size = ns->config.chunk_size,
@@ -322,9 +322,8 @@ static void list_ask(struct nameserver *ns, struct stray_list *list, struct memb
 		if (stray_look(ns, stray) < 0)
 			ns->failed = true;
 		if (stray->state != STRAY_SETTLED)
-			sums[order.chunks_count++] = (struct chunk_sum){
-				stray->chunk, stray->length, stray->digest
-			};
+			sums[order.chunks_count++] =
+				(struct chunk_sum){ stray->chunk, stray->length, stray->digest };
 	}
 	if (order.chunks_count)
 		list->asking = member_order(ns, member, MSG_inspect, &order, &how) == 0;

@@ -535,8 +535,7 @@ void member_refused(struct nameserver *ns, const struct session *from, struct sl
 	events->refused_ms = ns->now_ms;
 	ns_event_about(ns, member_find(ns, &from->self), LOG_WARN, "node_refused",
 		       "id=%s name=%s address=%s error=%s", id_format(&from->self, id),
-		       quoted(ns, name), endpoint_format(&from->peer, address),
-		       error_name(error));
+		       quoted(ns, name), endpoint_format(&from->peer, address), error_name(error));
 }
 
 int on_register(struct nameserver *ns, struct session *from, const struct register_request *request,

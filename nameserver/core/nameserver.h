@@ -98,7 +98,9 @@ enum ns_event_kind {
 	NS_OPENED,    /* accepted: conn, peer, local */
 	NS_GREETED,   /* as NS_OPENED, and its HELLO (header, body) was answered by somebody else */
 	NS_FRAME,     /* a whole frame: conn, header, body */
-	NS_DIALLED,   /* what came of NS_DIAL: sequence, error */
+	NS_DIALLED,   /* what came of NS_DIAL: sequence, error: 0: somebody accepted;
+		       * -ERR_CONNECTION: refused, nobody listens there; -ERR_TIMEOUT: anything
+		       * else, which proves nothing */
 	NS_CLOSED,    /* conn, by the other side or an error */
 	NS_MALFORMED, /* conn; header: what could be read, or NULL. The core answers and closes. */
 	NS_PROBE, /* a PROBE datagram that beacon_decode took and that is meant for this cluster */
@@ -202,6 +204,7 @@ struct nameserver_info {
 	uint64_t durable;
 	uint64_t committed; /* durable here and on the quorum */
 	bool serving;       /* the first batch is committed */
+	bool lost;          /* too few of the journal set are in touch */
 	unsigned int sessions;
 	unsigned int clients;
 	unsigned int members;

@@ -129,10 +129,10 @@ TAILQ_HEAD(long_request_list, long_request);
 
 /* Why nothing is deleted; see hold.h. */
 struct hold {
-	bool stale;                /* a server knows more than the catalogue; until the next start */
-	uint64_t until_ms;         /* running time; 0: the catalogue was never rebuilt */
-	uint64_t before;           /* start number: ids of lower ones are older than the rebuild */
-	uint64_t made;             /* copies made that others may be too many for */
+	bool stale;            /* a server knows more than the catalogue; until the next start */
+	uint64_t until_ms;     /* running time; 0: the catalogue was never rebuilt */
+	uint64_t before;       /* start number: ids of lower ones are older than the rebuild */
+	uint64_t made;         /* copies made that others may be too many for */
 	uint64_t set_until_ms; /* somebody wants another number of copies of something */
 	enum delete_hold told;
 };
@@ -165,7 +165,8 @@ struct inventory_beat {
 
 /* Its connection broke: is anybody there? */
 struct presence {
-	unsigned int refused; /* dials so far */
+	unsigned int dials;   /* so far, */
+	unsigned int refused; /* and the last ones of these */
 	uint64_t dial_ms;     /* when the next one is due; 0: none is */
 	uint64_t number;      /* of the one that is under way; 0: none is */
 };
@@ -217,6 +218,7 @@ struct member {
 
 	uint64_t offline_ms;                 /* since when it is offline */
 	unsigned int fetching, fetched_from; /* FETCH orders that run */
+	uint64_t fetch_rest_ms;              /* clients use it: no other before that */
 	bool empty_told;                     /* it was to be emptied, and is */
 	struct member_copy copy;             /* of the catalogue */
 	UT_hash_handle hh;
@@ -253,6 +255,7 @@ enum park_cause {
 	PARK_EVENTS,
 	PARK_TURN,
 	PARK_JOURNAL,
+	PARK_QUORUM,
 	PARK_SEALED, /* handled when the turn has been sealed; must change nothing */
 };
 struct parked {
@@ -345,7 +348,7 @@ struct nameserver {
 	struct shipping shipping;
 	struct quorum quorum;
 	struct held_queue held;
-	struct held_queue early; /* answers to storage servers wait for the own disk only */
+	struct held_queue early;  /* answers to storage servers wait for the own disk only */
 	struct ns_outbox *outbox; /* of the call that runs */
 
 	struct session *sessions;
@@ -403,7 +406,7 @@ struct nameserver {
 		uint64_t settled_ms; /* then the room is known that deleting gave */
 		uint64_t wanted;     /* bytes */
 	} trash;
-	uint64_t garbage_ms;  /* next step */
+	uint64_t garbage_ms; /* next step */
 	struct hold hold;
 	struct lost_found *lost_found;
 	struct id results_cursor;
@@ -534,7 +537,7 @@ void member_refused(struct nameserver *ns, const struct session *from, struct sl
 /* ---- presence.c ---- */
 
 void presence_ask(struct nameserver *ns, struct member *member); /* its connection broke */
-void presence_known(struct member *member); /* it is back, or surely gone */
+void presence_known(struct member *member);                      /* it is back, or surely gone */
 void presence_tick(struct nameserver *ns, struct member *member);
 uint64_t presence_deadline(const struct member *member); /* UINT64_MAX: nothing is due */
 void member_dialled(struct nameserver *ns, const struct ns_event *event);
@@ -575,7 +578,7 @@ void inventory_changed(struct nameserver *ns, struct member *member, uint64_t ch
 bool inventory_begin(struct nameserver *ns, struct member *member, const struct digest *digest);
 bool inventory_heard(struct nameserver *ns, struct member *member, const struct digest *digest);
 bool inventory_lists(const struct member *member, uint64_t chunk); /* its bucket was asked for */
-void inventory_lost(struct member *member); /* the connection is gone */
+void inventory_lost(struct member *member);                        /* the connection is gone */
 void inventory_tick(struct nameserver *ns);
 uint64_t inventory_deadline(const struct nameserver *ns);
 

@@ -33,9 +33,12 @@ struct fetch_plan {
 struct fetch_ends {
 	uint16_t source, target; /* numbers of the members */
 	uint32_t length;
+	uint64_t begun_ms;
 };
-/* How many of them a server takes part in at a time, as source and as target. */
-unsigned int fetches_most(const struct member *member);
+/* How many of them a server may take part in now, as source and as target. */
+unsigned int fetches_most(const struct nameserver *ns, const struct member *member);
+/* When the first of the servers that rest may take part in one again; UINT64_MAX: none rests. */
+uint64_t fetches_rested_ms(const struct nameserver *ns);
 /* Both have sessions. `done`, which is called with the chunk as subject, calls fetch_end first. */
 int fetch_begin(struct nameserver *ns, const struct fetch_plan *plan, order_done_fn *done);
 void fetch_end(struct nameserver *ns, const struct fetch_ends *ends);

@@ -23,7 +23,8 @@ int parked_keep(struct nameserver *ns, const struct session *from,
 {
 	struct parked *parked;
 
-	assert(ns->park.cause == PARK_EVENTS || message_info(header->type)->flags & MESSAGE_SLOW);
+	assert(ns->park.cause == PARK_EVENTS || ns->park.cause == PARK_QUORUM ||
+	       message_info(header->type)->flags & MESSAGE_SLOW);
 	if (ns->park.last || ns->park.until_ms <= ns->now_ms)
 		return -ERR_IN_PROGRESS;
 	if (ns->parked_count >= PARKED_MAX)
@@ -140,7 +141,7 @@ void parked_sealed(struct nameserver *ns)
 
 uint64_t parked_deadline(const struct nameserver *ns)
 {
-	return ns->parked_next_ms;
+	return ns->parked_due ? ns->now_ms : ns->parked_next_ms;
 }
 
 void parked_free(struct nameserver *ns)

@@ -8,8 +8,9 @@
 #include "endpoint.h"
 
 enum {
-	REFUSALS = 2,        /* a server that is just being started again may be missed once */
-	REFUSED_GAP_MS = 100,
+	REFUSALS = 2,  /* a server that is just being started again may be missed once */
+	DIALS_MAX = 5, /* one that is just ending may still seem to listen */
+	DIAL_GAP_MS = 100,
 };
 
 void presence_ask(struct nameserver *ns, struct member *member)
@@ -44,6 +45,7 @@ void presence_tick(struct nameserver *ns, struct member *member)
 	if (!action)
 		return;
 	presence->dial_ms = 0;
+	presence->dials++;
 	presence->number = ++ns->dials;
 	action->sequence = presence->number;
 	action->endpoint = *endpoint;
@@ -67,16 +69,19 @@ static struct member *dialled_member(const struct nameserver *ns, uint64_t numbe
 void member_dialled(struct nameserver *ns, const struct ns_event *event)
 {
 	struct member *member = dialled_member(ns, event->sequence);
+	struct presence *presence;
 
 	if (!member)
 		return;
-	member->presence.number = 0;
-	if (event->error != -ERR_CONNECTION)
+	presence = &member->presence;
+	presence->number = 0;
+	if (event->error && event->error != -ERR_CONNECTION)
 		return;
-	if (++member->presence.refused < REFUSALS)
-		member->presence.dial_ms = ns->now_ms + REFUSED_GAP_MS;
-	else
+	presence->refused = event->error ? presence->refused + 1 : 0;
+	if (presence->refused == REFUSALS)
 		member_offline(ns, member, "node_offline", "refused");
+	else if (presence->dials < DIALS_MAX)
+		presence->dial_ms = ns->now_ms + DIAL_GAP_MS;
 }
 
 int on_goodbye(struct nameserver *ns, struct session *from, const struct goodbye_request *request,

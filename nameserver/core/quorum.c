@@ -6,10 +6,9 @@
 #include "text.h"
 
 enum {
-	CHOOSE_MS = 100,           /* between two looks at who should be in the set */
-	START_PATIENCE_MS = 2000,  /* for those who decide to find us */
-	TOUCH_PATIENCE_MS = 1000,  /* answers are held that long before it is said that... */
-	COMMIT_PATIENCE_MS = 2000, /* the same when nobody acknowledges */
+	CHOOSE_MS = 100,    /* between two looks at who should be in the set */
+	PATIENCE_MS = 2000, /* for too few of them to come back, or to acknowledge something */
+	TOUCH_PATIENCE_MS = 1000, /* the same when it is long since they heard us anyway */
 };
 
 int quorum_load(struct nameserver *ns)
@@ -127,13 +126,12 @@ static void set_change(struct nameserver *ns, const struct journal_set *set)
 		ns->failed = true;
 }
 
-static bool members_drop(struct journal_members *members, unsigned int at)
+static void members_drop(struct journal_members *members, unsigned int at)
 {
 	members->count--;
 	memmove(&members->nodes[at], &members->nodes[at + 1],
 		(members->count - at) * sizeof(members->nodes[0]));
 	memset(&members->nodes[members->count], 0, sizeof(members->nodes[0]));
-	return true;
 }
 
 static bool forgotten_drop(const struct nameserver *ns, struct journal_members *members)
@@ -143,8 +141,10 @@ static bool forgotten_drop(const struct nameserver *ns, struct journal_members *
 	for (unsigned int i = members->count; i-- > 0;) {
 		const struct member *member = member_find(ns, &members->nodes[i]);
 
-		if (!member || member->row.retired)
-			dropped = members_drop(members, i);
+		if (member && !member->row.retired)
+			continue;
+		members_drop(members, i);
+		dropped = true;
 	}
 	return dropped;
 }
@@ -334,6 +334,7 @@ static void lost_set(struct nameserver *ns, bool lost)
 	if (quorum->lost == lost)
 		return;
 	quorum->lost = lost;
+	parked_wake(ns, PARK_QUORUM);
 	if (lost) {
 		quorum->lost_ms = ns->now_ms;
 		lost_tell(ns);
@@ -347,29 +348,30 @@ static void lost_set(struct nameserver *ns, bool lost)
 
 static uint64_t patience(const struct quorum *quorum)
 {
-	return quorum->had ? TOUCH_PATIENCE_MS : START_PATIENCE_MS;
+	return quorum->had && !quorum->apart ? TOUCH_PATIENCE_MS : PATIENCE_MS;
 }
 
 /* What the own disk has not got to yet is not the others' fault. */
 void quorum_look(struct nameserver *ns)
 {
 	struct quorum *quorum = &ns->quorum;
-	bool connected = agrees(ns, JOURNAL_COMMIT, has_connection);
-	bool good = connected && quorum_in_touch(ns);
-	bool stuck =
-		ns->committed < ns->durable && ns->now_ms - quorum->moved_ms >= COMMIT_PATIENCE_MS;
+	bool apart = !agrees(ns, JOURNAL_COMMIT, has_connection);
+	bool good = !apart && quorum_in_touch(ns);
+	bool stuck = ns->committed < ns->durable && ns->now_ms - quorum->moved_ms >= PATIENCE_MS;
 
 	if (ns->deaf || ns->failed)
 		return;
 	if (quorum->good && !good)
 		quorum->bad_ms = ns->now_ms;
+	if (quorum->apart && !apart)
+		parked_wake(ns, PARK_QUORUM);
 	quorum->good = good;
+	quorum->apart = apart;
 	quorum->had |= good;
-	lost_set(ns, stuck || (quorum->had && !connected) ||
-			     (!good && ns->now_ms - quorum->bad_ms >= patience(quorum)));
+	lost_set(ns, stuck || (!good && ns->now_ms - quorum->bad_ms >= patience(quorum)));
 }
 
-/* Answers that told of the present until now must wait from then on; and so on. */
+/* When what it told is too old, or it has been away for too long. */
 static uint64_t member_deadline(const struct nameserver *ns, const struct id *node)
 {
 	const struct member *member = member_find(ns, node);
@@ -400,7 +402,7 @@ uint64_t quorum_deadline(const struct nameserver *ns)
 		return at;
 	if (!quorum->good && due > ns->now_ms)
 		at = least(at, due);
-	due = quorum->moved_ms + COMMIT_PATIENCE_MS;
+	due = quorum->moved_ms + PATIENCE_MS;
 	return ns->committed < ns->durable && due > ns->now_ms ? least(at, due) : at;
 }
 
@@ -413,13 +415,20 @@ void quorum_excuse(struct nameserver *ns, uint64_t ms)
 }
 
 /* To forget a server of the set may be the only way out. */
-bool quorum_refuses(const struct nameserver *ns, unsigned int code, const void *request)
+int quorum_admits(struct nameserver *ns, unsigned int code, const void *request)
 {
 	const struct journal_set *set = &ns->quorum.set;
 	const struct forget_request *forget = code == MSG_forget ? request : NULL;
 
-	return ns->quorum.lost && !(forget && (journal_members_have(&set->now, &forget->node) ||
-					       journal_members_have(&set->before, &forget->node)));
+	if (!ns->quorum.lost && !ns->quorum.apart)
+		return 0;
+	if (forget && (journal_members_have(&set->now, &forget->node) ||
+		       journal_members_have(&set->before, &forget->node)))
+		return 0;
+	if (ns->quorum.lost || ns->park.last)
+		return -ERR_NO_QUORUM;
+	park(ns, PARK_QUORUM, PATIENCE_MS + 1);
+	return 1;
 }
 
 void quorum_status(const struct nameserver *ns, struct status_reply *reply)

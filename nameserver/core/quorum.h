@@ -22,6 +22,7 @@ struct quorum {
 	bool had; /* since the start it was complete at least once */
 	uint64_t lost_ms;
 	bool good;         /* enough are connected and in touch; else not */
+	bool apart;        /* they are not even connected: changes wait for a moment */
 	uint64_t bad_ms;   /* since then */
 	uint64_t moved_ms; /* when something was committed last, or nothing waited for it */
 	bool choose;       /* perhaps the set can change now; else look at */
@@ -45,8 +46,8 @@ uint64_t quorum_deadline(const struct nameserver *ns);
 void quorum_excuse(struct nameserver *ns, uint64_t ms);
 /* Answers may leave that tell of the present. */
 bool quorum_in_touch(const struct nameserver *ns);
-/* Whether a request must be refused that would change something. */
-bool quorum_refuses(const struct nameserver *ns, unsigned int code, const void *request);
+/* For a request that would change something: 0, 1: it is parked for a moment, -ERR_NO_QUORUM. */
+int quorum_admits(struct nameserver *ns, unsigned int code, const void *request);
 void quorum_status(const struct nameserver *ns, struct status_reply *reply);
 /* A storage server of ours has promised a later epoch than this one to somebody. */
 void quorum_deposed(struct nameserver *ns, const struct id *node, uint64_t epoch);

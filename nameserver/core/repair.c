@@ -261,12 +261,13 @@ void repair_look(struct nameserver *ns, uint64_t chunk)
  * helped, where it failed the last time. */
 enum strictness { AVOID_FAILED, AVOID_BAD, AVOID_HOLDERS, STRICTNESSES };
 
-static bool must_avoid(const struct chunk_health *health, const struct job *job,
-		       const struct member *member, enum strictness strictness)
+static bool must_avoid(const struct nameserver *ns, const struct chunk_health *health,
+		       const struct job *job, const struct member *member,
+		       enum strictness strictness)
 {
 	bool bad = copy_is_bad(member, health->chunk);
 
-	if (member->fetching >= fetches_most(member))
+	if (member->fetching >= fetches_most(ns, member))
 		return true;
 	if (chunk_set_has(&member->doomed, health->chunk) ||
 	    chunk_set_has(&member->ordered, health->chunk))
@@ -300,7 +301,7 @@ static struct member *target_choose(struct nameserver *ns, const struct chunk_he
 		for (unsigned int i = 0; i < ns->member_count; i++) {
 			const struct member *member = ns->sorted[i];
 
-			if (must_avoid(health, job, member, (enum strictness)strictness))
+			if (must_avoid(ns, health, job, member, (enum strictness)strictness))
 				avoid[wanted.avoid_count++] = member;
 		}
 		if (placement_choose(ns, &wanted, chosen) > 0)
@@ -372,8 +373,8 @@ static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 		return SERVERS_BUSY;
 	if (fetch_begin(ns, &plan, fetch_done) < 0)
 		return TRY_LATER;
-	job->ends =
-		(struct fetch_ends){ plan.source->row.number, plan.target->row.number, row.length };
+	job->ends = (struct fetch_ends){ plan.source->row.number, plan.target->row.number,
+					 row.length, ns->now_ms };
 	job->due_ms = ns->now_ms;
 	job_move(ns->repair, job, QUEUE_FETCHING);
 	fetch_event(ns, job, LOG_DEBUG, "repair_started");
@@ -508,6 +509,7 @@ void repair_tick(struct nameserver *ns)
 {
 	struct repair *repair = ns->repair;
 	unsigned int left = LOOKS;
+	uint64_t rested_ms;
 
 	new_turn(ns);
 	due_wake(ns, QUEUE_RETRY);
@@ -525,6 +527,9 @@ void repair_tick(struct nameserver *ns)
 		2 * repair->pause_ms < PAUSE_MAX_MS ? 2 * repair->pause_ms : PAUSE_MAX_MS;
 	for (int queue = QUEUE_LAST; queue <= QUEUE_TRIM; queue++)
 		left -= queue_run(ns, (enum queue)queue, left);
+	rested_ms = fetches_rested_ms(ns);
+	if (rested_ms < repair->next_ms)
+		repair->next_ms = rested_ms;
 }
 
 static uint64_t first_due(const struct repair *repair, enum queue queue)

@@ -25,6 +25,10 @@
 /* The most that any file with this chunk wants. -ERR_NOT_FOUND: no file has it. */
 int chunk_wanted(struct nameserver *ns, uint64_t chunk, struct wanted_memory *memory, uint8_t *ret);
 
+/* The same in a walk: `at` is its first pair, then that of the next chunk; zeros: there is none. */
+int chunk_wanted_next(struct nameserver *ns, struct chunk_owner *at, struct wanted_memory *memory,
+		      uint8_t *ret);
+
 struct chunk_health {
 	uint64_t chunk;
 	uint8_t wanted;

@@ -139,8 +139,14 @@ int on_hello(struct nameserver *ns, struct session *from, const struct hello_req
 {
 	int rc = hello_check(ns, from, request);
 
-	if (rc == -ERR_STALE && request->role == ROLE_STORAGE && member_find(ns, &request->self))
+	/* Of us, or about to be: what it has promised to somebody who never began is in our way. */
+	if (rc == -ERR_STALE && request->role == ROLE_STORAGE &&
+	    (member_find(ns, &request->self) || id_is_none(&request->cluster)))
 		quorum_deposed(ns, &request->self, request->epoch);
+	if (rc == -ERR_WRONG_CLUSTER && request->role == ROLE_STORAGE) {
+		from->self = request->self;
+		member_refused(ns, from, slice_of(""), rc);
+	}
 	if (rc < 0)
 		return rc;
 	from->self = request->self;

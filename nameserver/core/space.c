@@ -22,15 +22,17 @@ void member_gained(struct member *member, uint64_t bytes)
 	member->free -= member->free < bytes ? member->free : bytes;
 }
 
-/* That it is empty only its heartbeat says: somebody may switch it off then. Room comes later than
- * chunks go, where several share a file. */
+/* That it is empty only its heartbeat says: somebody may switch it off then. Where chunks share a
+ * file room may come later than they go: then it is estimated what they used. */
 void member_deleted(struct member *member, uint64_t chunks, uint64_t free)
 {
-	uint64_t length = member->chunks ? member->used / member->chunks : 0;
-	uint64_t gone = chunks < member->chunks ? chunks * length : member->used;
+	uint64_t freed = free > member->free ? free - member->free : 0;
 
+	if (!freed && member->chunks)
+		freed = chunks < member->chunks ? chunks * (member->used / member->chunks)
+						: member->used;
 	member->free = believable(free);
-	member->used -= gone;
+	member->used -= member->used < freed ? member->used : freed;
 	if (member->chunks)
 		member->chunks -= chunks < member->chunks ? chunks : member->chunks - 1;
 }

@@ -110,17 +110,18 @@ static void sweep_end(struct nameserver *ns)
 	}
 }
 
-static int sweep_chunk(struct nameserver *ns, uint64_t chunk)
+/* `at` then is the next one. */
+static int sweep_chunk(struct nameserver *ns, struct chunk_owner *at)
 {
 	struct sweep *sweep = &ns->sweep;
-	struct chunk_health health = { .chunk = chunk };
+	struct chunk_health health = { .chunk = at->chunk };
 	struct standing standing;
-	int rc = holders_get(ns->kv, chunk, &health.holders);
+	int rc = holders_get(ns->kv, health.chunk, &health.holders);
 
 	if (rc == 0)
-		rc = chunk_wanted(ns, chunk, &sweep->memory, &health.wanted);
+		rc = chunk_wanted_next(ns, at, &sweep->memory, &health.wanted);
 	if (rc == 0)
-		rc = place_sweep(ns, chunk, &health.holders);
+		rc = place_sweep(ns, health.chunk, &health.holders);
 	if (rc < 0)
 		return rc;
 	health_fill(ns, &health);
@@ -135,26 +136,26 @@ static int sweep_chunk(struct nameserver *ns, uint64_t chunk)
 /* Ends the walk, or goes on by `most` chunks. */
 static void sweep_step(struct nameserver *ns, unsigned int most)
 {
+	struct chunk_owner at;
+	int rc;
+
 	if (!ns->sweep.running)
 		sweep_begin(ns);
 	takers_count(ns);
-	for (unsigned int i = 0; i < most; i++) {
-		uint64_t chunk = 0;
-		int rc = chunk_next(ns->kv, ns->sweep.cursor, &chunk);
-
-		if (rc == -ERR_NOT_FOUND) {
-			sweep_end(ns);
-			return;
-		}
-		ns->sweep.cursor = chunk;
-		if (rc == 0)
-			rc = sweep_chunk(ns, chunk);
-		if (rc < 0) {
-			ns->failed = true;
-			return;
-		}
+	at = (struct chunk_owner){ ns->sweep.cursor, UINT64_MAX };
+	rc = chunk_owner_next(ns->kv, &at);
+	for (unsigned int i = 0; rc == 0 && i < most; i++) {
+		ns->sweep.cursor = at.chunk;
+		rc = sweep_chunk(ns, &at);
+		if (rc == 0 && at.chunk == 0)
+			rc = -ERR_NOT_FOUND;
 	}
-	ns->sweep.next_ms = ns->now_ms + STEP_MS;
+	if (rc == -ERR_NOT_FOUND)
+		sweep_end(ns);
+	else if (rc < 0)
+		ns->failed = true;
+	else
+		ns->sweep.next_ms = ns->now_ms + STEP_MS;
 }
 
 void sweep_tick(struct nameserver *ns)

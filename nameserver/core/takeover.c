@@ -59,6 +59,8 @@ static uint64_t probe_every_ms(const struct takeover *t)
 {
 	uint64_t every_ms = t->config.dead_after_ms / 4;
 
+	if (t->phase == PHASE_SEEK)
+		return FOUND_PROBE_MS;
 	if (t->phase == PHASE_LISTEN && !t->config.standby)
 		return LISTEN_PROBE_MS;
 	return every_ms < t->config.beacon_interval_ms ? every_ms : t->config.beacon_interval_ms;
@@ -135,6 +137,8 @@ static void note_waiting(struct takeover *t)
 static void phase_seek(struct takeover *t)
 {
 	beacon(t);
+	if (may_found(t))
+		probe(t);
 	if (may_found(t) && t->now_ms >= t->started_ms + t->config.found_after_ms) {
 		t->outcome.founded = true;
 		takeover_finish(t);
@@ -319,8 +323,10 @@ uint64_t takeover_deadline(const struct takeover *t)
 	case PHASE_SEEK:
 		sooner(&deadline, t->next_note_ms);
 		sooner(&deadline, t->next_beacon_ms);
-		if (may_found(t))
+		if (may_found(t)) {
 			sooner(&deadline, t->started_ms + t->config.found_after_ms);
+			sooner(&deadline, t->next_probe_ms);
+		}
 		break;
 	case PHASE_PULL: sooner(&deadline, t->next_beacon_ms); break;
 	case PHASE_OVER: return UINT64_MAX;

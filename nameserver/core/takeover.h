@@ -29,7 +29,7 @@
 #include "replica.h"
 
 enum {
-	FOUND_AFTER_MS = 1500,       /* storage servers that seek probe every second */
+	FOUND_AFTER_MS = 2300,       /* who has lost its name server answers probes by then */
 	ACCEPT_AFTER_MS = 10 * 1000, /* with accept_rebuild: how long others are waited for */
 	TAKEOVER_WAITING_BYTES_MAX = 4 * 1024 * 1024, /* requests that wait, of all connections */
 	TAKEOVER_WAIT_MS = 2000, /* then a client's request is refused: UNAVAILABLE */

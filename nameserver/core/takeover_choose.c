@@ -52,7 +52,7 @@ static void ask(struct takeover *t, struct takeover_conn *c)
 static bool may_ask(const struct takeover *t)
 {
 	return !t->config.standby || !takeover_is_empty(t) || t->config.accept_rebuild ||
-	       takeover_count(t, false) >= STANDBY_SET;
+	       t->seen_count >= STANDBY_SET;
 }
 
 static bool is_due(const struct takeover *t, const struct takeover_conn *c)

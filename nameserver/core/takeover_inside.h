@@ -20,6 +20,7 @@ enum {
 	LISTEN_EMPTY_MS = 300, /* the same, where a mistake would confuse clients */
 	LISTEN_PROBE_MS = 100, /* between two probes then */
 	SEEK_BEACON_MS = 500,  /* between two beacons at first */
+	FOUND_PROBE_MS = 250,  /* between two probes for those whose name server is lost */
 	SEEK_EAGER_MS = 10 * 1000,
 	ASK_AGAIN_MS = 500, /* who has refused a promise for now */
 	PROMISE_SILENCE_MS = 3000,
@@ -118,6 +119,8 @@ struct takeover {
 	unsigned int probe;
 	unsigned int probes; /* sent while listening */
 	bool said_standby, said_two;
+	struct id seen[STANDBY_SET]; /* storage servers that have registered, ever */
+	unsigned int seen_count;
 	bool heard;       /* that there is a cluster of the wanted name */
 	bool foreign;     /* the own catalogue was given up for another */
 	uint32_t request; /* the last one's number */

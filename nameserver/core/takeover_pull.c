@@ -50,7 +50,7 @@ static void begin_anew(struct takeover *t)
 	job(t, STEP_BEGIN, &(struct replica_job){ .kind = REPLICA_BEGIN });
 }
 
-/* What follows on what is here may come batch by batch; a tail that nobody else knows may not stay. */
+/* What follows may come batch by batch; a tail that nobody else knows may not stay. */
 static bool can_be_extended(const struct takeover *t)
 {
 	return t->own.last.sequence == 0 ||

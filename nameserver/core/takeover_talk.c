@@ -290,10 +290,21 @@ static void answer_ping(struct takeover *t, const struct takeover_conn *from,
 					 .body = &reply });
 }
 
+static void seen(struct takeover *t, const struct id *node)
+{
+	for (unsigned int i = 0; i < t->seen_count; i++) {
+		if (id_equal(&t->seen[i], node))
+			return;
+	}
+	if (t->seen_count < STANDBY_SET)
+		t->seen[t->seen_count++] = *node;
+}
+
 static void register_take(struct takeover *t, struct takeover_conn *from,
 			  const struct register_request *request)
 {
 	from->registered = true;
+	seen(t, &from->self);
 	from->said = (struct journal_head){ request->catalogue_epoch, request->catalogue_sequence,
 					    request->catalogue_hash };
 	takeover_epoch_heard(t, request->promised_epoch);

@@ -1,7 +1,7 @@
 /* The data directory: `lock`, `identity`, `journal/` (the truth) and `view/` (LMDB, made from it).
  *
- * A catalogue that came in pages from a storage server (replica.h) has a journal from there on only.
- * One that was not completed is no catalogue: `unfinished`. */
+ * A catalogue that came in pages from a storage server (replica.h) has a journal from there on
+ * only. One that was not completed is no catalogue: `unfinished`. */
 #ifndef MUSTER_NS_DATABASE_H
 #define MUSTER_NS_DATABASE_H
 
@@ -15,7 +15,7 @@ struct database {
 	struct view *view;
 	struct journal *journal;
 	bool rebuilt;    /* the view was made anew */
-	bool unfinished; /* it was being copied when the server stopped: head and rows are nothing */
+	bool unfinished; /* it was being copied when the server stopped: rows are nothing */
 	/* The last batches, for which the disk had no room in LMDB: the view has them in memory. */
 	struct buffer behind;
 	uint64_t applied; /* the batch before them */

@@ -367,6 +367,16 @@ static bool is_for_us(const struct beacon *beacon, const struct nameserver_info 
 	return !beacon->cluster_name[0] || strcmp(beacon->cluster_name, info->cluster_name) == 0;
 }
 
+/* One that has lost touch with those who decide is told by nobody that they follow another: it was
+ * stopped for a while, or cut off. It can only ask anew. */
+static bool is_our_successor(const struct server *server, const struct beacon *beacon,
+			     const struct nameserver_info *info)
+{
+	return info->lost && beacon->kind == BEACON_NAMESERVER && beacon->start != 0 &&
+	       beacon->epoch > info->epoch && id_equal(&beacon->cluster, &info->cluster) &&
+	       !id_equal(&beacon->server, &server->self);
+}
+
 void server_heard(void *context, const void *datagram, size_t size, const struct endpoint *source)
 {
 	struct server *server = context;
@@ -382,8 +392,12 @@ void server_heard(void *context, const void *datagram, size_t size, const struct
 		return;
 	}
 	info = nameserver_info(server->ns);
-	if (is_for_us(&beacon, &info))
+	if (is_our_successor(server, &beacon, &info)) {
+		server->deposed = true;
+		server_end_turn(server);
+	} else if (is_for_us(&beacon, &info)) {
 		server_step(server, &(struct ns_event){ .kind = NS_PROBE });
+	}
 }
 
 void server_committed(uv_async_t *async)

@@ -260,7 +260,7 @@ void server_depose(struct server *server)
 	int rc;
 
 	log_release();
-	log_event(LOG_WARN, "deposed", "epoch=%" PRIu64 " committed=%" PRIu64, info.epoch,
+	log_event(LOG_WARN, "begins_anew", "epoch=%" PRIu64 " committed=%" PRIu64, info.epoch,
 		  info.committed);
 	core_drop(server);
 	database_release(server->database);

@@ -37,11 +37,8 @@ static int ask(struct storage *s, struct conn *conn, const struct incoming *in)
 	if (rc == 0)
 		rc = storage_follow_submit(s, &job, conn->handle, in->header->id);
 	buffer_done(&frame);
-	if (rc < 0)
-		return rc;
-	STAILQ_LAST(&s->follow.waits, replica_wait, next)->code = in->header->type;
-	s->degraded.asking++;
-	return 0;
+	s->degraded.asking += rc == 0;
+	return rc;
 }
 
 void storage_degraded_answered(struct storage *s, const struct replica_wait *wait,

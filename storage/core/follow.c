@@ -8,14 +8,21 @@ int storage_follow_submit(struct storage *s, struct replica_job *job, uint64_t a
 {
 	const struct storage_config *config = &s->config;
 	struct replica_wait *wait = malloc(sizeof(*wait));
+	unsigned int code = 0;
 
 	if (!wait) {
 		s->error = -ERR_NO_MEMORY;
 		return -ERR_NO_MEMORY;
 	}
+	if (job->kind == REPLICA_ASK)
+		code = get_u16(job->bytes.data); /* a frame begins with it */
 	job->number = ++s->follow.last_job;
 	*wait = (struct replica_wait){
-		.kind = job->kind, .number = job->number, .asker = asker, .request = request
+		.kind = job->kind,
+		.number = job->number,
+		.asker = asker,
+		.request = request,
+		.code = code,
 	};
 	STAILQ_INSERT_TAIL(&s->follow.waits, wait, next);
 	if (config->catalogue->submit(config->catalogue_context, job) < 0)

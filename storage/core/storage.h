@@ -52,7 +52,7 @@ struct storage_chunks {
 	/* The sum of each of the INVENTORY_BUCKETS, as in BUCKETS: protocol/inventory.h. */
 	void (*buckets)(void *context, uint64_t *ret);
 	/* Writes down, durably, whom this server follows from now on. -ERR_STALE: it has promised a
-	 * later epoch, or this one to somebody else. */
+	 * later epoch. */
 	int (*promise)(void *context, uint64_t epoch, const struct id *server);
 	/* Writes down the cluster that this server belongs to from now on. */
 	int (*adopt)(void *context, const struct id *cluster, const char *name);
@@ -202,8 +202,8 @@ enum storage_note {
 	NOTE_CATALOGUE_FAILED,  /* error: of the copy's disk */
 	NOTE_PROMISED,          /* id: the name server that it follows now; number: epoch */
 	NOTE_DEGRADED,          /* clients may read; number: last batch of the catalogue's copy */
-	NOTE_SCRUB_STARTED,     /* a pass, or again. number: chunks read, id: of these bad; took_ms */
-	NOTE_SCRUB_ENDED,       /* the same */
+	NOTE_SCRUB_STARTED, /* a pass, or again. number: chunks read, id: of these bad; took_ms */
+	NOTE_SCRUB_ENDED,   /* the same */
 };
 
 struct storage_action {

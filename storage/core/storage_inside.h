@@ -28,9 +28,9 @@ enum {
 	NAMESERVER_SILENCE_MS = 6000,
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
-	LISTEN_MS = 150, /* for a second cluster */
-	QUICK_TRIES = 3, /* where the name server was a moment ago, */
-	QUICK_MS = 100,  /* so often, */
+	LISTEN_MS = 150,       /* for a second cluster */
+	QUICK_TRIES = 3,       /* where the name server was a moment ago, */
+	QUICK_MS = 100,        /* so often, */
 	QUICK_AFTER_MS = 1000, /* if it was there so long */
 	REFUSED_MS = 5000,     /* so long another is preferred to one that has refused us */
 	REGISTERING_MS = 3000, /* then one with a later epoch is preferred to one that waits */
@@ -45,13 +45,13 @@ enum {
 	FETCH_SILENCE_MS = 2000,       /* then another source may do better */
 	INSPECT_ANSWER_MS = 2500,      /* what has not been looked at by then is BUSY */
 	INSPECTIONS_MAX = REQUESTS_MAX,
-	DEGRADED_AFTER_MS = 2000,   /* without a name server: a restart is over by then */
-	DEGRADED_DELAY_MS = 100,    /* so that not all answer one probe */
+	DEGRADED_AFTER_MS = 2000,    /* without a name server: a restart is over by then */
+	DEGRADED_DELAY_MS = 100,     /* so that not all answer one probe */
 	ASKS_MAX = 4 * REQUESTS_MAX, /* of all clients under way, then BUSY */
-	GOSSIP_MS = 5000,       /* on average: who has what we lack? */
-	PULL_SILENCE_MS = 5000, /* then somebody else may do better */
-	REOPEN_MS = 60 * 1000,  /* a copy whose disk has failed, or was full */
-	READERS_MAX = 16,       /* who pulls or copies from us at the same time, then BUSY */
+	GOSSIP_MS = 5000,            /* on average: who has what we lack? */
+	PULL_SILENCE_MS = 5000,      /* then somebody else may do better */
+	REOPEN_MS = 60 * 1000,       /* a copy whose disk has failed, or was full */
+	READERS_MAX = 16,            /* who pulls or copies from us at the same time, then BUSY */
 };
 
 enum conn_use { USE_ACCEPTED, USE_NAMESERVER, USE_CLIENT, USE_HOP };
@@ -173,10 +173,10 @@ struct seeker {
 	bool said_none, said_two;
 	uint64_t heartbeat_ms, next_heartbeat_ms;
 	uint32_t request;
-	bool register_again; /* our addresses changed */
-	uint64_t lost_ms;    /* when the name server was lost; at first: the start */
-	unsigned int quick;  /* tries left before it backs off */
-	bool heard_now;      /* a beacon that nobody has followed yet */
+	bool register_again;      /* our addresses changed */
+	uint64_t lost_ms;         /* when the name server was lost; at first: the start */
+	unsigned int quick;       /* tries left before it backs off */
+	bool heard_now;           /* a beacon that nobody has followed yet */
 	struct endpoint target;   /* dialled last */
 	struct endpoint refusing; /* where we were refused last; family 0: nowhere */
 	uint64_t refused_ms;
@@ -185,7 +185,7 @@ struct seeker {
 	enum inventory_step inventory;
 	uint64_t inventory_after, inventory_position;
 	uint8_t differ[INVENTORY_BITS_SIZE]; /* buckets that are listed */
-	struct receipt late[RECEIPTS_MAX]; /* for STORED */
+	struct receipt late[RECEIPTS_MAX];   /* for STORED */
 	unsigned int late_count;
 	struct id offered; /* the cluster we are about to join */
 	char offered_name[CLUSTER_NAME_MAX + 1];
@@ -446,12 +446,12 @@ int storage_on_promise(struct storage *s, struct conn *conn, const struct incomi
 void storage_promise_looked(struct storage *s, const struct replica_wait *wait,
 			    const struct replica_result *result);
 /* Whoever it has registered with in that epoch is the one it follows from now on. -ERR_STALE: it
- * has promised a later one, or this one to somebody else. */
+ * has promised a later one. */
 int storage_promise_registered(struct storage *s, const struct id *server, uint64_t epoch);
 /* Whether orders of that epoch are obeyed. */
 bool storage_is_followed(const struct storage *s, uint64_t epoch);
 void storage_touched(struct storage *s, uint64_t nameserver_ms); /* it has heard of it */
-uint64_t storage_known_epoch(const struct storage *s); /* the highest it has heard of */
+uint64_t storage_known_epoch(const struct storage *s);           /* the highest it has heard of */
 
 /* degraded.c: what it tells of its copy of the catalogue while there is no name server */
 int storage_on_stat(struct storage *s, struct conn *conn, const struct incoming *in);

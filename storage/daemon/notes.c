@@ -69,8 +69,8 @@ static void note_server(const struct note_row *row, const struct storage_action 
 
 	endpoint_format(&action->endpoints[0], address);
 	if (action->error)
-		log_event(row->level, row->event, "address=%s error=%s", address,
-			  error_name(action->error));
+		log_event(row->level, row->event, "address=%s error=%s reason=\"%s\"", address,
+			  error_name(action->error), error_text(action->error));
 	else
 		log_event(row->level, row->event, "server=%s address=%s epoch=%llu",
 			  id_format(&action->who, who), address,

@@ -290,10 +290,9 @@ int store_promise(struct store *store, uint64_t epoch, const struct id *server)
 {
 	struct store_identity identity = store->identity;
 
-	if (epoch < identity.promised_epoch ||
-	    (epoch == identity.promised_epoch && !id_equal(server, &identity.promised_server)))
+	if (epoch < identity.promised_epoch)
 		return -ERR_STALE;
-	if (epoch == identity.promised_epoch)
+	if (epoch == identity.promised_epoch && id_equal(server, &identity.promised_server))
 		return 0;
 	identity.promised_epoch = epoch;
 	identity.promised_server = *server;

@@ -55,6 +55,7 @@ void store_abandon(struct store *store);
 
 const struct store_identity *store_identity(const struct store *store);
 int store_adopt(struct store *store, const struct id *cluster, const char *cluster_name);
+/* Durable when it returns 0; -ERR_STALE: a later epoch was promised. */
 int store_promise(struct store *store, uint64_t epoch, const struct id *server);
 
 struct store_usage {

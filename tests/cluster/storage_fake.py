@@ -11,6 +11,7 @@ import threading
 from muster_proc import *  # noqa: F403
 
 REGISTER, INVENTORY, HEARTBEAT, STORED, CORRUPT_REPORT = 0x40, 0x41, 0x42, 0x43, 0x44
+GOODBYE, BUCKETS = 0x45, 0x46
 PULL = 0x57
 CONNECT, DELETE, READ, WRITE, DATA = 0x50, 0x51, 0x60, 0x61, 0x62
 INSPECT, FETCH = 0x52, 0x53
@@ -127,8 +128,16 @@ class FakeNameServer:
                     entry = Node(request)
                     entry.id = node
                     arg1, arg2 = self.epoch, 500
-                    body = entry.key + bytes([self.want_inventory])
+                    body = entry.key + struct.pack("<BQI", self.want_inventory, 1, 0)
                     self.connections[node] = connection
+                elif request.type == HEARTBEAT:
+                    arg1, arg2, body = self.epoch, 1, b"\0"
+                elif request.type == BUCKETS:
+                    body = struct.pack("<I", 512) + b"\xff" * 512  # all of them differ
+                elif request.type == GOODBYE:
+                    self.reports.append((request.type, node, request))
+                    accepted.shutdown(socket.SHUT_RDWR)
+                    return
                 elif request.type == PULL:
                     body = struct.pack("<BII", 2, 0, 0)  # nothing newer is here
                 accepted.sendall(HEADER.pack(request.type | REPLY, 0, 0, request.id, arg1, arg2,

@@ -150,15 +150,15 @@ def case_damaged_copy():
 
 
 def case_full_disk_under_the_copy():
-    """The copy stops and says so; chunks go on."""
-    with Cluster(1) as cluster:
+    """The copy stops and says so; chunks go on, and so do changes: another copy has them."""
+    with Cluster(2) as cluster:
         all_level(cluster)
         expect(cluster.storages[0].stop(), 0)
         shutil.rmtree(cluster.storage_data(0) + "/catalogue")
         os.mkdir(cluster.storage_data(0) + "/catalogue")
         small = cluster.tmpfs("store0/catalogue", 256 * 1024)
         daemon = cluster.storage_start(0)
-        cluster.wait_online(1)
+        cluster.wait_online(2)
         for i in range(20):
             cluster.put("/f%d" % i, b"x" * 100000)
         create(cluster, "a", 2000)

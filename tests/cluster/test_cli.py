@@ -785,7 +785,7 @@ def test_fewer_copies():
             os.kill(int(open(data + "/storage-1/pid").read()), signal.SIGKILL)
             wait_until(lambda: place.ok("--json", "status").json()["nodes_online"] == 0, 30)
             place.fails(FAILED, "write: /b: ", "write", "/b", "x")
-            place.fails(FAILED, "stat: /b: no such file", "stat", "/b")
+            place.fails(FAILED, "stat: /b: no such file", "-q", "stat", "/b")
         finally:
             place.run("down", "--data", data)
 

@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -425,6 +426,7 @@ def case_history():
 
 def case_history_that_cannot_be_kept():
     with small(1) as cluster:
+        shutil.rmtree(os.path.join(cluster.path, "state"))
         local(cluster, "state")
         with shell(cluster) as terminal:
             shown = terminal.until("muster:/> ")

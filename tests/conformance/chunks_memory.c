@@ -184,8 +184,7 @@ static int chunks_promise(void *context, uint64_t epoch, const struct id *server
 {
 	struct chunks_memory *chunks = context;
 
-	if (epoch < chunks->promised_epoch ||
-	    (epoch == chunks->promised_epoch && !id_equal(server, &chunks->promised_server)))
+	if (epoch < chunks->promised_epoch)
 		return -ERR_STALE;
 	chunks->promised_epoch = epoch;
 	chunks->promised_server = *server;

@@ -100,6 +100,8 @@ static void turn(struct peer_nameserver *memory, struct ns_event *event)
 	durable.sequence = memory->sealed;
 	nameserver_step(memory->ns, &durable, &memory->outbox);
 	act(memory);
+	nameserver_end_turn(memory->ns, &memory->outbox);
+	act(memory);
 	while (memory->wanted)
 		journal_answer(memory);
 }

@@ -40,6 +40,9 @@
  *
  * Commands:
  *   clock +1s                    time passes
+ *   batch $b catalogue_epoch=1 … fields of REGISTER: those of the batch before; `name`: text of a
+ *                                row; `disk` and `endpoints`: a member; `zone`: a catalogue of the
+ *                                cluster `disk` with that file, of chunk `chunks` with `used` bytes
  *   disk IO                      the next chunk written or read meets that error (memory only)
  *   disk LOCAL_FULL, disk OK     the name server's disk is full; it no longer is
  *   set $x VALUE

@@ -152,15 +152,34 @@ static int quoted_set(struct script *script, const char *name, struct slice byte
 	return rc;
 }
 
+/* A catalogue with one file in its root, of one chunk of `used` bytes of the pattern. */
+static int batch_catalogue(struct kv *kv, const struct register_request *fields)
+{
+	uint8_t path[1 + ZONE_NAME_MAX] = { '/' };
+	struct chunk_row chunk = { .chunk = fields->chunks, .length = (uint32_t)fields->used };
+	struct new_file file = { .entry = { .inode = fields->chunks, .copies = 1 },
+				 .size = fields->used,
+				 .chunk_size = CHUNK_SIZE_DEFAULT,
+				 .chunks = &chunk,
+				 .chunk_count = 1 };
+	struct inode inode;
+	int rc = catalogue_format(kv, &fields->disk, "conformance");
+
+	memcpy(path + 1, fields->zone.data, fields->zone.size);
+	return rc < 0 ? rc
+		      : catalogue_put_file(kv, (struct slice){ path, 1 + fields->zone.size }, &file,
+					   0, &inode);
+}
+
 /* The server as a member, if it has endpoints, and a row with the text: keys ascend. */
 static int batch_rows(struct kv *kv, const struct register_request *fields)
 {
 	struct member_row member = { .node = fields->disk,
 				     .number = 1,
 				     .endpoint_count = fields->endpoints_count };
-	int rc = 0;
+	int rc = fields->zone.size ? batch_catalogue(kv, fields) : 0;
 
-	if (fields->endpoints_count > 0) {
+	if (rc == 0 && fields->endpoints_count > 0) {
 		memcpy(member.endpoints, fields->endpoints,
 		       fields->endpoints_count * sizeof(*fields->endpoints));
 		rc = member_put(kv, &member);
@@ -188,7 +207,7 @@ static int batch_variables(struct script *script, const char *name, struct slice
 }
 
 /* The fields are named as in REGISTER: of the batch before; its name is the text of a row, its disk
- * and endpoints make a member. */
+ * and endpoints make a member; its zone names a file, see above. */
 static int batch_make(struct script *script, const char *name, const struct register_request *req)
 {
 	struct batch_head head = { .epoch = req->catalogue_epoch,

@@ -120,6 +120,7 @@ uint64_t desk_dial(struct storage_desk *desk, uint8_t server)
 	while (!fixture_find(&desk->f, ACT_RESOLVE)) {
 		uint64_t due_ms = storage_deadline(desk->f.core);
 
+		assert_true(due_ms <= desk->f.now_ms + 10000);
 		fixture_tick(&desk->f, due_ms > desk->f.now_ms ? due_ms - desk->f.now_ms : 0);
 	}
 	fixture_step(&desk->f, (struct storage_event){ .kind = STORAGE_RESOLVED,

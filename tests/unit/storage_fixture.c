@@ -101,8 +101,7 @@ static int fake_promise(void *context, uint64_t epoch, const struct id *server)
 {
 	struct fixture *f = context;
 
-	if (epoch < f->promised_epoch ||
-	    (epoch == f->promised_epoch && !id_equal(server, &f->promised_server)))
+	if (epoch < f->promised_epoch)
 		return -ERR_STALE;
 	f->promised_epoch = epoch;
 	f->promised_server = *server;

@@ -6,95 +6,9 @@
 
 #include <cmocka.h>
 
-#include "client_fake.h"
+#include "client_stand_in.h"
 
-enum { CHUNK = 700, SIZE = 2 * 1024 * 1024, DEGRADED_AFTER_MS = 1500 };
-
-static const struct id cluster_one = { { 'C', 1 } };
-
-/* ---- storage servers that stand in ---- */
-
-static void storage_beacon(struct fake *fake, uint8_t cluster, unsigned int index)
-{
-	struct node_address address = fake_address(fake, index);
-	struct beacon beacon = {
-		.kind = BEACON_STORAGE,
-		.port = 3503,
-		.cluster = { { 'C', cluster } },
-		.server = fake->servers[index],
-		.epoch = 1,
-		.start = 1,
-		.counter = fake->now_ms,
-		.cluster_name = "test",
-	};
-
-	fake_step(fake, (struct client_event){ .kind = CLIENT_HEARD,
-					       .beacon = &beacon,
-					       .endpoints = address.endpoints,
-					       .count = 1 });
-}
-
-static void hello_answer(struct fake *fake, uint64_t connection, uint8_t role, struct id self)
-{
-	struct hello_reply hello = {
-		.version = PROTOCOL_VERSION,
-		.epoch = 1,
-		.role = role,
-		.cluster = cluster_one,
-		.cluster_name = slice_of("test"),
-		.self = self,
-	};
-	struct message asked;
-
-	fake_step(fake, (struct client_event){ .kind = CLIENT_OPENED, .connection = connection });
-	asked = fake_sent(fake, MSG_hello, NULL);
-	fake_reply(fake, connection, &asked, &hello);
-}
-
-static const struct client_action *wait_for(struct fake *fake, enum client_action_kind kind)
-{
-	const struct client_action *action = fake_action(fake, kind);
-
-	for (int i = 0; !action && i < 100; i++) {
-		fake_wait(fake, 100);
-		action = fake_action(fake, kind);
-	}
-	assert_non_null(action);
-	return action;
-}
-
-/* Server `index` is heard, dialled and greeted. Returns the control connection. */
-static uint64_t stand_in(struct fake *fake, unsigned int index)
-{
-	uint64_t connection;
-
-	storage_beacon(fake, 1, index);
-	connection = wait_for(fake, CLIENT_DIAL)->connection;
-	hello_answer(fake, connection, ROLE_STORAGE, fake->servers[index]);
-	return connection;
-}
-
-static void session_want(struct fake *fake)
-{
-	struct client_start start = fake_start(fake);
-
-	client_want(fake->client, start.now_ms, start.outbox);
-}
-
-static uint64_t open_degraded(struct fake *fake)
-{
-	fake_open(fake, CLIENT_AUTO);
-	session_want(fake);
-	return stand_in(fake, 0);
-}
-
-static struct client_state state_of(const struct fake *fake)
-{
-	struct client_state state;
-
-	client_state(fake->client, &state);
-	return state;
-}
+enum { SIZE = 2 * 1024 * 1024, DEGRADED_AFTER_MS = 1500 };
 
 static bool is_through(const struct fake *fake, unsigned int index)
 {
@@ -197,7 +111,7 @@ static void wait_in_vain(struct fake *fake)
 static void test_only_the_remembered_cluster_is_read(void **state)
 {
 	struct client_config config = { .self = { { 'c', 1 } },
-					.remembered_cluster = cluster_one,
+					.remembered_cluster = stand_in_cluster,
 					.seed = 1 };
 	struct fake fake;
 
@@ -222,7 +136,7 @@ static void test_who_names_a_name_server_reads_its_cluster(void **state)
 	wait_in_vain(&fake);
 	fake_close(&fake);
 
-	config.remembered_cluster = cluster_one;
+	config.remembered_cluster = stand_in_cluster;
 	fake_open_config(&fake, &config);
 	session_want(&fake);
 	wait_for(&fake, CLIENT_RESOLVE);
@@ -329,187 +243,6 @@ static void test_a_change_after_a_while_looks_first(void **state)
 	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_READ_ONLY);
 	assert_in_range(fake.now_ms - began_ms, 300, 500);
 	fake_close(&fake);
-}
-
-/* ---- reading ---- */
-
-struct reading {
-	struct fake fake;
-	uint64_t control;
-	uint64_t links[FAKE_SERVERS];
-};
-
-static struct open_reply open_answer(struct fake *fake, struct node_address *nodes,
-				     struct located_chunk *chunk)
-{
-	for (unsigned int i = 0; i < FAKE_SERVERS; i++)
-		nodes[i] = fake_address(fake, i);
-	*chunk = (struct located_chunk){ .chunk = CHUNK, .length = SIZE };
-	return (struct open_reply){
-		.entry = { .inode = 5, .type = ENTRY_FILE, .size = SIZE, .version = 1 },
-		.nodes = nodes,
-		.nodes_count = FAKE_SERVERS,
-		.chunks = chunk,
-		.chunks_count = 1,
-	};
-}
-
-static struct message asked_have(struct fake *fake)
-{
-	struct message asked = fake_sent(fake, MSG_have, NULL);
-
-	assert_int_equal(((const struct have_request *)asked.body)->chunks_count, 1);
-	assert_int_equal(((const struct have_request *)asked.body)->chunks[0].chunk, CHUNK);
-	return asked;
-}
-
-/* A get, as far as the question who holds what. Everybody is dialled for it, and nobody is asked to
- * dial us. */
-static void get_opened(struct reading *reading, struct message have[FAKE_SERVERS])
-{
-	struct fake *fake = &reading->fake;
-	struct client_get get = { .path = slice_of("/f"), .most = UINT64_MAX };
-	struct node_address nodes[FAKE_SERVERS];
-	struct located_chunk chunk;
-	struct client_start start;
-	struct open_reply reply;
-	const struct client_action *dial;
-	uint64_t dialled[FAKE_SERVERS];
-	struct message asked;
-	unsigned int count = 0;
-	int error;
-
-	reading->control = open_degraded(fake);
-	reply = open_answer(fake, nodes, &chunk);
-	start = fake_start(fake);
-	assert_non_null(client_get(fake->client, &start, &get, &error));
-	asked = fake_sent(fake, MSG_open, NULL);
-	fake_reply_flags(fake, reading->control, &asked, &reply, FRAME_DEGRADED);
-	while ((dial = fake_action(fake, CLIENT_DIAL)) != NULL)
-		dialled[count++] = dial->connection;
-	assert_int_equal(count, FAKE_SERVERS);
-	for (unsigned int i = 0; i < FAKE_SERVERS; i++) {
-		reading->links[i] = dialled[i];
-		hello_answer(fake, dialled[i], ROLE_STORAGE, fake->servers[i]);
-		have[i] = asked_have(fake);
-	}
-}
-
-static void holds(struct reading *reading, unsigned int index, const struct message *have)
-{
-	struct chunk_id chunk = { CHUNK };
-
-	fake_reply(&reading->fake, reading->links[index], have,
-		   &(struct have_reply){ .chunks = &chunk, .chunks_count = 1 });
-}
-
-static void holds_nothing(struct reading *reading, unsigned int index, const struct message *have)
-{
-	fake_reply(&reading->fake, reading->links[index], have, &(struct have_reply){ 0 });
-}
-
-/* Server `index` is asked for the chunk, on its lane for large transfers. */
-static struct message asked_read(struct reading *reading, unsigned int index)
-{
-	struct fake *fake = &reading->fake;
-	const struct client_action *dial = fake_action(fake, CLIENT_DIAL);
-	const struct read_request *read;
-	struct message asked;
-
-	assert_non_null(dial);
-	reading->links[index] = dial->connection;
-	hello_answer(fake, reading->links[index], ROLE_STORAGE, fake->servers[index]);
-	asked = fake_sent(fake, MSG_read, NULL);
-	read = asked.body;
-	assert_int_equal(read->ticket.operation, TICKET_READ);
-	assert_int_equal(read->ticket.chunk, CHUNK);
-	assert_int_equal(read->ticket.length, SIZE);
-	assert_int_equal(read->ticket.epoch, 0);
-	assert_int_equal(read->ticket.expiry, UINT32_MAX);
-	assert_true(id_equal(&read->ticket.holder, &fake->servers[index]));
-	assert_true(id_is_none(&read->ticket.tag));
-	return asked;
-}
-
-static void deliver(struct reading *reading)
-{
-	struct fake *fake = &reading->fake;
-	const struct client_action *receive = fake_action(fake, CLIENT_RECEIVE);
-
-	assert_non_null(receive);
-	fake_step(fake, (struct client_event){ .kind = CLIENT_RECEIVED,
-					       .op = receive->op,
-					       .token = receive->token,
-					       .size = SIZE,
-					       .last = true });
-}
-
-static void test_holders_are_asked_for(void **state)
-{
-	struct message have[FAKE_SERVERS];
-	const struct client_action *done;
-	struct reading reading;
-
-	(void)state;
-	get_opened(&reading, have);
-	holds_nothing(&reading, 0, &have[0]);
-	assert_null(fake_action(&reading.fake, CLIENT_DIAL));
-	holds(&reading, 1, &have[1]);
-	asked_read(&reading, 1);
-	deliver(&reading);
-	done = fake_action(&reading.fake, CLIENT_DONE);
-	assert_non_null(done);
-	assert_int_equal(done->error, 0);
-	assert_true(done->flag);
-	assert_false(fake_was_sent(&reading.fake, MSG_close));
-	fake_close(&reading.fake);
-}
-
-static void test_who_answers_later_takes_over(void **state)
-{
-	struct message have[FAKE_SERVERS];
-	struct reading reading;
-	struct message asked;
-
-	(void)state;
-	get_opened(&reading, have);
-	holds(&reading, 1, &have[1]);
-	asked = asked_read(&reading, 1);
-	holds(&reading, 2, &have[2]);
-	fake_refuse(&reading.fake, reading.links[1], &asked, -ERR_NOT_FOUND);
-	asked_read(&reading, 2);
-	deliver(&reading);
-	assert_int_equal(fake_action(&reading.fake, CLIENT_DONE)->error, 0);
-	fake_close(&reading.fake);
-}
-
-/* It is looked for again, but not for ever. */
-static void test_nobody_has_it(void **state)
-{
-	struct message have[FAKE_SERVERS];
-	struct node_address nodes[FAKE_SERVERS];
-	struct located_chunk chunk;
-	struct reading reading;
-	struct fake *fake = &reading.fake;
-
-	(void)state;
-	get_opened(&reading, have);
-	for (unsigned int i = 0; i < FAKE_SERVERS; i++)
-		holds_nothing(&reading, i, &have[i]);
-	for (int i = 0; i < 2; i++) {
-		struct open_reply reply = open_answer(fake, nodes, &chunk);
-		struct message asked;
-
-		for (int k = 0; k < 20 && !fake_was_sent(fake, MSG_open); k++)
-			fake_wait(fake, CLIENT_TICK_MS);
-		asked = fake_sent(fake, MSG_open, NULL);
-		fake_reply_flags(fake, reading.control, &asked, &reply, FRAME_DEGRADED);
-		for (unsigned int k = 0; k < FAKE_SERVERS; k++)
-			fake_step(fake, (struct client_event){ .kind = CLIENT_CLOSED,
-							       .connection = reading.links[k] });
-	}
-	assert_int_equal(wait_for(fake, CLIENT_DONE)->error, -ERR_UNREACHABLE);
-	fake_close(fake);
 }
 
 /* ---- and back ---- */
@@ -638,9 +371,6 @@ int main(void)
 		cmocka_unit_test(test_answers_are_marked),
 		cmocka_unit_test(test_changes_are_refused_at_once),
 		cmocka_unit_test(test_a_change_after_a_while_looks_first),
-		cmocka_unit_test(test_holders_are_asked_for),
-		cmocka_unit_test(test_who_answers_later_takes_over),
-		cmocka_unit_test(test_nobody_has_it),
 		cmocka_unit_test(test_a_name_server_that_serves_is_gone_back_to),
 		cmocka_unit_test(test_a_storage_server_says_that_it_has_a_name_server),
 		cmocka_unit_test(test_a_change_on_its_way_is_not_refused),

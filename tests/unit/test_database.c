@@ -13,6 +13,10 @@
 
 #include "database.h"
 #include "error.h"
+#include "identity.h"
+#include "kv_memory.h"
+#include "pages.h"
+#include "replica_view.h"
 #include "temporary.h"
 
 enum { SYNCED_MAX = 64, PLACE_MAX = 256 };
@@ -161,6 +165,183 @@ static void test_a_journal_of_another_time_is_noticed(void **state)
 	database_close(&database);
 }
 
+/* ---- a replica has had the directory ---- */
+
+struct own {
+	char view[PLACE_MAX];
+	struct database database; /* only the lock */
+	struct replica_rows *rows;
+	struct replica *replica;
+};
+
+static void own_open(const char *root, const char *below, struct own *own)
+{
+	struct replica_result result;
+
+	assert_int_equal(open_at(root, below, &own->database), 0);
+	database_release(&own->database);
+	snprintf(own->view, sizeof(own->view), "%s%s/view", root, below);
+	assert_int_equal(replica_view_new(own->view, own->database.disk, &own->rows), 0);
+	assert_int_equal(
+		replica_new(own->database.disk, own->rows, &replica_limits_own, &own->replica), 0);
+	replica_run(own->replica, &(struct replica_job){ .kind = REPLICA_OPEN }, &result);
+	assert_int_equal(result.error, 0);
+	assert_int_equal(result.dropped, 0);
+}
+
+static void own_close(struct own *own)
+{
+	replica_free(own->replica);
+	replica_view_free(own->rows);
+	database_close(&own->database);
+}
+
+static struct replica_result own_run(struct own *own, const struct replica_job *job)
+{
+	struct replica_result result;
+
+	replica_run(own->replica, job, &result);
+	assert_int_equal(result.error, 0);
+	return result;
+}
+
+/* A batch as it comes from others, in `ret`. */
+static void batch_from(const struct journal_head *last, struct buffer *ret)
+{
+	struct batch_head head = { .epoch = last->epoch + 1,
+				   .sequence = last->sequence + 1,
+				   .previous = last->hash };
+	struct digest hash;
+	struct kv *kv;
+
+	assert_int_equal(kv_memory_new(&kv), 0);
+	assert_int_equal(kv_put(kv, slice_of("sx"), slice_of("y")), 0);
+	assert_int_equal(batch_seal(kv, &head, ret, &hash), 1);
+	kv_memory_free(kv);
+}
+
+/* What only this server knows stays when the history goes on. */
+static void test_local_rows_survive_what_is_fetched(void **state)
+{
+	struct batch_head head = { .epoch = 1, .sequence = 1 };
+	struct buffer bytes = { 0 };
+	struct database database;
+	struct replica_result result;
+	struct slice value;
+	struct digest hash;
+	struct own own;
+	struct kv *kv;
+
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	kv = view_kv(database.view);
+	assert_int_equal(kv_put(kv, slice_of("sa"), slice_of("b")), 0);
+	assert_int_equal(kv_put(kv, slice_of("~p"), slice_of("here")), 0);
+	assert_int_equal(batch_seal(kv, &head, &bytes, &hash), 2);
+	assert_int_equal(journal_append(database.journal, (struct slice){ bytes.data, bytes.size }),
+			 0);
+	database_close(&database);
+	own_open(*state, "/a", &own);
+	result = own_run(&own, &(struct replica_job){ .kind = REPLICA_PULL });
+	assert_int_equal(result.head.last.sequence, 1);
+	buffer_clear(&bytes);
+	batch_from(&result.head.last, &bytes);
+	own_run(&own, &(struct replica_job){ .kind = REPLICA_APPEND,
+					     .bytes = { bytes.data, bytes.size } });
+	own_close(&own);
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	assert_int_equal(database_head(&database).sequence, 2);
+	assert_int_equal(kv_get(view_kv(database.view), slice_of("~p"), &value), 0);
+	assert_int_equal(kv_get(view_kv(database.view), slice_of("sx"), &value), 0);
+	database_close(&database);
+	buffer_done(&bytes);
+}
+
+static void test_pages_need_no_journal(void **state)
+{
+	const struct journal_head point = { 4, 9, { { 1 } } };
+	struct buffer rows = { 0 }, batch = { 0 };
+	struct database database;
+	struct own own;
+	struct kv *kv;
+
+	history_make(*state, "/a", 3);
+	assert_int_equal(kv_memory_new(&kv), 0);
+	assert_int_equal(kv_put(kv, slice_of("sq"), slice_of("r")), 0);
+	assert_int_equal(kv_memory_apply(kv, (struct slice){ kv->batch.data, kv->batch.size }), 0);
+	assert_int_equal(page_read(kv, (struct slice){ 0 }, CATALOGUE_PART_MAX, &rows), 0);
+	kv_memory_free(kv);
+	own_open(*state, "/a", &own);
+	own_run(&own, &(struct replica_job){ .kind = REPLICA_BEGIN });
+	own_close(&own);
+	/* Half done it is nothing, and no damage either. */
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	assert_true(database.unfinished);
+	assert_int_equal(database_head(&database).sequence, 0);
+	database_close(&database);
+	own_open(*state, "/a", &own);
+	own_run(&own, &(struct replica_job){ .kind = REPLICA_BEGIN });
+	own_run(&own, &(struct replica_job){ .kind = REPLICA_LOAD,
+					     .bytes = { rows.data, rows.size },
+					     .point = point });
+	own_close(&own);
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	assert_false(database.unfinished);
+	assert_int_equal(database_head(&database).sequence, point.sequence);
+	assert_int_equal(database.applied, point.sequence);
+	batch_from(&point, &batch);
+	assert_int_equal(journal_append(database.journal, (struct slice){ batch.data, batch.size }),
+			 0);
+	database_close(&database);
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	assert_int_equal(database_head(&database).sequence, point.sequence + 1);
+	database_close(&database);
+	buffer_done(&rows);
+	buffer_done(&batch);
+}
+
+static void test_damage_is_put_aside(void **state)
+{
+	char message[DATABASE_MESSAGE_MAX], path[PLACE_MAX];
+	struct database database;
+
+	snprintf(path, sizeof(path), "%s/a", (const char *)*state);
+	for (int number = 1; number <= 2; number++) {
+		char aside[2 * PLACE_MAX];
+
+		history_make(*state, "/a", 3);
+		assert_int_equal(database_set_aside(path, message), 0);
+		snprintf(aside, sizeof(aside), "%s/journal.damaged-%d/00000001", path, number);
+		assert_int_equal(access(aside, F_OK), 0);
+		assert_int_equal(open_at(*state, "/a", &database), 0);
+		assert_int_equal(database_head(&database).sequence, 0);
+		database_close(&database);
+	}
+}
+
+static void test_identity_stays(void **state)
+{
+	struct id first, again;
+	struct database database;
+	bool is_new;
+	int file;
+
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	assert_int_equal(identity_load(database.disk, &first, &is_new), 0);
+	assert_true(is_new);
+	assert_int_equal(identity_load(database.disk, &again, &is_new), 0);
+	assert_false(is_new);
+	assert_true(id_equal(&first, &again));
+	file = disk_open(database.disk, "identity", 0);
+	assert_int_equal(disk_write(database.disk, file, "x", 1, 12), 0);
+	disk_close(database.disk, file);
+	assert_int_equal(identity_load(database.disk, &again, &is_new), 0);
+	assert_true(is_new);
+	assert_false(id_equal(&first, &again));
+	database_close(&database);
+	assert_int_equal(open_at(*state, "/a", &database), 0);
+	database_close(&database);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -170,6 +351,10 @@ int main(void)
 		TEST(test_one_at_a_time),
 		TEST(test_somebody_elses_directory_is_refused),
 		TEST(test_a_journal_of_another_time_is_noticed),
+		TEST(test_local_rows_survive_what_is_fetched),
+		TEST(test_pages_need_no_journal),
+		TEST(test_damage_is_put_aside),
+		TEST(test_identity_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,9 +120,11 @@ static bool beat(struct ns_peer *peer, const struct chunk_ref *chunks, unsigned 
 
 static void test_only_what_differs_is_listed(void **state)
 {
-	const struct ns_storage back = {
-		.number = 1, .start = 2, .chunks = held, .chunk_count = FILES - 1, .no_inventory = true
-	};
+	const struct ns_storage back = { .number = 1,
+					 .start = 2,
+					 .chunks = held,
+					 .chunk_count = FILES - 1,
+					 .no_inventory = true };
 	uint8_t differ[INVENTORY_BITS_SIZE], all[INVENTORY_BITS_SIZE];
 
 	(void)state;
@@ -187,10 +189,9 @@ static void test_sums_follow_the_books(void **state)
 	driver_clock(&d, 1000);
 	assert_memory_equal(member_of(1)->sum, &before, sizeof(before));
 	driver_restart(&d);
-	storages[2] = driver_storage_with(&d, &(struct ns_storage){ .number = 2,
-								    .start = 2,
-								    .chunks = held,
-								    .chunk_count = FILES });
+	storages[2] = driver_storage_with(
+		&d, &(struct ns_storage){
+			    .number = 2, .start = 2, .chunks = held, .chunk_count = FILES });
 	assert_false(storages[2]->wanted);
 	assert_true(member_of(2)->compared);
 	assert_memory_equal(member_of(1)->sum, &before, sizeof(before));
@@ -218,10 +219,9 @@ static void test_heartbeats_find_what_was_lost(void **state)
 	assert_int_equal(copies_of("/f39"), 1);
 	/* And back: the copy was there all the time. */
 	driver_clock(&d, 60000);
-	storages[1] = driver_storage_with(&d, &(struct ns_storage){ .number = 1,
-								    .start = 2,
-								    .chunks = held,
-								    .chunk_count = FILES - 1 });
+	storages[1] = driver_storage_with(
+		&d, &(struct ns_storage){
+			    .number = 1, .start = 2, .chunks = held, .chunk_count = FILES - 1 });
 	assert_false(storages[1]->wanted);
 	assert_false(beat(storages[1], held, FILES));
 	assert_true(beat(storages[1], held, FILES));

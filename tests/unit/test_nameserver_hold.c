@@ -441,9 +441,8 @@ static void test_what_nobody_explains_comes_to_lost_and_found(void **state)
 			 0);
 	assert_int_equal(stat.entry.size, 51);
 	assert_int_equal(stat.entry.copies, 2);
-	assert_int_equal(ASK(client, open, &opened,
-			     .path = slice_of("/lost+found/0000000000000150")),
-			 0);
+	assert_int_equal(
+		ASK(client, open, &opened, .path = slice_of("/lost+found/0000000000000150")), 0);
 	assert_int_equal(opened.chunks_count, 1);
 	assert_int_equal(opened.chunks[0].chunk, 0x150);
 	assert_int_equal(opened.chunks[0].holders_count, 1);

@@ -216,8 +216,8 @@ static void test_odd_sizes_fill_evenly(void **state)
 	driver_start(&d, &(struct nameserver_config){ .copies = 1 });
 	client = driver_client(&d, 1);
 	for (unsigned int i = 0; i < 3; i++)
-		driver_storage_with(
-			&d, &(struct ns_storage){ .number = i + 1, .capacity = sizes[i] });
+		driver_storage_with(&d,
+				    &(struct ns_storage){ .number = i + 1, .capacity = sizes[i] });
 	put_many(650, (uint32_t)mib); /* half of it all */
 	for (unsigned int i = 0; i < 3; i++)
 		assert_in_range(percent_used(i + 1, sizes[i]), 45, 55);

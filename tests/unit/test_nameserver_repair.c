@@ -625,8 +625,7 @@ static void test_garbage_is_not_copied(void **state)
 	dead = server(4, "/kept", true, 1);
 	report_bad(storages[dead], storages[dead], kept);
 	for (unsigned int i = 0; i < held.chunks[0].holders_count; i++) {
-		struct ns_peer *holder =
-			driver_peer(&d, &held.chunks[0].holders[i].ticket.holder);
+		struct ns_peer *holder = driver_peer(&d, &held.chunks[0].holders[i].ticket.holder);
 
 		if (i < 2)
 			report_bad(holder, holder, held.chunks[0].chunk);
@@ -681,11 +680,10 @@ static void load_say(uint32_t load)
 	struct heartbeat_reply beat;
 
 	for (unsigned int i = 1; i <= 3; i++)
-		assert_int_equal(
-			ASK(storages[i], heartbeat, &beat, .free = (uint64_t)1 << 40, .load = load,
-			    .echo = storages[i]->echo,
-			    .inventory = member_find(d.ns, &storages[i]->id)->sum->whole),
-			0);
+		assert_int_equal(ASK(storages[i], heartbeat, &beat, .free = (uint64_t)1 << 40,
+				     .load = load, .echo = storages[i]->echo,
+				     .inventory = member_find(d.ns, &storages[i]->id)->sum->whole),
+				 0);
 }
 
 /* Clients have most of a server that they use. */
@@ -703,6 +701,7 @@ static void test_busy_servers_copy_less(void **state)
 		snprintf(path, sizeof(path), "/%d", i);
 		put(path);
 	}
+	driver_beat(&d, 2 * DELAY_MS);
 	d.idle = true;
 	load_say(3);
 	for (int i = 0; i < 60; i++) {

@@ -296,6 +296,139 @@ static void test_hello_comes_first_and_fits(void **state)
 	fixture_done(&f);
 }
 
+/* ---- a name server that goes and comes ---- */
+
+static struct beacon beacon_of(uint8_t server, uint64_t epoch)
+{
+	return (struct beacon){ .kind = BEACON_NAMESERVER,
+				.port = 6235,
+				.server = fixture_id(server),
+				.epoch = epoch,
+				.start = 1,
+				.counter = 1,
+				.interval_ms = 5000,
+				.cluster_name = "c" };
+}
+
+static void hear_at(struct fixture *f, const struct beacon *beacon, uint8_t address)
+{
+	struct endpoint source = endpoint_ipv4(0x0a000000u + address, 999);
+	uint8_t datagram[BEACON_SIZE];
+
+	beacon_encode(beacon, NULL, datagram);
+	fixture_step(f, (struct storage_event){ .kind = STORAGE_BEACON,
+						.data = { datagram, sizeof(datagram) },
+						.endpoints = &source,
+						.endpoint_count = 1 });
+}
+
+static void fail_dial(struct fixture *f)
+{
+	fixture_step(f, (struct storage_event){ .kind = STORAGE_DIALLED,
+						.connection = fixture_find(f, ACT_DIAL)->connection,
+						.error = -ERR_CONNECTION });
+}
+
+static void begin_with_beacons(struct fixture *f)
+{
+	fixture_init(f);
+	f->config.nameserver_count = 0;
+	f->config.cluster = f->cluster;
+	memcpy(f->config.cluster_name, "c", 2);
+}
+
+/* Where it was a moment ago it may be again in a moment. */
+static void test_comes_back_at_once(void **state)
+{
+	struct register_reply reply = { .epoch = 5, .heartbeat_ms = 2000 };
+	struct id self = fixture_id(0xee);
+	struct fixture f;
+	uint64_t connection, lost_ms;
+
+	(void)state;
+	begin_with_beacons(&f);
+	f.config.remembered = endpoint_ipv4(0x0a0000aa, 77);
+	fixture_start(&f);
+	connection = fixture_accept(&f, ROLE_NAMESERVER, &self);
+	fixture_reply(&f, connection, MSG_register, 1, &reply);
+	fixture_tick(&f, 1500);
+	fixture_step(&f, (struct storage_event){ .kind = STORAGE_CLOSED,
+						 .connection = connection,
+						 .error = -ERR_CONNECTION });
+	lost_ms = f.now_ms;
+	for (uint64_t i = 0; i < 3; i++) {
+		assert_true(run_until_dial(&f, 200));
+		assert_int_equal(f.now_ms - lost_ms, 100 * i);
+		assert_int_equal(fixture_find(&f, ACT_DIAL)->endpoints[0].port, 77);
+		fail_dial(&f);
+	}
+	/* Another one is heard: it is not waited any longer. */
+	fixture_tick(&f, 100);
+	if (fixture_find(&f, ACT_DIAL))
+		fail_dial(&f);
+	{
+		struct beacon other = beacon_of(0x40, 6);
+
+		other.cluster = f.cluster;
+		hear_at(&f, &other, 0x40);
+	}
+	assert_true(run_until_dial(&f, 100));
+	assert_int_equal(fixture_find(&f, ACT_DIAL)->endpoints[0].address.bytes[3], 0x40);
+	fixture_done(&f);
+}
+
+/* A name server that has lost everything looks for its cluster by name. */
+static void test_nameless_of_our_name(void **state)
+{
+	struct beacon beacon = beacon_of(0x40, 0);
+	struct fixture f;
+
+	(void)state;
+	begin_with_beacons(&f);
+	fixture_start(&f);
+	memcpy(beacon.cluster_name, "x", 2);
+	hear_at(&f, &beacon, 0x40);
+	assert_false(run_until_dial(&f, 3000));
+	memcpy(beacon.cluster_name, "c", 2);
+	hear_at(&f, &beacon, 0x40);
+	assert_true(run_until_dial(&f, 3000));
+	fixture_done(&f);
+
+	/* But who belongs to no cluster yet waits until it has one. */
+	begin_with_beacons(&f);
+	f.config.cluster = (struct id){ { 0 } };
+	fixture_start(&f);
+	hear_at(&f, &beacon, 0x40);
+	assert_false(run_until_dial(&f, 3000));
+	fixture_done(&f);
+}
+
+/* Who refuses us is left alone for a while, if there is another. */
+static void test_prefers_who_takes_us(void **state)
+{
+	struct register_reply reply = { .epoch = 4, .heartbeat_ms = 2000 };
+	struct beacon high = beacon_of(0x40, 9), low = beacon_of(0x41, 8);
+	struct id self = fixture_id(0x40);
+	struct fixture f;
+	uint64_t connection;
+
+	(void)state;
+	begin_with_beacons(&f);
+	f.config.promised_epoch = f.promised_epoch = 6;
+	high.cluster = low.cluster = f.cluster;
+	fixture_start(&f);
+	hear_at(&f, &high, 0x40);
+	hear_at(&f, &low, 0x41);
+	assert_true(run_until_dial(&f, 3000));
+	assert_int_equal(fixture_find(&f, ACT_DIAL)->endpoints[0].address.bytes[3], 0x40);
+	connection = fixture_accept(&f, ROLE_NAMESERVER, &self);
+	fixture_reply(&f, connection, MSG_register, 1, &reply);
+	assert_int_equal(fixture_note(&f, NOTE_REFUSED)->error, -ERR_STALE);
+	assert_true(run_until_dial(&f, 3000));
+	assert_int_equal(fixture_find(&f, ACT_DIAL)->endpoints[0].address.bytes[3], 0x41);
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +442,9 @@ int main(void)
 		cmocka_unit_test(test_orders_come_from_the_name_server_only),
 		cmocka_unit_test(test_connect_shows_the_proof),
 		cmocka_unit_test(test_hello_comes_first_and_fits),
+		cmocka_unit_test(test_comes_back_at_once),
+		cmocka_unit_test(test_nameless_of_our_name),
+		cmocka_unit_test(test_prefers_who_takes_us),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
