@@ -298,7 +298,7 @@ static void port_answered(struct client *client, void *owner, int error, const v
 	struct client_action *action;
 
 	(void)owner;
-	/* It is still taking over, and took its time to say so. Without a port there are no bytes. */
+	/* It is still taking over, and took its time to say so. Without a port no bytes come. */
 	if (error == -ERR_UNAVAILABLE && client->config.transfer == CLIENT_ACTIVE) {
 		client->port_tries = 0;
 		port_ask(client, 0);

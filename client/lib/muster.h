@@ -42,8 +42,8 @@
  * answers from its copy of the catalogue: stat, list and get work, with every checksum verified as
  * always, and show what that server knew last. Such answers are *degraded*: muster_op_degraded(),
  * muster_info(). Everything else is refused, -MUSTER_E_READ_ONLY. A name server that serves again
- * is gone back to without the caller noticing. Answers of a name server that is out of touch with the
- * servers that keep the catalogue with it are marked the same way; it refuses changes with
+ * is gone back to without the caller noticing. Answers of a name server that is out of touch with
+ * the servers that keep the catalogue with it are marked the same way; it refuses changes with
  * -MUSTER_E_NO_QUORUM.
  *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components

@@ -299,18 +299,24 @@ static unsigned int present_count(const struct nameserver *ns)
 	return count;
 }
 
-/* Names of those that are not there. */
-static void absent_add(struct nameserver *ns, const struct journal_members *members,
-		       struct buffer *names)
+static void absent_add(struct nameserver *ns, const struct id *node, struct buffer *names)
 {
-	for (unsigned int i = 0; i < members->count; i++) {
-		const struct member *member = member_find(ns, &members->nodes[i]);
+	const struct member *member = member_find(ns, node);
 
-		if (!member || is_present(ns, &members->nodes[i]))
-			continue;
-		if (memmem(names->data, names->size, member->row.name, strlen(member->row.name)))
-			continue;
+	if (member && !is_present(ns, node))
 		buffer_printf(names, "%s%s", names->size ? "," : "", member->row.name);
+}
+
+/* Names of those that are not there. */
+static void absent_list(struct nameserver *ns, struct buffer *names)
+{
+	const struct journal_set *set = &ns->quorum.set;
+
+	for (unsigned int i = 0; i < set->now.count; i++)
+		absent_add(ns, &set->now.nodes[i], names);
+	for (unsigned int i = 0; i < set->before.count; i++) {
+		if (!journal_members_have(&set->now, &set->before.nodes[i]))
+			absent_add(ns, &set->before.nodes[i], names);
 	}
 }
 
@@ -319,8 +325,7 @@ static void lost_tell(struct nameserver *ns)
 	const struct journal_members *now = &ns->quorum.set.now;
 	struct buffer names = { 0 };
 
-	absent_add(ns, now, &names);
-	absent_add(ns, &ns->quorum.set.before, &names);
+	absent_list(ns, &names);
 	ns_event(ns, LOG_ERROR, "quorum_lost", "missing=%s set=%u needed=%u up=%u",
 		 quoted(ns, (struct slice){ names.data, names.size }), now->count,
 		 journal_needs(JOURNAL_COMMIT, now->count), present_count(ns));

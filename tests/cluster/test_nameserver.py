@@ -40,7 +40,7 @@ def refused(work, *arguments, status=1, **how):
 def test_restart_keeps_what_it_knew():
     with Workspace() as work:
         server = work.nameserver()
-        expect(sorted(os.listdir(server.data)), ["journal", "lock", "view"], "directory")
+        expect(sorted(os.listdir(server.data)), ["identity", "journal", "lock", "view"], "directory")
         first = server.connect()
         expect(first.cluster_name, server.cluster)
         expect(first.mkdir("/a"), OK)

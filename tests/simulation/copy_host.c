@@ -98,6 +98,7 @@ static void lose(struct host *host, struct disk *disk)
 	replica_memory_done(host->rows);
 	if (replica_memory_init(host->rows, disk) < 0)
 		abort();
+	host->copy_lost = true;
 	world_trace(host->world, "%s: its copy of the catalogue is gone", host->name);
 }
 

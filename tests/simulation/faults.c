@@ -3,6 +3,13 @@
 #include "error.h"
 #include "world.h"
 
+/* What shows that a rule is missing. */
+static const unsigned int sabotaged[SABOTAGE_COUNT] = {
+	[SABOTAGE_OLD_COPY] = FAULT_NS_OLD,
+	[SABOTAGE_NO_LEASE] = FAULT_PARTITION,
+	[SABOTAGE_NO_HOLD] = FAULT_NS_LOST,
+};
+
 void faults_draw(struct world *w)
 {
 	w->faults =
@@ -12,7 +19,9 @@ void faults_draw(struct world *w)
 	if (world_chance(w, 50))
 		w->faults |= FAULT_PARTITION << world_below(w, 6);
 	w->fault_gap_us = SECOND + world_below(w, 6 * SECOND);
-	if (w->config.sabotage != SABOTAGE_NONE)
+	if (sabotaged[w->config.sabotage])
+		w->faults = sabotaged[w->config.sabotage];
+	else if (w->config.sabotage != SABOTAGE_NONE)
 		w->faults |= FAULT_NS_CRASH | FAULT_POWER_ALL | FAULT_RESET;
 	if (w->faults & FAULT_DATAGRAMS) {
 		w->loss_percent = (uint32_t)world_below(w, 80);
@@ -229,7 +238,9 @@ bool fault_may_lose(struct world *w, const struct host *but)
 	uint64_t committed = ns_host_committed(ns);
 	unsigned int count = 0;
 
-	if (w->healed || committed == 0)
+	/* Of two name servers without a catalogue none would begin with fewer. */
+	if (w->healed || committed == 0 ||
+	    (w->ns_count > 1 && ns_host_set_size(ns) < JOURNAL_SET_MAX))
 		return false;
 	for (unsigned int i = 0; i < w->storage_count; i++) {
 		const struct host *storage = world_storage(w, i);

@@ -37,6 +37,15 @@ static void answer_check(struct world *w, const struct message *message)
 	}
 }
 
+/* Somebody is told how things are. */
+static bool is_of_now(const struct frame_header *header)
+{
+	const struct message_info *info = message_info(header->type);
+
+	return header->reply && header->status == 0 && info && info->to == TO_CATALOGUE &&
+	       !(header->flags & FRAME_DEGRADED);
+}
+
 static void sent_check(struct host *host, struct slice bytes)
 {
 	struct ns_host *ns = ns_of(host);
@@ -47,6 +56,10 @@ static void sent_check(struct host *host, struct slice bytes)
 	while (frame_next(bytes.data, bytes.size, &header, &size) == 1) {
 		const uint8_t *body = bytes.data + FRAME_HEADER_SIZE;
 
+		if (header.type == MSG_delete && !header.reply)
+			history_deletes(host->world, host);
+		if (is_of_now(&header))
+			history_answered(host->world, host, nameserver_info(ns->core).epoch);
 		if (header.reply && message_decode(&header, body, &ns->arena, &message) == 0)
 			answer_check(host->world, &message);
 		arena_reset(&ns->arena);
@@ -78,7 +91,17 @@ static void send(struct host *host, const struct ns_action *action, struct slice
 	if (host->world->config.sabotage == SABOTAGE_NO_REPAIR && is_request(bytes, MSG_fetch))
 		return;
 	net_send(host, action->conn, bytes.data, bytes.size);
+	if (host->world->config.sabotage == SABOTAGE_OWN_DISK)
+		ns_sabotage_ack(host, action->conn, bytes);
 	fault_answered(host->world, net_socket(host, action->conn));
+}
+
+static void depose(struct host *host)
+{
+	world_trace(host->world, "%s: is deposed", host->name);
+	if (!ns_of(host)->deposed)
+		host_restart_now(host);
+	ns_of(host)->deposed = true;
 }
 
 static void act(struct host *host, const struct ns_action *action)
@@ -97,12 +120,7 @@ static void act(struct host *host, const struct ns_action *action)
 			    (const char *)bytes.data);
 		break;
 	case NS_FAILED: world_fail(w, "%s: its catalogue failed", host->name); break;
-	case NS_DEPOSED:
-		world_trace(w, "%s: is deposed", host->name);
-		if (!ns_of(host)->deposed)
-			host_restart_now(host);
-		ns_of(host)->deposed = true;
-		break;
+	case NS_DEPOSED: depose(host); break;
 	case NS_DIAL: dial(host, action); break;
 	}
 }
@@ -186,7 +204,7 @@ static int core_start(struct host *host, const struct journal_head *head)
 		.seed = prng_next(&w->prng),
 		.wall_ms = world_wall_ms(w),
 		.epoch = outcome.epoch,
-		.rebuilt = outcome.rebuilt,
+		.rebuilt = outcome.rebuilt && w->config.sabotage != SABOTAGE_NO_HOLD,
 		.sequence = head->sequence,
 		.hash = head->hash,
 		.port = NS_PORT,
@@ -200,7 +218,8 @@ static int core_start(struct host *host, const struct journal_head *head)
 	};
 
 	put_u64(config.secret.bytes, prng_next(&w->prng));
-	w->rebuilt |= outcome.rebuilt;
+	if (outcome.rebuilt)
+		history_rebuilt(w);
 	if (outcome.founded && w->founded)
 		world_fail(w, "%s founds a second cluster", host->name);
 	return nameserver_new(&config, ns->kv, host_ms(host), &ns->core);
@@ -247,6 +266,7 @@ bool ns_serve(struct host *host)
 	ns->armed_ms = UINT64_MAX;
 	nameserver_end_turn(ns->core, &ns->outbox);
 	act_all(host);
+	ns_sabotage_serves(host);
 	takeover_hand_over(takeover, hand, host);
 	takeover_free(takeover);
 	return true;
@@ -265,6 +285,8 @@ static void ns_free(struct ns_host *ns)
 	ns_outbox_done(&ns->outbox);
 	buffer_done(&ns->queued);
 	buffer_done(&ns->appending);
+	for (unsigned int i = 0; i < STORAGES_MAX; i++)
+		buffer_done(&ns->beats[i].body);
 	arena_done(&ns->arena);
 	free(ns);
 }
@@ -329,10 +351,7 @@ static void ns_frame(struct host *host, uint64_t handle, const struct frame_head
 		     const uint8_t *body)
 {
 	if (ns_of(host)->takeover)
-		ns_taking_step(host, &(struct takeover_event){ .kind = TAKEOVER_FRAME,
-							       .conn = handle,
-							       .header = header,
-							       .body = body });
+		ns_sabotage_taking(host, handle, header, body);
 	else
 		ns_step(host,
 			&(struct ns_event){
@@ -362,6 +381,13 @@ static void ns_closed(struct host *host, uint64_t handle, int error)
 		ns_step(host, &(struct ns_event){ .kind = NS_CLOSED, .conn = handle });
 }
 
+/* It serves where we did. */
+static bool is_successor(const struct beacon *beacon, const struct nameserver_info *info)
+{
+	return info->lost && beacon->kind == BEACON_NAMESERVER && beacon->start != 0 &&
+	       beacon->epoch > info->epoch && id_equal(&beacon->cluster, &info->cluster);
+}
+
 static void ns_datagram(struct host *host, const struct endpoint *source, const uint8_t *data)
 {
 	struct nameserver_info info;
@@ -376,8 +402,10 @@ static void ns_datagram(struct host *host, const struct endpoint *source, const 
 		return;
 	}
 	info = nameserver_info(ns_of(host)->core);
-	if (beacon.kind == BEACON_PROBE &&
-	    (id_is_none(&beacon.cluster) || id_equal(&beacon.cluster, &info.cluster)))
+	if (is_successor(&beacon, &info))
+		depose(host);
+	else if (beacon.kind == BEACON_PROBE &&
+		 (id_is_none(&beacon.cluster) || id_equal(&beacon.cluster, &info.cluster)))
 		ns_step(host, &(struct ns_event){ .kind = NS_PROBE });
 }
 

@@ -1,6 +1,11 @@
-/* Rows that change behind a name server's back: rules that are removed so. */
+/* Rows that change behind a name server's back, and frames that are not what was sent: rules that
+ * are removed so. */
+#include <stdlib.h>
+
 #include "codec.h"
 #include "ns_host.h"
+
+enum { BEAT_US = 500 * MS };
 
 /* `value` empty: removes the row. */
 static void row_forge(struct kv *kv, struct slice key, struct slice value)
@@ -73,4 +78,185 @@ void ns_sabotage_start(struct world *w, struct kv *kv)
 
 	if (w->config.sabotage == SABOTAGE_OLD_START && start)
 		setting_put_u64(kv, "start", start - 1);
+}
+
+/* ---- batches count although nobody has them ---- */
+
+static void frame_hear(struct world *w, const struct due *due)
+{
+	struct buffer *frame = due->context;
+	struct frame_header header;
+
+	(void)w;
+	if (ns_of(due->host)->core && frame_header_decode(frame->data, &header) == 0)
+		ns_step(due->host, &(struct ns_event){ .kind = NS_FRAME,
+						       .conn = due->a,
+						       .header = &header,
+						       .body = frame->data + FRAME_HEADER_SIZE });
+	buffer_done(frame);
+}
+
+static void ack(struct host *host, uint64_t conn, const struct frame_header *header,
+		const struct batch_request *request)
+{
+	struct batch_reply reply = { .sequence = request->sequence };
+	struct buffer *frame = calloc(1, sizeof(*frame));
+	struct batch_head head;
+	struct slice changes;
+	size_t size;
+
+	if (!frame)
+		abort();
+	if (batch_read(request->part, &head, &changes, &size, &reply.hash) == 1)
+		reply.epoch = head.epoch;
+	if (reply_encode(frame, MSG_batch, header->id, &reply) < 0)
+		abort();
+	world_after(host->world, 1,
+		    (struct due){ .run = frame_hear,
+				  .host = host,
+				  .context = frame,
+				  .a = conn,
+				  .owned = true });
+}
+
+void ns_sabotage_ack(struct host *host, uint64_t conn, struct slice frames)
+{
+	struct ns_host *ns = ns_of(host);
+	struct frame_header header;
+	struct message message;
+	size_t size;
+
+	while (frame_next(frames.data, frames.size, &header, &size) == 1) {
+		const uint8_t *body = frames.data + FRAME_HEADER_SIZE;
+
+		if (header.type == MSG_batch && !header.reply &&
+		    message_decode(&header, body, &ns->arena, &message) == 0)
+			ack(host, conn, &header, message.body);
+		arena_reset(&ns->arena);
+		frames = (struct slice){ frames.data + size, frames.size - size };
+	}
+}
+
+/* ---- servers are heard although they say nothing ---- */
+
+static void beat_note(struct ns_host *ns, uint64_t conn, const struct frame_header *header,
+		      const uint8_t *body)
+{
+	struct ns_beat *beat = NULL;
+
+	for (unsigned int i = 0; i < STORAGES_MAX; i++) {
+		if (ns->beats[i].conn == conn || (!beat && !ns->beats[i].conn))
+			beat = &ns->beats[i];
+	}
+	if (!beat)
+		return;
+	beat->conn = conn;
+	beat->header = *header;
+	buffer_clear(&beat->body);
+	if (buffer_append(&beat->body, body, header->body_size) < 0)
+		abort();
+}
+
+static void beat_hear(struct host *host, const struct ns_beat *beat)
+{
+	struct arena arena = { 0 };
+	struct buffer frame = { 0 };
+	struct frame_header header;
+	struct message message;
+
+	if (message_decode(&beat->header, beat->body.data, &arena, &message) == 0) {
+		((struct heartbeat_request *)message.body)->echo = host_ms(host);
+		if (message_encode(&message, &frame) == 0 &&
+		    frame_header_decode(frame.data, &header) == 0)
+			ns_step(host, &(struct ns_event){ .kind = NS_FRAME,
+							  .conn = beat->conn,
+							  .header = &header,
+							  .body = frame.data + FRAME_HEADER_SIZE });
+	}
+	buffer_done(&frame);
+	arena_done(&arena);
+}
+
+static void beats_hear(struct world *w, const struct due *due)
+{
+	struct ns_host *ns = ns_of(due->host);
+
+	world_after(w, BEAT_US, (struct due){ .run = beats_hear, .host = due->host });
+	for (unsigned int i = 0; i < STORAGES_MAX; i++) {
+		if (ns->beats[i].conn)
+			beat_hear(due->host, &ns->beats[i]);
+	}
+}
+
+void ns_sabotage_serves(struct host *host)
+{
+	if (host->world->config.sabotage == SABOTAGE_NO_LEASE)
+		world_after(host->world, BEAT_US, (struct due){ .run = beats_hear, .host = host });
+}
+
+void ns_sabotage_closed(struct host *host, uint64_t conn)
+{
+	for (unsigned int i = 0; i < STORAGES_MAX; i++) {
+		if (ns_of(host)->beats[i].conn == conn)
+			ns_of(host)->beats[i].conn = 0;
+	}
+}
+
+bool ns_sabotage_hears(struct host *host, uint64_t conn, const struct frame_header *header,
+		       const uint8_t *body)
+{
+	enum sabotage sabotage = host->world->config.sabotage;
+
+	if (sabotage == SABOTAGE_NO_LEASE && header->type == MSG_heartbeat && !header->reply)
+		beat_note(ns_of(host), conn, header, body);
+	return sabotage != SABOTAGE_OWN_DISK || header->type != MSG_batch;
+}
+
+/* ---- promises that say something else ---- */
+
+static void promise_forge(struct host *host, struct promise_reply *reply)
+{
+	const struct journal_head *own = &host->rows->mark.head;
+
+	if (host->world->config.sabotage == SABOTAGE_FEW_PROMISES) {
+		reply->changing = 0;
+		reply->journal_set_count = reply->journal_before_count = 0;
+	}
+	if (host->world->config.sabotage != SABOTAGE_OLD_COPY || own->sequence == 0)
+		return;
+	reply->catalogue_epoch = own->epoch;
+	reply->catalogue_sequence = own->sequence;
+	reply->catalogue_hash = own->hash;
+}
+
+static bool is_forged(const struct host *host, const struct frame_header *header)
+{
+	enum sabotage sabotage = host->world->config.sabotage;
+
+	return (sabotage == SABOTAGE_FEW_PROMISES || sabotage == SABOTAGE_OLD_COPY) &&
+	       header->type == MSG_promise && header->reply && header->status == 0;
+}
+
+void ns_sabotage_taking(struct host *host, uint64_t conn, const struct frame_header *header,
+			const uint8_t *body)
+{
+	struct takeover_event event = {
+		.kind = TAKEOVER_FRAME, .conn = conn, .header = header, .body = body
+	};
+	struct arena arena = { 0 };
+	struct buffer frame = { 0 };
+	struct frame_header forged;
+	struct message message;
+
+	if (is_forged(host, header) && message_decode(header, body, &arena, &message) == 0) {
+		promise_forge(host, (struct promise_reply *)message.body);
+		if (message_encode(&message, &frame) < 0 ||
+		    frame_header_decode(frame.data, &forged) < 0)
+			abort();
+		event.header = &forged;
+		event.body = frame.data + FRAME_HEADER_SIZE;
+	}
+	ns_taking_step(host, &event);
+	buffer_done(&frame);
+	arena_done(&arena);
 }

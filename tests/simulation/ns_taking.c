@@ -5,7 +5,8 @@
 #include "ns_host.h"
 #include "replica_memory.h"
 
-enum { REFUSED_AGAIN_MS = 3000, LOOK_FOR_MS = 2000000000 };
+enum { REFUSED_AGAIN_MS = 3000 };
+#define FOR_EVER_MS (UINT64_MAX / 2)
 
 static void act_all(struct host *host);
 
@@ -148,7 +149,7 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		.cluster_name = "simulated",
 		.standby = host->number > 0,
 		/* Beacons get lost, servers are down: whoever has a cluster looks for it longer. */
-		.found_after_ms = w->founded ? LOOK_FOR_MS : 0,
+		.found_after_ms = w->founded ? FOR_EVER_MS : 0,
 	};
 	bool building = host->rows && host->rows->mark.building;
 	int rc = copy_open(host, ns, &result);
@@ -157,6 +158,8 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		config.unfinished = building;
 		config.head = result.head;
 		config.facts = result.facts;
+		if (w->config.sabotage == SABOTAGE_FEW_PROMISES)
+			config.facts.set = (struct journal_set){ 0 };
 		rc = takeover_new(&config, host_ms(host), &ns->takeover);
 	}
 	if (rc < 0) {

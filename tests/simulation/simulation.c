@@ -9,7 +9,7 @@
 
 #include "world.h"
 
-enum { JOBS_MAX = 16, LIMIT_S = 120, KNOWN_MAX = 1000, WITHIN = 40 };
+enum { JOBS_MAX = 16, LIMIT_S = 120, KNOWN_MAX = 1000, WITHIN = 60 };
 
 static const char *const usage =
 	"usage: simulation --seed N [--trace] [--sabotage NAME]\n"

@@ -30,6 +30,7 @@ struct storage_host {
 	struct reading *readings[READERS_MAX];
 	struct store_reader *inspected; /* NULL: no chunk is being looked at */
 	uint64_t armed_ms;
+	uint64_t asked_epoch; /* by the last PROMISE */
 };
 
 static struct storage_host *of(const struct host *host)
@@ -347,6 +348,22 @@ static bool is_pull(const uint8_t *frame)
 	return frame_header_decode(frame, &header) == 0 && header.type == MSG_pull && !header.reply;
 }
 
+/* Looks at an answer to PROMISE. */
+static void promise_see(struct host *host, const uint8_t *frame)
+{
+	struct storage_host *storage = of(host);
+	struct frame_header header;
+	uint64_t epoch;
+
+	if (frame_header_decode(frame, &header) < 0 || header.type != MSG_promise ||
+	    !header.reply || header.status)
+		return;
+	epoch = header.arg1;
+	/* Refused: it tells of another one. */
+	if (epoch == storage->asked_epoch)
+		history_promised(host, epoch);
+}
+
 static void act(struct host *host, const struct storage_action *action)
 {
 	const uint8_t *bytes = of(host)->outbox.bytes.data + action->at;
@@ -355,6 +372,7 @@ static void act(struct host *host, const struct storage_action *action)
 	case ACT_SEND:
 		if (host->world->config.sabotage == SABOTAGE_MUTE_COPIES && is_pull(bytes))
 			break;
+		promise_see(host, bytes);
 		net_send(host, action->connection, bytes, action->size);
 		break;
 	case ACT_CLOSE: net_close(host, action->connection, false); break;
@@ -453,6 +471,7 @@ static int core_start(struct host *host, struct storage_host *storage)
 		.catalogue = &copy_host_catalogue,
 	};
 
+	history_remembers(host, identity->promised_epoch);
 	storage->chunks = (struct store_chunks){ .store = storage->store,
 						 .owner = storage,
 						 .calls = store_chunks_calls };
@@ -561,6 +580,8 @@ static void storage_dialled(struct host *host, uint64_t handle, int error,
 static void storage_frame(struct host *host, uint64_t handle, const struct frame_header *header,
 			  const uint8_t *body)
 {
+	if (header->type == MSG_promise && !header->reply)
+		of(host)->asked_epoch = header->arg1;
 	step(host,
 	     &(struct storage_event){
 		     .kind = STORAGE_FRAME, .connection = handle, .header = header, .body = body });

@@ -9,7 +9,6 @@
 
 enum {
 	STANDBY_PERCENT = 40,
-	DAYS_HELD = 7, /* nothing is deleted for so long after a rebuild */
 };
 
 static const char *const sabotages[] = {
@@ -27,6 +26,11 @@ static const char *const sabotages[] = {
 	[SABOTAGE_FORGET_SHARED] = "forget-shared",
 	[SABOTAGE_FORGET_PURGED] = "forget-purged",
 	[SABOTAGE_PROMISE_LOST] = "promise-lost",
+	[SABOTAGE_OWN_DISK] = "own-disk-only",
+	[SABOTAGE_FEW_PROMISES] = "few-promises",
+	[SABOTAGE_OLD_COPY] = "old-copy",
+	[SABOTAGE_NO_LEASE] = "no-lease",
+	[SABOTAGE_NO_HOLD] = "no-hold",
 };
 
 const char *sabotage_name(unsigned int sabotage)
@@ -68,6 +72,7 @@ bool host_is_paused(const struct host *host)
 
 void world_days_pass(struct world *w, uint64_t days)
 {
+	w->skipped_ms += days * 24 * 3600 * 1000;
 	for (unsigned int i = 0; i < w->host_count; i++)
 		w->hosts[i].clock_ms += days * 24 * 3600 * 1000;
 }
@@ -236,7 +241,11 @@ static void build(struct world *w)
 	if (world_chance(w, 50))
 		w->storage_count = 3;
 	w->client_count = 2 + world_chance(w, 20);
-	w->ns_count = 1 + world_chance(w, STANDBY_PERCENT);
+	/* A stand-by begins by itself only with a journal set of three. */
+	w->ns_count = 1;
+	if ((world_chance(w, STANDBY_PERCENT) || w->config.sabotage == SABOTAGE_NO_LEASE) &&
+	    w->storage_count >= JOURNAL_SET_MAX)
+		w->ns_count++;
 	for (unsigned int i = 0; i < w->ns_count; i++)
 		host_add(w, HOST_NAMESERVER, i);
 	for (unsigned int i = 0; i < w->storage_count; i++)
@@ -298,7 +307,8 @@ static void live(struct world *w)
 	if (w->result.failed)
 		return;
 	faults_heal(w);
-	world_run_until(w, w->now_us + 3 * SECOND);
+	/* A stand-by that slept may take over although nobody else is gone. */
+	world_run_until(w, w->now_us + (w->ns_count > 1 ? 25 : 3) * (uint64_t)SECOND);
 	workload_quiesce(w);
 	wait_idle(w, "operations");
 	oracle_registered(w);
@@ -311,7 +321,7 @@ static void live(struct world *w)
 	wait_idle(w, "reading everything");
 	clients_go(w);
 	if (w->rebuilt)
-		world_days_pass(w, DAYS_HELD + 1);
+		world_days_pass(w, WORLD_DAYS_HELD + 1);
 	storages_restart(w);
 	oracle_registered(w);
 	if (!w->result.failed)

@@ -28,6 +28,7 @@ enum {
 	CLIENTS_SIM_MAX = 3,
 	HOSTS_MAX = NAMESERVERS_SIM_MAX + STORAGES_MAX + CLIENTS_SIM_MAX,
 	PORTS_MAX = 4,
+	WORLD_DAYS_HELD = 7, /* nothing is deleted for so long after a rebuild */
 	WORLD_DISK_CAPACITY = 512 * 1024 * 1024,
 	MS = 1000,
 	SECOND = 1000 * 1000,
@@ -89,6 +90,8 @@ struct host {
 	struct endpoint remembered;
 	bool up;
 	bool starting;
+	bool copy_lost;       /* of the catalogue, once */
+	uint64_t promised;    /* storage servers: the highest epoch that was answered */
 	uint64_t degraded_us; /* clients: when an answer last came that may be of the past */
 	uint32_t life;        /* how often it has been started */
 	uint64_t clock_ms;    /* what its monotonic clock showed at time 0 */
@@ -177,6 +180,11 @@ enum sabotage {
 	SABOTAGE_FORGET_SHARED,    /* chunks belong to the first file that has them */
 	SABOTAGE_FORGET_PURGED,    /* what was purged can be restored */
 	SABOTAGE_PROMISE_LOST,     /* promises are not written down */
+	SABOTAGE_OWN_DISK,         /* batches count as committed without the journal set */
+	SABOTAGE_FEW_PROMISES,     /* a name server begins without asking the journal set */
+	SABOTAGE_OLD_COPY,         /* the own copy is taken for the newest */
+	SABOTAGE_NO_LEASE,         /* servers that are not heard of count as in touch */
+	SABOTAGE_NO_HOLD,          /* deletes go on after a rebuild */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
@@ -275,10 +283,12 @@ struct world {
 	uint32_t addresses; /* given out */
 	struct id cluster;
 	uint32_t chunk_size, large_from;
-	uint64_t sync_us; /* what a sync takes at most */
-	uint64_t epoch;   /* the highest in which something was committed */
-	bool founded;     /* there is a cluster */
-	bool rebuilt;     /* its catalogue had to be put together once */
+	uint64_t sync_us;    /* what a sync takes at most */
+	uint64_t epoch;      /* the highest in which something was committed */
+	bool founded;        /* there is a cluster */
+	bool rebuilt;        /* its catalogue had to be put together once, */
+	uint64_t rebuilt_ms; /* and when, the last time */
+	uint64_t skipped_ms; /* on all clocks */
 	struct history history;
 	struct number_set chunks; /* ids given out */
 	struct number_set inodes;
@@ -373,6 +383,12 @@ struct replica_head storage_host_catalogue(const struct host *host);
 /* history.c: a name server says that everything up to there is committed; it sends an answer. */
 void history_committed(struct world *w, const struct host *host, const struct journal_head *head);
 void history_answered(struct world *w, const struct host *host, uint64_t epoch);
+void history_rebuilt(struct world *w);
+/* It has orders to delete sent. */
+void history_deletes(struct world *w, const struct host *host);
+/* A storage server says that it has promised this epoch; it starts, and still knows this one. */
+void history_promised(struct host *host, uint64_t epoch);
+void history_remembers(const struct host *host, uint64_t epoch);
 
 /* oracle.c */
 /* Are all chunks of the content on so many disks that a power cut leaves them? */

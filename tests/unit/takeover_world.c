@@ -58,6 +58,15 @@ void line_add(struct line_of_batches *line, uint64_t epoch, size_t size)
 	seal(line, epoch);
 }
 
+enum { BIG = 2000 };
+
+void line_make(struct line_of_batches *line, unsigned int members)
+{
+	line_init(line, members);
+	for (unsigned int i = 0; i < 9; i++)
+		line_add(line, 1 + i / 3, i == 5 ? BIG : 50);
+}
+
 static struct kv *rows_after(const struct line_of_batches *line, unsigned int count)
 {
 	struct kv *kv;

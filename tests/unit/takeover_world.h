@@ -25,6 +25,8 @@ struct id fake_id(unsigned int number); /* from 1 */
 /* `members`: servers 1 to that many are the journal set. */
 void line_init(struct line_of_batches *line, unsigned int members);
 void line_add(struct line_of_batches *line, uint64_t epoch, size_t size);
+/* One of ten batches, in epochs 1 to 3; one of them is large. */
+void line_make(struct line_of_batches *line, unsigned int members);
 /* The same up to batch `from`, and the rest to be added. */
 void line_fork(struct line_of_batches *line, const struct line_of_batches *other,
 	       unsigned int from);

@@ -138,7 +138,7 @@ static struct ns_peer *greet(uint8_t role, unsigned int number, uint64_t epoch)
 	struct ns_peer *peer = driver_connect(&d, "10.2.0.9", "10.0.0.1");
 
 	POST(peer, hello, .versions = 1 << 16 | PROTOCOL_VERSION, .role = role,
-	     .self = id_of(number), .epoch = epoch);
+	     .cluster = nameserver_info(d.ns).cluster, .self = id_of(number), .epoch = epoch);
 	return peer;
 }
 

@@ -1,0 +1,290 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "error.h"
+#include "takeover_world.h"
+
+enum { LONG_MS = 60 * 1000 };
+
+/* ---- other name servers ---- */
+
+static void test_empty_second_one_is_refused(void **state)
+{
+	struct beacon beacon = world_nameserver(3);
+	struct world world;
+
+	(void)state;
+	world_init(&world, NULL, 0);
+	world_begin(&world);
+	world_run(&world, 50);
+	world_hear(&world, &beacon);
+	assert_int_equal(world.refused, -ERR_EXISTS);
+	assert_non_null(strstr(world.why, "--standby"));
+	world_done(&world);
+}
+
+static void test_another_cluster_is_none_of_ours(void **state)
+{
+	struct beacon beacon = world_nameserver(3);
+	struct world world;
+
+	(void)state;
+	snprintf(beacon.cluster_name, sizeof(beacon.cluster_name), "elsewhere");
+	world_init(&world, NULL, 0);
+	world_begin(&world);
+	world_run(&world, 50);
+	world_hear(&world, &beacon);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened && takeover_outcome(world.takeover).founded);
+	world_done(&world);
+}
+
+static void hear_for(struct world *world, uint64_t ms)
+{
+	struct beacon beacon = world_nameserver(3);
+
+	for (uint64_t past = 0; past < ms; past += 5000) {
+		beacon.counter++;
+		world_hear(world, &beacon);
+		world_run(world, 5000);
+	}
+}
+
+static void test_standby_takes_over_from_three(void **state)
+{
+	(void)state;
+	for (unsigned int own = 0; own <= 4; own += 4) {
+		struct takeover_outcome outcome;
+		struct line_of_batches line;
+		struct world world;
+
+		line_make(&line, 3);
+		world_init(&world, &line, own);
+		world.config.standby = true;
+		for (unsigned int i = 1; i <= 3; i++)
+			world_fake(&world, i, &line, line.count)->promised_to = fake_id(9);
+		world_begin(&world);
+		hear_for(&world, LONG_MS);
+		assert_false(world.opened);
+		assert_true(world_noted(&world, "standby_waiting"));
+		assert_int_equal(world.beacons, 0);
+		world_run(&world, DEAD_AFTER_MS - 6000);
+		assert_false(world.opened);
+		outcome = (world_run(&world, LONG_MS), takeover_outcome(world.takeover));
+		assert_true(world.opened && !outcome.rebuilt);
+		assert_true(world_has(&world, &line, line.count));
+		world_done(&world);
+		line_done(&line);
+	}
+}
+
+static void test_standby_leaves_two_alone(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, &line, 4);
+	world.config.standby = true;
+	world_fake(&world, 1, &line, line.count);
+	world_fake(&world, 2, &line, line.count);
+	world_begin(&world);
+	world_run(&world, LONG_MS);
+	assert_false(world.opened);
+	world_done(&world);
+	line_done(&line);
+}
+
+/* The one that was stopped for a while finds another in its place. */
+static void test_old_one_waits_quietly(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+	unsigned int beacons;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	world_begin(&world);
+	world_connect(&world, 1);
+	world_run(&world, 50);
+	hear_for(&world, 20000);
+	beacons = world.beacons;
+	assert_int_equal(world.fakes[1].conn, 0);
+	hear_for(&world, LONG_MS);
+	assert_false(world.opened);
+	assert_int_equal(world.beacons, beacons);
+	world_done(&world);
+	line_done(&line);
+}
+
+/* Two that begin at once must not wait for each other. */
+static void test_of_two_that_begin_one_goes_on(void **state)
+{
+	struct beacon beacon = world_nameserver(4);
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	beacon.start = 0;
+	for (unsigned int above = 0; above < 2; above++) {
+		beacon.server.bytes[0] = above ? 0xff : 0x01;
+		world_init(&world, &line, line.count);
+		world_begin(&world);
+		world_run(&world, 200);
+		world_hear(&world, &beacon);
+		assert_int_equal(world_noted(&world, "standby_waiting"), above);
+		world_done(&world);
+	}
+	line_done(&line);
+}
+
+static void test_two_clusters_of_one_name(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+	const struct hello_request hello = { .versions = PROTOCOL_VERSION << 16 | PROTOCOL_VERSION,
+					     .role = ROLE_STORAGE,
+					     .cluster = { { 0xdd } },
+					     .cluster_name = slice_of(THE_NAME),
+					     .self = { { 0xcc } } };
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, NULL, 0);
+	world_fake(&world, 1, &line, line.count);
+	world_begin(&world);
+	world_run(&world, 1000);
+	world_client(&world, false);
+	world_client_asks(&world, MSG_hello, &hello);
+	assert_int_equal(world.client_status[0], ERR_WRONG_CLUSTER);
+	assert_true(world.client_closed);
+	assert_true(world_noted(&world, "two_clusters"));
+	world_done(&world);
+	line_done(&line);
+}
+
+/* ---- clients ---- */
+
+static void test_clients_wait_a_while(void **state)
+{
+	const struct stat_request stat = { .path = slice_of("/") };
+	const struct status_request status = { 0 };
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	world_begin(&world);
+	world_run(&world, 1000);
+	world_client(&world, true);
+	assert_int_equal(world.client_answers, 1);
+	assert_int_equal(world.client_status[0], 0);
+	world_client_asks(&world, MSG_status, &status);
+	assert_int_equal(world.client_state, SERVICE_TAKEOVER);
+	world_client_asks(&world, MSG_stat, &stat);
+	world_run(&world, TAKEOVER_WAIT_MS - 200);
+	assert_int_equal(world.client_answers, 2);
+	world_run(&world, 500);
+	assert_int_equal(world.client_answers, 3);
+	assert_int_equal(world.client_status[2], ERR_UNAVAILABLE);
+	world_done(&world);
+	line_done(&line);
+}
+
+struct handed {
+	enum ns_event_kind kind;
+	unsigned int type;
+	uint64_t conn;
+};
+struct handed_list {
+	struct handed list[16];
+	unsigned int count;
+};
+
+static void hand(void *context, struct ns_event *event)
+{
+	struct handed_list *handed = context;
+
+	handed->list[handed->count++] =
+		(struct handed){ event->kind, event->header ? event->header->type : 0,
+				 event->conn };
+}
+
+static void test_everything_is_handed_over(void **state)
+{
+	const struct stat_request stat = { .path = slice_of("/") };
+	struct handed_list handed = { .count = 0 };
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 1);
+	world_init(&world, &line, line.count);
+	world_begin(&world);
+	world_run(&world, 1000);
+	world_client(&world, true);
+	world_client_asks(&world, MSG_stat, &stat);
+	world_fake(&world, 1, &line, line.count);
+	world_run(&world, 1500);
+	assert_true(world.opened);
+	takeover_hand_over(world.takeover, hand, &handed);
+	assert_int_equal(handed.count, 4);
+	assert_int_equal(handed.list[0].kind, NS_GREETED);
+	assert_int_equal(handed.list[0].type, MSG_hello);
+	assert_int_equal(handed.list[1].kind, NS_GREETED);
+	assert_int_equal(handed.list[2].kind, NS_FRAME);
+	assert_int_equal(handed.list[2].type, MSG_stat);
+	assert_int_equal(handed.list[2].conn, CLIENT_CONN);
+	assert_int_equal(handed.list[3].type, MSG_register);
+	world_done(&world);
+	line_done(&line);
+}
+
+/* Nobody can be told a cluster that does not exist yet. */
+static void test_greeting_waits_for_the_founding(void **state)
+{
+	struct handed_list handed = { .count = 0 };
+	struct world world;
+
+	(void)state;
+	world_init(&world, NULL, 0);
+	world_begin(&world);
+	world_run(&world, 500);
+	world_client(&world, true);
+	assert_int_equal(world.client_answers, 0);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	assert_int_equal(world.client_answers, 0);
+	takeover_hand_over(world.takeover, hand, &handed);
+	assert_int_equal(handed.count, 2);
+	assert_int_equal(handed.list[0].kind, NS_OPENED);
+	assert_int_equal(handed.list[1].type, MSG_hello);
+	world_done(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_empty_second_one_is_refused),
+		cmocka_unit_test(test_another_cluster_is_none_of_ours),
+		cmocka_unit_test(test_standby_takes_over_from_three),
+		cmocka_unit_test(test_standby_leaves_two_alone),
+		cmocka_unit_test(test_old_one_waits_quietly),
+		cmocka_unit_test(test_of_two_that_begin_one_goes_on),
+		cmocka_unit_test(test_two_clusters_of_one_name),
+		cmocka_unit_test(test_clients_wait_a_while),
+		cmocka_unit_test(test_everything_is_handed_over),
+		cmocka_unit_test(test_greeting_waits_for_the_founding),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
