@@ -6,7 +6,6 @@
 /* What shows that a rule is missing. */
 static const unsigned int sabotaged[SABOTAGE_COUNT] = {
 	[SABOTAGE_OLD_COPY] = FAULT_NS_OLD,
-	[SABOTAGE_NO_LEASE] = FAULT_PARTITION,
 	[SABOTAGE_NO_HOLD] = FAULT_NS_LOST,
 };
 
@@ -17,7 +16,7 @@ void faults_draw(struct world *w)
 	if (world_chance(w, 70))
 		w->faults |= 1u << world_below(w, 4);
 	if (world_chance(w, 50))
-		w->faults |= FAULT_PARTITION << world_below(w, 6);
+		w->faults |= (unsigned int)FAULT_PARTITION << world_below(w, 6);
 	w->fault_gap_us = SECOND + world_below(w, 6 * SECOND);
 	if (sabotaged[w->config.sabotage])
 		w->faults = sabotaged[w->config.sabotage];
@@ -277,8 +276,11 @@ static void old_directory(struct world *w)
 {
 	struct host *host = any_nameserver(w);
 
+	/* One from before there was a set, or when either of two was enough: nobody could tell that
+	 * it is old. */
 	if (!host->snapshot || world_chance(w, 50)) {
-		ns_disk_keep(host);
+		if (ns_host_set_size(host) == JOURNAL_SET_MAX)
+			ns_disk_keep(host);
 		return;
 	}
 	if (!fault_may_lose(w, NULL))
@@ -291,8 +293,8 @@ static void old_directory(struct world *w)
 
 /* ---- very long times ---- */
 
-/* For a server that is off, 400 days are nothing; the others have lived through them. No client asks
- * for so long. */
+/* For a server that is off, 400 days are nothing; the others have lived through them. No client
+ * asks for so long. */
 static void away(struct world *w)
 {
 	struct host *host = any_storage(w);

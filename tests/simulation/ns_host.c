@@ -266,7 +266,6 @@ bool ns_serve(struct host *host)
 	ns->armed_ms = UINT64_MAX;
 	nameserver_end_turn(ns->core, &ns->outbox);
 	act_all(host);
-	ns_sabotage_serves(host);
 	takeover_hand_over(takeover, hand, host);
 	takeover_free(takeover);
 	return true;
@@ -285,8 +284,6 @@ static void ns_free(struct ns_host *ns)
 	ns_outbox_done(&ns->outbox);
 	buffer_done(&ns->queued);
 	buffer_done(&ns->appending);
-	for (unsigned int i = 0; i < STORAGES_MAX; i++)
-		buffer_done(&ns->beats[i].body);
 	arena_done(&ns->arena);
 	free(ns);
 }

@@ -19,13 +19,6 @@ struct ns_flight {
 	unsigned int first, count;
 };
 
-/* Sabotage: the last HEARTBEAT of a connection, which goes on being heard. */
-struct ns_beat {
-	uint64_t conn; /* 0: free */
-	struct frame_header header;
-	struct buffer body;
-};
-
 struct ns_host {
 	uint64_t armed_ms;
 	struct arena arena;
@@ -49,7 +42,6 @@ struct ns_host {
 	bool is_appending, turn_due, deposed;
 	struct ns_flight flight;
 	uint64_t committed;
-	struct ns_beat beats[STORAGES_MAX];
 };
 
 static inline struct ns_host *ns_of(const struct host *host)
@@ -81,13 +73,10 @@ void ns_rows_need(struct host *host);
 /* ns_sabotage.c */
 void ns_sabotage_step(struct world *w, struct kv *kv);
 void ns_sabotage_start(struct world *w, struct kv *kv);
-void ns_sabotage_serves(struct host *host);
 /* Batches have been sent there. */
 void ns_sabotage_ack(struct host *host, uint64_t conn, struct slice frames);
 /* False: the frame is not to be heard. */
-bool ns_sabotage_hears(struct host *host, uint64_t conn, const struct frame_header *header,
-		       const uint8_t *body);
-void ns_sabotage_closed(struct host *host, uint64_t conn);
+bool ns_sabotage_hears(const struct host *host, const struct frame_header *header);
 /* Before it serves: hands the frame on, changed perhaps. */
 void ns_sabotage_taking(struct host *host, uint64_t conn, const struct frame_header *header,
 			const uint8_t *body);

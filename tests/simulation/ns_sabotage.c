@@ -5,8 +5,6 @@
 #include "codec.h"
 #include "ns_host.h"
 
-enum { BEAT_US = 500 * MS };
-
 /* `value` empty: removes the row. */
 static void row_forge(struct kv *kv, struct slice key, struct slice value)
 {
@@ -137,79 +135,9 @@ void ns_sabotage_ack(struct host *host, uint64_t conn, struct slice frames)
 	}
 }
 
-/* ---- servers are heard although they say nothing ---- */
-
-static void beat_note(struct ns_host *ns, uint64_t conn, const struct frame_header *header,
-		      const uint8_t *body)
+bool ns_sabotage_hears(const struct host *host, const struct frame_header *header)
 {
-	struct ns_beat *beat = NULL;
-
-	for (unsigned int i = 0; i < STORAGES_MAX; i++) {
-		if (ns->beats[i].conn == conn || (!beat && !ns->beats[i].conn))
-			beat = &ns->beats[i];
-	}
-	if (!beat)
-		return;
-	beat->conn = conn;
-	beat->header = *header;
-	buffer_clear(&beat->body);
-	if (buffer_append(&beat->body, body, header->body_size) < 0)
-		abort();
-}
-
-static void beat_hear(struct host *host, const struct ns_beat *beat)
-{
-	struct arena arena = { 0 };
-	struct buffer frame = { 0 };
-	struct frame_header header;
-	struct message message;
-
-	if (message_decode(&beat->header, beat->body.data, &arena, &message) == 0) {
-		((struct heartbeat_request *)message.body)->echo = host_ms(host);
-		if (message_encode(&message, &frame) == 0 &&
-		    frame_header_decode(frame.data, &header) == 0)
-			ns_step(host, &(struct ns_event){ .kind = NS_FRAME,
-							  .conn = beat->conn,
-							  .header = &header,
-							  .body = frame.data + FRAME_HEADER_SIZE });
-	}
-	buffer_done(&frame);
-	arena_done(&arena);
-}
-
-static void beats_hear(struct world *w, const struct due *due)
-{
-	struct ns_host *ns = ns_of(due->host);
-
-	world_after(w, BEAT_US, (struct due){ .run = beats_hear, .host = due->host });
-	for (unsigned int i = 0; i < STORAGES_MAX; i++) {
-		if (ns->beats[i].conn)
-			beat_hear(due->host, &ns->beats[i]);
-	}
-}
-
-void ns_sabotage_serves(struct host *host)
-{
-	if (host->world->config.sabotage == SABOTAGE_NO_LEASE)
-		world_after(host->world, BEAT_US, (struct due){ .run = beats_hear, .host = host });
-}
-
-void ns_sabotage_closed(struct host *host, uint64_t conn)
-{
-	for (unsigned int i = 0; i < STORAGES_MAX; i++) {
-		if (ns_of(host)->beats[i].conn == conn)
-			ns_of(host)->beats[i].conn = 0;
-	}
-}
-
-bool ns_sabotage_hears(struct host *host, uint64_t conn, const struct frame_header *header,
-		       const uint8_t *body)
-{
-	enum sabotage sabotage = host->world->config.sabotage;
-
-	if (sabotage == SABOTAGE_NO_LEASE && header->type == MSG_heartbeat && !header->reply)
-		beat_note(ns_of(host), conn, header, body);
-	return sabotage != SABOTAGE_OWN_DISK || header->type != MSG_batch;
+	return host->world->config.sabotage != SABOTAGE_OWN_DISK || header->type != MSG_batch;
 }
 
 /* ---- promises that say something else ---- */

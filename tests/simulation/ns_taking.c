@@ -2,6 +2,7 @@
  * take their time, one after the other. */
 #include <stdlib.h>
 
+#include "identity.h"
 #include "ns_host.h"
 #include "replica_memory.h"
 
@@ -57,6 +58,25 @@ static void job_start(struct host *host, const struct takeover_action *action, s
 
 /* ---- actions ---- */
 
+static void kept(struct world *w, const struct due *due)
+{
+	struct identity identity = { due->host->id, due->a };
+	int rc = identity_write(disk_sim_disk(due->host->disk), &identity);
+
+	(void)w;
+	if (ns_of(due->host)->takeover)
+		ns_taking_step(due->host,
+			       &(struct takeover_event){ .kind = TAKEOVER_KEPT, .error = rc });
+}
+
+static void keep(struct host *host, const struct takeover_action *action)
+{
+	struct world *w = host->world;
+
+	world_after(w, 100 + world_below(w, w->sync_us),
+		    (struct due){ .run = kept, .host = host, .a = action->epoch });
+}
+
 /* After this event: the outbox it stands in goes as well. */
 static void open_now(struct world *w, const struct due *due)
 {
@@ -87,6 +107,7 @@ static void act(struct host *host, const struct takeover_action *action)
 	case TAKEOVER_CLOSE: net_close(host, action->conn, false); break;
 	case TAKEOVER_BEACON: net_broadcast(host, bytes.data); break;
 	case TAKEOVER_JOB: job_start(host, action, bytes); break;
+	case TAKEOVER_KEEP: keep(host, action); break;
 	case TAKEOVER_NOTE:
 		world_trace(w, "%s: %s %.*s", host->name, action->event, (int)bytes.size,
 			    (const char *)bytes.data);
@@ -140,6 +161,7 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 {
 	struct world *w = host->world;
 	struct replica_result result;
+	struct identity identity;
 	struct takeover_config config = {
 		.self = host->id,
 		.machine = host->machine,
@@ -158,6 +180,8 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		config.unfinished = building;
 		config.head = result.head;
 		config.facts = result.facts;
+		if (identity_read(disk_sim_disk(host->disk), &identity) == 0)
+			config.asked_epoch = identity.asked_epoch;
 		if (w->config.sabotage == SABOTAGE_FEW_PROMISES)
 			config.facts.set = (struct journal_set){ 0 };
 		rc = takeover_new(&config, host_ms(host), &ns->takeover);

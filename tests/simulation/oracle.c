@@ -221,7 +221,7 @@ static bool miscounted(struct world *w, bool exactly, struct miscount *ret)
 	while (kv && chunk_next(kv, ret->chunk, &ret->chunk) == 0) {
 		struct chunk_row row;
 
-		/* What only waits to be deleted may be held by readers, or nothing is deleted now. */
+		/* Readers may hold what only waits to be deleted. */
 		if (!exactly && chunk_is_garbage(kv, ret->chunk) == 1)
 			continue;
 		if (chunk_find(kv, ret->chunk, &row) < 0)

@@ -29,7 +29,6 @@ static const char *const sabotages[] = {
 	[SABOTAGE_OWN_DISK] = "own-disk-only",
 	[SABOTAGE_FEW_PROMISES] = "few-promises",
 	[SABOTAGE_OLD_COPY] = "old-copy",
-	[SABOTAGE_NO_LEASE] = "no-lease",
 	[SABOTAGE_NO_HOLD] = "no-hold",
 };
 
@@ -243,8 +242,7 @@ static void build(struct world *w)
 	w->client_count = 2 + world_chance(w, 20);
 	/* A stand-by begins by itself only with a journal set of three. */
 	w->ns_count = 1;
-	if ((world_chance(w, STANDBY_PERCENT) || w->config.sabotage == SABOTAGE_NO_LEASE) &&
-	    w->storage_count >= JOURNAL_SET_MAX)
+	if (world_chance(w, STANDBY_PERCENT) && w->storage_count >= JOURNAL_SET_MAX)
 		w->ns_count++;
 	for (unsigned int i = 0; i < w->ns_count; i++)
 		host_add(w, HOST_NAMESERVER, i);
@@ -319,6 +317,9 @@ static void live(struct world *w)
 		return;
 	workload_read_all(w);
 	wait_idle(w, "reading everything");
+	/* What nobody needs would go in this time, and must not after a rebuild. */
+	if (w->rebuilt)
+		world_run_until(w, w->now_us + 10 * SECOND);
 	clients_go(w);
 	if (w->rebuilt)
 		world_days_pass(w, WORLD_DAYS_HELD + 1);

@@ -183,7 +183,6 @@ enum sabotage {
 	SABOTAGE_OWN_DISK,         /* batches count as committed without the journal set */
 	SABOTAGE_FEW_PROMISES,     /* a name server begins without asking the journal set */
 	SABOTAGE_OLD_COPY,         /* the own copy is taken for the newest */
-	SABOTAGE_NO_LEASE,         /* servers that are not heard of count as in touch */
 	SABOTAGE_NO_HOLD,          /* deletes go on after a rebuild */
 	SABOTAGE_COUNT,
 };
