@@ -15,11 +15,12 @@ enum {
 	START = 100, /* permille of the capacity */
 	STOP = 50,
 	CHECK_MS = 2000,
-	WALK_STEP = 256, /* chunks a step */
+	WALK_STEP = 256, /* chunks a step, at most */
 	WALK_MS = 50,
 	MOVES_MAX = 8,
 	TARGETS_MAX = 16,         /* that are tried for one chunk */
-	REST_MS = 10 * 60 * 1000, /* after a walk that found nothing to move */
+	FAILED_MAX = 32,          /* moves, one after the other */
+	REST_MS = 10 * 60 * 1000, /* after those, and a walk that found nothing to move */
 	ROOM_LEFT_PART = 20,      /* of its capacity; a server with less is given nothing */
 };
 
@@ -34,7 +35,9 @@ struct balance {
 	bool told;
 	uint64_t next_ms;
 	uint64_t cursor;
-	bool moved; /* in this walk */
+	unsigned int pace;
+	bool moved;          /* in this walk */
+	unsigned int failed; /* the last moves */
 	uint64_t begun_ms, count, bytes;
 	struct moving moves[MOVES_MAX];
 	unsigned int move_count;
@@ -116,6 +119,7 @@ static void begin(struct nameserver *ns)
 
 	balance->running = true;
 	balance->told = balance->moved = false;
+	balance->failed = 0;
 	balance->cursor = balance->count = balance->bytes = 0;
 	balance->begun_ms = ns->now_ms;
 }
@@ -252,6 +256,7 @@ static void move_done(struct nameserver *ns, const struct order_result *result)
 	fetch_end(ns, &move.ends);
 	if (error == 0)
 		error = fetch_receipt(ns, result->member, &reply->receipt, move.chunk);
+	balance->failed = error ? balance->failed + 1 : 0;
 	if (error == 0) {
 		balance->count++;
 		balance->bytes += move.ends.length;
@@ -314,25 +319,29 @@ static enum outcome chunk_consider(struct nameserver *ns, uint64_t chunk,
 
 /* ---- the walk ---- */
 
-/* A walk that found nothing to move ends it for a while: it may be that nothing can. */
+/* It may be that nothing can be moved. */
+static void rest(struct nameserver *ns, const struct spread *spread)
+{
+	end(ns, spread);
+	ns->balance->next_ms = ns->now_ms + REST_MS;
+}
+
 static void walk_ended(struct nameserver *ns, const struct spread *spread)
 {
 	struct balance *balance = ns->balance;
 
 	balance->cursor = 0;
-	if (!balance->moved && balance->move_count == 0) {
-		end(ns, spread);
-		balance->next_ms = ns->now_ms + REST_MS;
-	}
+	if (!balance->moved && balance->move_count == 0)
+		rest(ns, spread);
 	balance->moved = balance->move_count > 0;
 }
 
-static void walk(struct nameserver *ns, const struct spread *spread)
+static void walk(struct nameserver *ns, const struct spread *spread, unsigned int most)
 {
 	struct balance *balance = ns->balance;
 
 	takers_count(ns);
-	for (unsigned int i = 0; i < WALK_STEP && balance->move_count < MOVES_MAX; i++) {
+	for (unsigned int i = 0; i < most && balance->move_count < MOVES_MAX; i++) {
 		uint64_t chunk = 0;
 		int rc = chunk_next(ns->kv, balance->cursor, &chunk);
 
@@ -360,9 +369,11 @@ void balance_tick(struct nameserver *ns)
 {
 	struct balance *balance = ns->balance;
 	struct spread spread;
+	uint64_t late_ms;
 
 	if (ns->now_ms < balance->next_ms)
 		return;
+	late_ms = ns->now_ms - balance->next_ms;
 	balance->next_ms = balance->running ? ns->now_ms + CHECK_MS : UINT64_MAX;
 	if (!may_move(ns))
 		return;
@@ -375,8 +386,13 @@ void balance_tick(struct nameserver *ns)
 		end(ns, &spread);
 		return;
 	}
+	if (balance->failed >= FAILED_MAX) {
+		if (balance->move_count == 0)
+			rest(ns, &spread);
+		return;
+	}
 	balance->next_ms = ns->now_ms + WALK_MS;
-	walk(ns, &spread);
+	walk(ns, &spread, pace_step(&balance->pace, late_ms, WALK_STEP));
 }
 
 void balance_look(struct nameserver *ns)

@@ -25,6 +25,7 @@ static void beacon_send(struct nameserver *ns)
 		.start = ns->start,
 		.counter = ++ns->beacon_counter,
 		.interval_ms = (uint32_t)ns->config.beacon_interval_ms,
+		.process = ns->config.process,
 	};
 	struct ns_action *action = outbox_add(ns->outbox, NS_BEACON);
 	uint8_t bytes[BEACON_SIZE];

@@ -11,13 +11,13 @@
  *
  * Heartbeats carry the server's sum as well. Copies on their way make it differ at any time; only a
  * difference that stands still while nothing is under way there is one: a receipt or an order that
- * was lost. What a comparison leaves, such as chunks that nobody knows and that are not deleted yet,
- * is the same difference again, and is not asked for again. */
+ * was lost. What a comparison leaves, such as chunks that nobody knows and that are not deleted
+ * yet, is the same difference again, and is not asked for again. */
 #include "ns_state.h"
 
 enum {
 	COUNT_STEP = 2048,
-	COUNT_AT_ONCE = 32 * 1024, /* chunks: some 0.1 s, once */
+	COUNT_AT_ONCE = 32 * 1024, /* so few are counted in one step: some 0.1 s, once */
 	ASK_AGAIN_BEATS = 15,      /* at least so many heartbeats' time apart */
 };
 
@@ -63,16 +63,25 @@ static void count_step(struct nameserver *ns, unsigned int most)
 
 static void count_begin(struct nameserver *ns)
 {
+	struct totals totals;
+
 	if (ns->count.running || ns->count.done)
 		return;
 	ns->count.running = true;
-	count_step(ns, COUNT_AT_ONCE);
+	if (totals_get(ns->kv, &totals) < 0)
+		ns->failed = true;
+	else if (totals.chunks < COUNT_AT_ONCE)
+		count_step(ns, COUNT_AT_ONCE);
+	else
+		ns->count.next_ms = ns->now_ms;
 }
 
 void inventory_tick(struct nameserver *ns)
 {
+	struct inventory_count *count = &ns->count;
+
 	if (ns->now_ms >= inventory_deadline(ns))
-		count_step(ns, COUNT_STEP);
+		count_step(ns, pace_step(&count->pace, ns->now_ms - count->next_ms, COUNT_STEP));
 }
 
 uint64_t inventory_deadline(const struct nameserver *ns)

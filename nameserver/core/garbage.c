@@ -4,7 +4,8 @@
 #include "repair.h"
 
 enum {
-	COLLECT_STEP = 1024,         /* chunks, files and directories a step */
+	COLLECT_STEP = 1024,         /* chunks, files and directories a step, at most */
+	DELETE_PART = 4, /* so many times as many chunks are looked at that are to be deleted */
 	DOOMED_MAX = 1024 * 1024,    /* per server; the rest comes with its next inventory */
 	DOOMED_PAUSE = 256 * 1024,   /* a server that far behind makes the collector wait */
 	DOOMED_AWAY_MAX = 64 * 1024, /* of one that is not connected */
@@ -80,16 +81,16 @@ static void delete_done(struct nameserver *ns, const struct order_result *result
 		garbage_soon(ns);
 }
 
-static void doomed_send(struct nameserver *ns, struct member *member)
+/* At most `most` of them; returns how many were looked at. */
+static size_t doomed_send(struct nameserver *ns, struct member *member, size_t most)
 {
-	size_t taken =
-		member->doomed.count < CHUNK_LIST_MAX ? member->doomed.count : CHUNK_LIST_MAX;
+	size_t taken = member->doomed.count < most ? member->doomed.count : most;
 	struct chunk_id *chunks = arena_alloc(&ns->arena, taken * sizeof(*chunks));
 	struct delete_request order = { .epoch = ns->epoch, .chunks = chunks };
 	const struct order_how how = { .timeout_ms = DELETE_MS, .done = delete_done };
 
 	if (!chunks)
-		return;
+		return 0;
 	for (size_t i = 0; i < taken; i++) {
 		uint64_t chunk = member->doomed.ids[i];
 
@@ -100,9 +101,9 @@ static void doomed_send(struct nameserver *ns, struct member *member)
 		chunks[order.chunks_count++].chunk = chunk;
 	}
 	chunk_set_drop(&member->doomed, taken);
-	if (order.chunks_count == 0)
-		return;
-	member->deleting = member_order(ns, member, MSG_delete, &order, &how) == 0;
+	if (order.chunks_count)
+		member->deleting = member_order(ns, member, MSG_delete, &order, &how) == 0;
+	return taken;
 }
 
 /* Not while its inventory is on its way: what it lists might be gone when we enter it. */
@@ -112,12 +113,16 @@ static bool can_delete(const struct nameserver *ns, const struct member *member)
 	       member->stage != INVENTORY_COMING && !deletes_are_held(ns);
 }
 
-/* When its unknown chunks may go; UINT64_MAX: not as things are. Who has not been heard since the
- * start may know why they are there. */
-static uint64_t unknown_due_ms(const struct nameserver *ns, const struct member *member)
+/* Who has not been heard since the start may know why they are there. */
+static uint64_t unknown_grace_ms(const struct nameserver *ns)
 {
-	uint64_t grace_ms =
-		ns->config.unknown_grace_ms * (members_all_heard(ns) ? 1 : UNHEARD_PART);
+	return ns->config.unknown_grace_ms * (members_all_heard(ns) ? 1 : UNHEARD_PART);
+}
+
+/* When its unknown chunks may go; UINT64_MAX: not as things are. */
+static uint64_t unknown_due_ms(const struct nameserver *ns, const struct member *member,
+			       uint64_t grace_ms)
+{
 	uint64_t due_ms = member->unknown_ms + grace_ms;
 	uint64_t brake_ms = brake_until_ms(member);
 
@@ -131,17 +136,32 @@ static bool can_order(const struct nameserver *ns, const struct member *member)
 	return member->doomed.count && !member->deleting && can_delete(ns, member);
 }
 
-static void member_clean(struct nameserver *ns, struct member *member)
+static void unknown_release(struct nameserver *ns, struct member *member)
 {
-	if (unknown_due_ms(ns, member) <= ns->now_ms) {
-		size_t count = brake_release(ns, member, member->unknown.count);
+	size_t count = brake_release(ns, member, member->unknown.count);
 
-		for (size_t i = 0; i < count; i++)
-			chunk_doom(ns, member, member->unknown.ids[i]);
-		chunk_set_drop(&member->unknown, count);
+	for (size_t i = 0; i < count; i++)
+		chunk_doom(ns, member, member->unknown.ids[i]);
+	chunk_set_drop(&member->unknown, count);
+}
+
+/* All together have their turn of `most` chunks; those who find none left are first in the next. */
+static void members_clean(struct nameserver *ns, size_t most)
+{
+	const uint64_t grace_ms = unknown_grace_ms(ns);
+	unsigned int from = ns->delete_next;
+
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		unsigned int at = (from + i) % ns->member_count;
+		struct member *member = ns->sorted[at];
+
+		if (unknown_due_ms(ns, member, grace_ms) <= ns->now_ms)
+			unknown_release(ns, member);
+		if (!most || !can_order(ns, member))
+			continue;
+		most -= doomed_send(ns, member, most);
+		ns->delete_next = at + 1;
 	}
-	if (can_order(ns, member))
-		doomed_send(ns, member);
 }
 
 /* ---- the collector ---- */
@@ -168,11 +188,11 @@ static bool must_pause(const struct nameserver *ns)
 	return false;
 }
 
-static void collect(struct nameserver *ns)
+static void collect(struct nameserver *ns, unsigned int most)
 {
 	const struct garbage_how how = {
 		.before_ms = UINT64_MAX,
-		.most = COLLECT_STEP,
+		.most = most,
 		.held = garbage_held,
 		.each = garbage_chunk,
 		.context = ns,
@@ -184,7 +204,7 @@ static void collect(struct nameserver *ns)
 	rc = catalogue_collect(ns->kv, &how);
 	if (rc < 0)
 		ns->failed = true;
-	ns->garbage = rc >= COLLECT_STEP;
+	ns->garbage = rc >= (int)most;
 }
 
 void garbage_soon(struct nameserver *ns)
@@ -194,23 +214,28 @@ void garbage_soon(struct nameserver *ns)
 
 void garbage_tick(struct nameserver *ns)
 {
+	unsigned int most;
+
 	if (ns->now_ms < garbage_deadline(ns))
 		return;
+	most = pace_step(&ns->collect_pace, ns->now_ms - ns->garbage_ms, COLLECT_STEP);
 	ns->garbage_ms = ns->now_ms + STEP_MS;
-	collect(ns);
-	for (unsigned int i = 0; i < ns->member_count; i++)
-		member_clean(ns, ns->sorted[i]);
+	collect(ns, most);
+	members_clean(ns, (size_t)DELETE_PART * most);
+	if (garbage_deadline(ns) > ns->garbage_ms)
+		ns->collect_pace = 0;
 }
 
 uint64_t garbage_deadline(const struct nameserver *ns)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t at = UINT64_MAX, grace_ms;
 
 	if (ns->garbage && !must_spare(ns) && !deletes_are_held(ns))
 		return ns->garbage_ms;
+	grace_ms = unknown_grace_ms(ns);
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
-		uint64_t due_ms = can_order(ns, member) ? 0 : unknown_due_ms(ns, member);
+		uint64_t due_ms = can_order(ns, member) ? 0 : unknown_due_ms(ns, member, grace_ms);
 
 		at = due_ms < at ? due_ms : at;
 	}

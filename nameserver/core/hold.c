@@ -5,6 +5,7 @@
 
 #define SETTING_NO_DELETES   "no-deletes-until" /* running time */
 #define SETTING_BEFORE_START "rebuilt-start"    /* ids of lower start numbers are from before */
+#define SETTING_FROM_START   "rebuilt-from"     /* of lower ones all batches are here */
 
 enum {
 	BRAKE_MS = 60 * 60 * 1000,
@@ -18,16 +19,33 @@ enum {
 
 /* ---- what holds everything ---- */
 
+bool is_rebuilt(const struct nameserver *ns)
+{
+	return uptime_ms(ns) < ns->hold.until_ms;
+}
+
+/* The catalogue knows of a run that it began, and so has all batches of those before. What was left
+ * by a rebuild that is not long ago still counts. */
+static uint64_t missing_from(const struct nameserver *ns)
+{
+	uint64_t last = ns->start - 1;
+
+	return is_rebuilt(ns) && ns->hold.from < last ? ns->hold.from : last;
+}
+
 static int rebuilt_keep(struct nameserver *ns)
 {
 	int rc;
 
+	ns->hold.from = missing_from(ns);
 	ns->start += START_LEAP;
 	ns->hold.until_ms = uptime_ms(ns) + HOLD_AFTER_REBUILD_MS;
 	ns->hold.before = ns->start;
 	rc = setting_put_u64(ns->kv, "start", ns->start);
 	if (rc == 0)
 		rc = setting_put_u64(ns->kv, SETTING_NO_DELETES, ns->hold.until_ms);
+	if (rc == 0)
+		rc = setting_put_u64(ns->kv, SETTING_FROM_START, ns->hold.from);
 	return rc < 0 ? rc : setting_put_u64(ns->kv, SETTING_BEFORE_START, ns->hold.before);
 }
 
@@ -42,17 +60,13 @@ static int number_get(struct nameserver *ns, const char *name, uint64_t *ret)
 
 int hold_load(struct nameserver *ns)
 {
-	int rc;
+	int rc = number_get(ns, SETTING_NO_DELETES, &ns->hold.until_ms);
 
-	if (ns->config.rebuilt)
-		return rebuilt_keep(ns);
-	rc = number_get(ns, SETTING_NO_DELETES, &ns->hold.until_ms);
-	return rc < 0 ? rc : number_get(ns, SETTING_BEFORE_START, &ns->hold.before);
-}
-
-bool is_rebuilt(const struct nameserver *ns)
-{
-	return uptime_ms(ns) < ns->hold.until_ms;
+	if (rc == 0)
+		rc = number_get(ns, SETTING_BEFORE_START, &ns->hold.before);
+	if (rc == 0)
+		rc = number_get(ns, SETTING_FROM_START, &ns->hold.from);
+	return rc == 0 && ns->config.rebuilt ? rebuilt_keep(ns) : rc;
 }
 
 bool deletes_are_held(const struct nameserver *ns)

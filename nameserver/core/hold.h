@@ -1,16 +1,16 @@
 /* Inside the name server's core: why nothing is deleted, and what nobody can explain.
  *
- * Before an order to delete leaves, and before a copy is taken off the books for it, deletes_are_held()
- * is asked. Nothing at all is deleted
+ * Before an order to delete leaves, and before a copy is taken off the books for it,
+ * deletes_are_held() is asked. Nothing at all is deleted
  *   HOLD_STALE    once a storage server has shown that there is a newer catalogue than this one: a
  *     chunk with an id that was not given out yet, or a later batch. Until the next start.
  *   HOLD_REBUILT  for 7 days of running time after the catalogue was put together from storage
- *     servers' copies. What they hold from before and what no file explains becomes files in
- *     /lost+found meanwhile (lost_found.c).
- * HOLD_BRAKE concerns single servers, and only what nobody asked for: unknown chunks, and copies too
- * many that neither repair made nor a smaller number of wanted copies explains. More than a tenth of
- * what a server holds (at least 1000 chunks) never goes within an hour of running time; if unknown
- * chunks would exceed that, the first of them goes an hour later. */
+ *     servers' copies. What they hold of runs whose end it does not know, and what no file
+ *     explains, becomes files in /lost+found meanwhile (lost_found.c).
+ * HOLD_BRAKE concerns single servers, and only what nobody asked for: unknown chunks, and copies
+ * too many that neither repair made nor a smaller number of wanted copies explains. More than a
+ * tenth of what a server holds (at least 1000 chunks) never goes within an hour of running time;
+ * if unknown chunks would exceed that, the first of them goes an hour later. */
 #ifndef MUSTER_NS_HOLD_H
 #define MUSTER_NS_HOLD_H
 

@@ -1,6 +1,8 @@
-/* What storage servers hold from before a rebuild and no file explains becomes files in /lost+found,
- * one for each chunk. A server is asked twice about each (INSPECT): first what it reads there, then
- * whether it reads that again; so a copy that contradicts itself becomes no file. */
+/* What storage servers hold from before a rebuild and no file explains becomes files in
+ * /lost+found, one for each chunk. A server is asked twice about each (INSPECT): first what it
+ * reads there, then whether it reads that again; so a copy that contradicts itself becomes no
+ * file. Nor does what was put in a run of which the catalogue has all batches: it was removed, or
+ * its put never ended. */
 #include <stdio.h>
 
 #include "hold.h"
@@ -131,9 +133,10 @@ static void stray_add(struct stray_list *list, const struct chunk_ref *ref)
 bool lost_found_takes(struct nameserver *ns, const struct member *member,
 		      const struct chunk_ref *ref)
 {
+	uint64_t start = ref->chunk >> ID_BITS_OF_COUNT;
 	struct stray_list *list;
 
-	if (!is_rebuilt(ns) || ref->chunk >> ID_BITS_OF_COUNT >= ns->hold.before)
+	if (!is_rebuilt(ns) || start < ns->hold.from || start >= ns->hold.before || !ref->length)
 		return false;
 	list = list_get(ns, member->row.number);
 	if (list && !stray_find(list, ref->chunk))

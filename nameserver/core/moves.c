@@ -201,8 +201,7 @@ static struct copy_job *job_next(const struct nameserver *ns)
 {
 	struct copy_job *job;
 
-	if (ns->deaf || ns->behind || ns->quorum.lost ||
-	    ns->sequence - ns->committed >= COPY_AHEAD)
+	if (ns->deaf || ns->behind || ns->quorum.lost || ns->sequence - ns->committed >= COPY_AHEAD)
 		return NULL;
 	TAILQ_FOREACH(job, &ns->copies, order) {
 		if (job->copy)

@@ -48,11 +48,11 @@ enum {
 	OPERATIONS_MAX = 65536,        /* of a client, from the lowest outstanding on, else BUSY */
 	PUT_CHUNKS_MAX_ = 128 * 1024,  /* chunks of one file: what fits a batch; else TOO_LARGE */
 	CLIENT_GONE_MS = 30 * 1000,    /* then its puts are forgotten */
-	CLIENT_FORGET_MS = 10 * 60 * 1000, /* then its recorded answers are */
-	REPAIR_DELAY_MS = 30 * 1000,       /* a server that is offline may come back */
-	TRASH_MS = 24 * 60 * 60 * 1000,    /* removed files are kept that long */
+	CLIENT_FORGET_MS = 10 * 60 * 1000,   /* then its recorded answers are */
+	REPAIR_DELAY_MS = 30 * 1000,         /* a server that is offline may come back */
+	TRASH_MS = 24 * 60 * 60 * 1000,      /* removed files are kept that long */
 	JOURNAL_PATIENCE_MS = 5 * 60 * 1000, /* a server of the journal set may be offline */
-	UNKNOWN_GRACE_MS = 10 * 60 * 1000, /* uptime before unknown chunks are deleted */
+	UNKNOWN_GRACE_MS = 10 * 60 * 1000,   /* uptime before unknown chunks are deleted */
 	JOURNAL_READ_SIZE = 4 * 1024 * 1024,
 };
 
@@ -68,6 +68,7 @@ struct nameserver_config {
 	uint64_t sequence;   /* of the last durable batch; 0: none */
 	struct digest hash;  /* of that batch */
 	uint16_t port;       /* control port, goes into beacons */
+	uint32_t process;    /* a random number, goes into beacons */
 	const char *version; /* of the software; lives as long as the core */
 	bool debug;          /* events of level debug are told too */
 
@@ -79,10 +80,10 @@ struct nameserver_config {
 	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
 	uint64_t journal_patience_ms; /* then another server stands in for one of the journal set */
-	uint64_t trash_ms;  /* running time that removed files are kept */
-	uint32_t scrub_s;   /* in which storage servers read all copies; 0: never */
-	uint32_t copy_step; /* files, directories and chunks that are copied in one go */
-	bool no_trash;      /* they are not */
+	uint64_t trash_ms;            /* running time that removed files are kept */
+	uint32_t scrub_s;             /* in which storage servers read all copies; 0: never */
+	uint32_t copy_step;           /* files, directories and chunks that are copied in one go */
+	bool no_trash;                /* they are not */
 };
 
 struct nameserver;
@@ -158,7 +159,7 @@ struct ns_action {
 	size_t offset; /* into the outbox's bytes */
 	size_t size;
 	enum log_level level;
-	const char *event; /* static */
+	const char *event;        /* static */
 	struct endpoint endpoint; /* NS_DIAL */
 };
 

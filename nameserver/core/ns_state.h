@@ -26,6 +26,12 @@ enum {
 	STEP_MS = 20, /* between two steps of background work */
 };
 
+/* How much of a long walk is done in a step: it begins with little, and doubles as long as steps
+ * are over in time. What is not in memory can take the disk a hundred times longer: that the next
+ * step comes late is how it shows. */
+/* `count` is of the step before, 0: there is none, and then of this one. */
+unsigned int pace_step(unsigned int *count, uint64_t late_ms, unsigned int most);
+
 /* A sorted set of chunk ids. */
 struct chunk_set {
 	uint64_t *ids;
@@ -131,7 +137,8 @@ TAILQ_HEAD(long_request_list, long_request);
 struct hold {
 	bool stale;            /* a server knows more than the catalogue; until the next start */
 	uint64_t until_ms;     /* running time; 0: the catalogue was never rebuilt */
-	uint64_t before;       /* start number: ids of lower ones are older than the rebuild */
+	uint64_t before;       /* start number: ids of lower ones are older than the rebuild, */
+	uint64_t from;         /* and of those from this one on batches may be missing */
 	uint64_t made;         /* copies made that others may be too many for */
 	uint64_t set_until_ms; /* somebody wants another number of copies of something */
 	enum delete_hold told;
@@ -307,6 +314,7 @@ struct sweep {
 	uint64_t cursor;
 	uint64_t under, lost, seen; /* so far */
 	uint64_t next_ms;
+	unsigned int pace;
 	struct wanted_memory memory;
 };
 
@@ -378,6 +386,7 @@ struct nameserver {
 		bool running, done;
 		uint64_t cursor;
 		uint64_t next_ms;
+		unsigned int pace;
 	} count;
 	uint64_t dials;
 	uint64_t under_copied, lost;
@@ -407,6 +416,8 @@ struct nameserver {
 		uint64_t wanted;     /* bytes */
 	} trash;
 	uint64_t garbage_ms; /* next step */
+	unsigned int collect_pace;
+	unsigned int delete_next; /* in `sorted`: who is ordered first */
 	struct hold hold;
 	struct lost_found *lost_found;
 	struct id results_cursor;

@@ -134,34 +134,56 @@ static void members_drop(struct journal_members *members, unsigned int at)
 	memset(&members->nodes[members->count], 0, sizeof(members->nodes[0]));
 }
 
-static bool forgotten_drop(const struct nameserver *ns, struct journal_members *members)
+static bool is_forgotten(const struct nameserver *ns, const struct id *node)
 {
-	bool dropped = false;
+	const struct member *member = member_find(ns, node);
 
-	for (unsigned int i = members->count; i-- > 0;) {
-		const struct member *member = member_find(ns, &members->nodes[i]);
-
-		if (member && !member->row.retired)
-			continue;
-		members_drop(members, i);
-		dropped = true;
-	}
-	return dropped;
+	return !member || member->row.retired;
 }
 
-/* The operator has said that they never return: nobody waits for them, and no other name server
- * will find them either. So their place goes at once, without the set as it was: it might not be
- * able to agree any more. */
+static bool forgotten_drop(const struct nameserver *ns, struct journal_members *members)
+{
+	const unsigned int count = members->count;
+
+	for (unsigned int i = count; i-- > 0;) {
+		if (is_forgotten(ns, &members->nodes[i]))
+			members_drop(members, i);
+	}
+	return members->count < count;
+}
+
+/* Nobody of them is forgotten, or enough others are there. */
+static bool can_agree(const struct nameserver *ns, const struct journal_members *members)
+{
+	struct journal_members rest = *members;
+	unsigned int up = 0;
+
+	if (!forgotten_drop(ns, &rest))
+		return true;
+	for (unsigned int i = 0; i < rest.count; i++)
+		up += member_is_up(member_find(ns, &rest.nodes[i]));
+	return up >= journal_needs(JOURNAL_COMMIT, members->count);
+}
+
+/* The operator has said that they never return, so nobody waits for them. Their leaving is a change
+ * like any other as long as the set as it was can agree without them: one that returns all the same
+ * could otherwise make up that set, together with another that knows too little. Only where too few
+ * are there to agree the old set is not asked. */
 static bool forgotten_leave(struct nameserver *ns)
 {
-	struct journal_set set = ns->quorum.set;
+	const struct quorum *quorum = &ns->quorum;
+	struct journal_set set = quorum->set;
 	bool dropped = forgotten_drop(ns, &set.now);
 
-	if (forgotten_drop(ns, &set.before))
-		dropped = true;
-	if (dropped)
-		set_change(ns, &set);
-	return dropped;
+	if (!set.changing)
+		set.before = quorum->set.now;
+	set.changing = can_agree(ns, &set.before);
+	if (!dropped && set.changing >= quorum->set.changing)
+		return false;
+	if (!set.changing)
+		set.before = (struct journal_members){ .count = 0 };
+	set_change(ns, &set);
+	return true;
 }
 
 static bool is_usable(const struct member *member)

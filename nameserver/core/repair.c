@@ -310,9 +310,12 @@ static struct member *target_choose(struct nameserver *ns, const struct chunk_he
 	return NULL;
 }
 
+/* At least one as long as a walk may find more. */
 static uint64_t work_left(const struct nameserver *ns)
 {
-	return repair_count(ns) + ns->repair->counts[QUEUE_TRIM];
+	uint64_t left = repair_count(ns) + ns->repair->counts[QUEUE_TRIM];
+
+	return left ? left : ns->sweep.running;
 }
 
 static void fetch_event(struct nameserver *ns, const struct job *job, enum log_level level,

@@ -9,8 +9,22 @@
 enum {
 	SWEEP_STEP = 1024,
 	SWEEP_PAUSE_MS = 500,
-	SWEEP_AT_ONCE = 64 * 1024, /* chunks that STATUS looks at before it answers: some 0.2 s */
+	SWEEP_AT_ONCE = 64 * 1024, /* so few STATUS looks at before it answers: some 0.2 s */
+	PACE_FIRST = 64,
+	PACE_LEAST = 16,
 };
+
+unsigned int pace_step(unsigned int *count, uint64_t late_ms, unsigned int most)
+{
+	if (*count == 0)
+		*count = PACE_FIRST;
+	else if (late_ms >= STEP_MS && *count > PACE_LEAST)
+		*count /= 2;
+	else if (late_ms < STEP_MS / 4)
+		*count *= 2;
+	*count = *count < most ? *count : most;
+	return *count;
+}
 
 void sweep_request(struct nameserver *ns, bool worse)
 {
@@ -81,7 +95,7 @@ void standing_change(struct nameserver *ns, uint64_t chunk, struct standing befo
 
 static void sweep_begin(struct nameserver *ns)
 {
-	ns->sweep = (struct sweep){ .running = true };
+	ns->sweep = (struct sweep){ .running = true, .pace = ns->sweep.pace };
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
@@ -160,8 +174,13 @@ static void sweep_step(struct nameserver *ns, unsigned int most)
 
 void sweep_tick(struct nameserver *ns)
 {
-	if (ns->now_ms >= sweep_deadline(ns))
-		sweep_step(ns, SWEEP_STEP);
+	struct sweep *sweep = &ns->sweep;
+
+	if (ns->now_ms < sweep_deadline(ns))
+		return;
+	if (!sweep->running)
+		sweep->pace = 0;
+	sweep_step(ns, pace_step(&sweep->pace, ns->now_ms - sweep->next_ms, SWEEP_STEP));
 }
 
 uint64_t sweep_deadline(const struct nameserver *ns)
@@ -175,10 +194,11 @@ uint64_t sweep_under_copied(struct nameserver *ns, uint64_t chunks)
 	struct sweep *sweep = &ns->sweep;
 	uint64_t seen;
 
-	if (sweep->running || sweep->again)
-		sweep_step(ns, SWEEP_AT_ONCE);
-	if (sweep->again)
-		sweep_step(ns, SWEEP_AT_ONCE);
+	/* The walk that runs, and the one after it. */
+	for (int i = 0; i < 2 && chunks <= SWEEP_AT_ONCE; i++) {
+		if (sweep->running || sweep->again)
+			sweep_step(ns, SWEEP_AT_ONCE);
+	}
 	if (!ns->worse || !(sweep->running || sweep->again))
 		return ns->under_copied;
 	seen = sweep->again ? 0 : sweep->seen;

@@ -14,12 +14,25 @@ static bool owns_nothing(const struct takeover *t)
 	return takeover_is_empty(t) && !t->config.unfinished;
 }
 
+bool takeover_is_deputy(const struct takeover *t)
+{
+	return t->config.standby && !t->config.accept_rebuild &&
+	       t->deciding.now.count < STANDBY_SET;
+}
+
+bool takeover_has_looked(const struct takeover *t)
+{
+	return t->now_ms >= t->looked_ms + t->config.found_after_ms;
+}
+
 /* ---- phases ---- */
 
 void takeover_phase_set(struct takeover *t, enum takeover_phase phase)
 {
 	const bool again = phase == PHASE_SEEK && t->phase == PHASE_PULL;
 
+	if (phase == PHASE_SEEK && t->phase == PHASE_QUIET)
+		t->looked_ms = t->now_ms;
 	t->phase = phase;
 	t->next_sweep_ms = t->now_ms;
 	/* What is waited for goes on being waited for. */
@@ -27,7 +40,7 @@ void takeover_phase_set(struct takeover *t, enum takeover_phase phase)
 		return;
 	t->phase_ms = t->now_ms;
 	t->next_beacon_ms = t->next_probe_ms = t->now_ms;
-	t->next_note_ms = t->now_ms + WAITING_NOTE_MS;
+	t->next_note_ms = t->now_ms + WAITING_FIRST_MS;
 	t->probes = 0;
 }
 
@@ -114,32 +127,19 @@ static bool may_found(const struct takeover *t)
 	       id_is_none(&t->cluster);
 }
 
-static void note_waiting(struct takeover *t)
+/* Somebody else may be there already. */
+static bool may_begin_alone(const struct takeover *t)
 {
-	const unsigned int set = t->deciding.now.count;
-	char name[NAME_TEXT_MAX];
-
-	if (t->now_ms < t->next_note_ms)
-		return;
-	t->next_note_ms = t->now_ms + WAITING_NOTE_MS;
-	log_quote(t->cluster_name, strlen(t->cluster_name), name, sizeof(name));
-	takeover_note(t, LOG_WARN, "takeover_waiting",
-		      "name=%s text=\"cluster exists: waiting for its storage servers%s\" "
-		      "heard=%u promised=%u needed=%u of=%u",
-		      name,
-		      takeover_count(t, true) && !t->config.accept_rebuild
-			      ? "; --accept-rebuild begins with those in reach"
-			      : "",
-		      takeover_count(t, false), takeover_count(t, true),
-		      journal_needs(JOURNAL_TAKE, set), set);
+	return may_found(t) || (!takeover_has_looked(t) && t->own.whole &&
+				t->deciding.now.count == 0 && !t->deciding.changing);
 }
 
 static void phase_seek(struct takeover *t)
 {
 	beacon(t);
-	if (may_found(t))
+	if (may_begin_alone(t))
 		probe(t);
-	if (may_found(t) && t->now_ms >= t->started_ms + t->config.found_after_ms) {
+	if (may_found(t) && takeover_has_looked(t)) {
 		t->outcome.founded = true;
 		takeover_finish(t);
 		return;
@@ -147,7 +147,7 @@ static void phase_seek(struct takeover *t)
 	takeover_ask_promises(t);
 	takeover_choose(t);
 	if (t->phase == PHASE_SEEK)
-		note_waiting(t);
+		takeover_wait_note(t);
 }
 
 /* Whatever has happened: what is due now? */
@@ -179,17 +179,40 @@ static bool is_of_our_cluster(const struct takeover *t, const struct beacon *hea
 	return strcmp(heard->cluster_name, t->cluster_name) == 0;
 }
 
+static bool is_same_server(const struct takeover *t, const struct beacon *heard)
+{
+	return id_equal(&heard->server, &t->config.self);
+}
+
 /* One that serves counts its starts; one that is only about to begin has none. Of two such the
- * one that knows its cluster goes on, or asks for more, or has the higher id. */
+ * one that may begin by itself goes on, or knows its cluster, or asks for more, or has the higher
+ * id. */
 static bool is_above_us(const struct takeover *t, const struct beacon *heard)
 {
 	if (heard->start != 0)
 		return true;
+	if (heard->waits != takeover_is_deputy(t))
+		return takeover_is_deputy(t);
 	if (id_is_none(&heard->cluster) != id_is_none(&t->cluster))
 		return id_is_none(&t->cluster);
 	if (heard->epoch != t->epoch)
 		return heard->epoch > t->epoch;
+	if (is_same_server(t, heard))
+		return heard->process > t->config.process;
 	return memcmp(heard->server.bytes, t->config.self.bytes, ID_SIZE) > 0;
+}
+
+static void note_copied(struct takeover *t, const struct takeover_event *event)
+{
+	char address[ENDPOINT_TEXT_MAX];
+
+	if (t->said_copied)
+		return;
+	t->said_copied = true;
+	takeover_note(t, LOG_ERROR, "directory_copied",
+		      "address=%s text=\"the name server there has a copy of this data directory: "
+		      "this one waits; stop one of them and delete its directory\"",
+		      endpoint_format(&event->peer, address));
 }
 
 static void be_quiet(struct takeover *t, const struct takeover_event *event)
@@ -198,6 +221,8 @@ static void be_quiet(struct takeover *t, const struct takeover_event *event)
 
 	t->another_ms = t->now_ms;
 	t->another_interval_ms = event->beacon->interval_ms;
+	if (is_same_server(t, event->beacon))
+		note_copied(t, event);
 	if (t->phase == PHASE_QUIET)
 		return;
 	if (!t->said_standby)
@@ -247,7 +272,7 @@ static void on_heard(struct takeover *t, const struct takeover_event *event)
 	const struct beacon *heard = event->beacon;
 	const bool anonymous = id_is_none(&heard->cluster) && !heard->cluster_name[0];
 
-	if (id_equal(&heard->server, &t->config.self))
+	if (is_same_server(t, heard) && heard->process == t->config.process)
 		return;
 	if (heard->kind == BEACON_PROBE && (anonymous || is_of_our_cluster(t, heard)))
 		answer_probe(t);
@@ -280,15 +305,33 @@ static void handle(struct takeover *t, const struct takeover_event *event)
 	case TAKEOVER_MALFORMED: takeover_conn_malformed(t, event); break;
 	case TAKEOVER_HEARD: on_heard(t, event); break;
 	case TAKEOVER_REPLICA: takeover_pull_done_job(t, event->replica); break;
+	case TAKEOVER_KEPT: takeover_epoch_kept(t, event->error); break;
 	case TAKEOVER_TICK: break;
 	}
+}
+
+/* Who has slept has heard nobody: that others were silent is not to be concluded from it. */
+static void paused(struct takeover *t)
+{
+	t->another_ms = t->phase_ms = t->looked_ms = t->now_ms;
+	t->next_probe_ms = t->next_beacon_ms = t->now_ms;
+}
+
+static void now_set(struct takeover *t, uint64_t now_ms)
+{
+	const bool late = now_ms - t->now_ms >= LATE_MS;
+	const uint64_t due = late ? takeover_deadline(t) : UINT64_MAX;
+
+	t->now_ms = now_ms;
+	if (due < now_ms && now_ms - due >= LATE_MS)
+		paused(t);
 }
 
 void takeover_step(struct takeover *t, const struct takeover_event *event,
 		   struct takeover_outbox *outbox)
 {
 	t->outbox = outbox;
-	t->now_ms = event->now_ms;
+	now_set(t, event->now_ms);
 	t->wall_ms = event->wall_ms;
 	if (t->phase != PHASE_OVER) {
 		handle(t, event);
@@ -323,10 +366,10 @@ uint64_t takeover_deadline(const struct takeover *t)
 	case PHASE_SEEK:
 		sooner(&deadline, t->next_note_ms);
 		sooner(&deadline, t->next_beacon_ms);
-		if (may_found(t)) {
-			sooner(&deadline, t->started_ms + t->config.found_after_ms);
+		if (!takeover_has_looked(t))
+			sooner(&deadline, t->looked_ms + t->config.found_after_ms);
+		if (may_begin_alone(t))
 			sooner(&deadline, t->next_probe_ms);
-		}
 		break;
 	case PHASE_PULL: sooner(&deadline, t->next_beacon_ms); break;
 	case PHASE_OVER: return UINT64_MAX;
@@ -363,10 +406,12 @@ int takeover_new(const struct takeover_config *config, uint64_t now_ms, struct t
 	memcpy(t->cluster_name,
 	       config->facts.cluster_name[0] ? config->facts.cluster_name : config->cluster_name,
 	       sizeof(t->cluster_name));
-	t->epoch = config->head.last.epoch + 1;
+	t->deciding = config->facts.set;
+	t->kept = config->asked_epoch;
+	t->epoch = takeover_epoch_known(t) + 1;
 	t->prng.state = config->seed;
 	t->arena.limit = TAKEOVER_ARENA_MAX;
-	t->now_ms = t->started_ms = now_ms;
+	t->now_ms = t->started_ms = t->looked_ms = now_ms;
 	TAILQ_INIT(&t->waiting);
 	takeover_phase_set(t, PHASE_LISTEN);
 	*ret = t;

@@ -3,17 +3,26 @@
  * directory and fail-over are all this one procedure:
  *
  *  1. Quiet. Who hears a name server of the cluster (a beacon not of ours) waits until it has been
- *     silent for `dead_after_ms`. A stand-by takes over by itself only from a journal set of three.
+ *     silent for `dead_after_ms`, not counting times in which it slept itself. A stand-by takes over
+ *     by itself only from a journal set of three; as long as it knows of none, nobody waits for it.
  *  2. Beacons. Storage servers that have lost their name server dial, greet and register; their
  *     REGISTER, and whatever clients ask, waits for the end.
  *  3. PROMISE with an epoch above all that was heard of, asked of every server that has registered.
- *     Who has promised a higher one is asked again with one above that.
+ *     Who has promised a higher one is asked again with one above that. What is asked for is durable
+ *     in the directory first (TAKEOVER_KEEP).
  *  4. The newest catalogue (epoch, then sequence) among the own and those of promised members of
  *     the journal set is the right one, once the set that *it* names has promised in sufficient
- *     number (journal_set.h). JOURNAL_RETURN is enough if the own one is the newest and the
- *     servers' promises before this were given to this server in the epoch of its last batch.
+ *     number (journal_set.h); whoever has a later one does not count. JOURNAL_RETURN is enough
+ *     after `found_after_ms` if it ends in the epoch in which the own one ended at the start, and the
+ *     servers' promises before this were given to this server, in an epoch that this very directory
+ *     has had or has asked for (TAKEOVER_KEEP). A catalogue without a set is opened then, too. In
+ *     that time whoever knows a later batch of that epoch makes himself heard, be he in the set or
+ *     not: the directory may be an old copy of itself.
  *  5. What the own one lacks is pulled over the same connection, or all of it copied in pages.
  *  6. TAKEOVER_OPEN: the glue hands everything over to the core of nameserver.h.
+ *
+ * Two processes with one server id have copies of one directory. Of these the one that serves goes
+ * on, else the one with the higher epoch, or number of its process; the other is quiet.
  *
  * An empty directory that hears of no cluster of its name for `found_after_ms` founds one.
  *
@@ -39,7 +48,9 @@ struct takeover_config {
 	struct id self, machine;
 	uint64_t seed;
 	uint16_t port;
+	uint32_t process; /* a random number: beacons of another process with our id are no echo */
 	const char *version;
+	uint64_t asked_epoch;       /* of the directory: see TAKEOVER_KEEP */
 	struct replica_head head;   /* of the own catalogue; zeros: the directory is empty */
 	struct replica_facts facts; /* of it; zeros where it is empty or not whole */
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* wanted; empty: that of the own catalogue */
@@ -61,6 +72,7 @@ enum takeover_event_kind {
 	TAKEOVER_MALFORMED, /* conn, header or NULL */
 	TAKEOVER_HEARD,     /* a valid datagram: beacon, peer (its source) */
 	TAKEOVER_REPLICA,   /* what came of TAKEOVER_JOB: replica */
+	TAKEOVER_KEPT,      /* what came of TAKEOVER_KEEP: error */
 	TAKEOVER_TICK,
 };
 
@@ -74,6 +86,7 @@ struct takeover_event {
 	const uint8_t *body;
 	const struct beacon *beacon;
 	const struct replica_result *replica;
+	int error;
 };
 
 enum takeover_action_kind {
@@ -81,6 +94,10 @@ enum takeover_action_kind {
 	TAKEOVER_CLOSE,  /* conn; no CLOSED follows */
 	TAKEOVER_BEACON, /* bytes: one datagram to broadcast */
 	TAKEOVER_JOB,    /* job; its bytes are the action's → TAKEOVER_REPLICA */
+	/* epoch: durable from now on as the directory's asked_epoch → TAKEOVER_KEPT. It means that
+	 * whatever this server id was promised up to there, was promised to this directory as it is
+	 * now. So one that is older than what storage servers have promised keeps the lower number. */
+	TAKEOVER_KEEP,
 	TAKEOVER_NOTE,   /* level, event, bytes: for the log, as NS_EVENT */
 	TAKEOVER_OPEN,   /* done: takeover_outcome(), takeover_hand_over() */
 	TAKEOVER_REFUSE, /* this server must not start: error; bytes: a line for people */
@@ -91,6 +108,7 @@ struct takeover_action {
 	uint64_t conn;
 	size_t offset, size; /* into the outbox's bytes */
 	struct replica_job job;
+	uint64_t epoch;
 	enum log_level level;
 	const char *event;
 	int error;
@@ -113,7 +131,7 @@ uint64_t takeover_deadline(const struct takeover *takeover);
 struct takeover_outcome {
 	uint64_t epoch;   /* promised; for nameserver_config.epoch */
 	bool founded;     /* there was no cluster: the glue formats the catalogue */
-	bool rebuilt;     /* the own catalogue was empty or of another history, or too few agreed */
+	bool rebuilt;     /* the own catalogue was empty, and no stand-by's, or too few agreed */
 	bool copied;      /* something came from storage servers */
 	struct id source; /* from which one, the last */
 	struct journal_head head; /* of what was taken over */

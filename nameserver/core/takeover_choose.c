@@ -17,23 +17,6 @@ unsigned int takeover_count(const struct takeover *t, bool granted)
 	return count;
 }
 
-/* Whoever promised something must promise this anew: the number has changed. What was found out
- * about whom they followed before we came stays true. */
-void takeover_epoch_heard(struct takeover *t, uint64_t epoch)
-{
-	struct takeover_conn *c;
-
-	if (epoch >= EPOCH_MAX || epoch < t->epoch || (epoch == t->epoch && t->asked))
-		return;
-	t->epoch = epoch + 1;
-	t->asked = false;
-	for (c = t->conns; c; c = c->hh.next) {
-		c->granted = false;
-		c->request = 0;
-		c->ask_ms = 0;
-	}
-}
-
 /* ---- asking ---- */
 
 static void ask(struct takeover *t, struct takeover_conn *c)
@@ -62,11 +45,23 @@ static bool is_due(const struct takeover *t, const struct takeover_conn *c)
 	return c->request ? t->now_ms >= c->ask_ms + PROMISE_SILENCE_MS : t->now_ms >= c->ask_ms;
 }
 
+static bool is_anybody_due(const struct takeover *t)
+{
+	const struct takeover_conn *c;
+
+	for (c = t->conns; c; c = c->hh.next) {
+		if (is_due(t, c))
+			return true;
+	}
+	return false;
+}
+
 void takeover_ask_promises(struct takeover *t)
 {
 	struct takeover_conn *c;
 
-	if (!may_ask(t))
+	if (!may_ask(t) || (!is_anybody_due(t) && !takeover_epoch_is_wrong(t)) ||
+	    !takeover_epoch_is_kept(t))
 		return;
 	for (c = t->conns; c; c = c->hh.next) {
 		if (is_due(t, c))
@@ -82,11 +77,12 @@ static void members_copy(const struct node_id *nodes, unsigned int count,
 		ret->nodes[i] = nodes[i].node;
 }
 
-/* It followed us and nobody else since the last batch that is on our disk, or nobody at all. */
+/* It followed us and nobody else since the last batch that was on our disk, or was about to when we
+ * died; or nobody at all. */
 static bool has_been_ours(const struct takeover *t, const struct promise_reply *reply)
 {
 	return reply->previous == 0 || (id_equal(&reply->previous_server, &t->config.self) &&
-					reply->previous <= t->own.last.epoch);
+					reply->previous <= takeover_epoch_known(t));
 }
 
 /* What it says of a promise of this very takeover, on another connection perhaps, tells nothing
@@ -103,6 +99,8 @@ static void granted(struct takeover *t, struct takeover_conn *c, const struct pr
 	if (!c->knows) {
 		c->knows = true;
 		c->returns = !is_of_now(t, reply) && has_been_ours(t, reply);
+		if (!c->returns && !is_of_now(t, reply))
+			t->overtaken = true;
 	}
 	c->head = (struct journal_head){ reply->catalogue_epoch, reply->catalogue_sequence,
 					 reply->catalogue_hash };
@@ -120,13 +118,11 @@ static void take_promise(struct takeover *t, struct takeover_conn *c,
 	if (message_decode(header, body, &t->arena, &message) < 0)
 		return;
 	reply = message.body;
-	if (reply->epoch == t->epoch && id_equal(&reply->server, &t->config.self)) {
+	if (reply->epoch == t->epoch && id_equal(&reply->server, &t->config.self))
 		granted(t, c, reply);
-		return;
-	}
-	/* Somebody else has it, or a higher one: ours must be above that. */
-	t->asked = t->asked && reply->epoch != t->epoch;
-	takeover_epoch_heard(t, reply->epoch);
+	else /* Somebody else has it, or a higher one: ours must be above that. */
+		takeover_epoch_outbid(t, reply->epoch);
+	takeover_epoch_used(t, reply->catalogue_epoch);
 }
 
 void takeover_promise_answered(struct takeover *t, struct takeover_conn *from,
@@ -154,11 +150,18 @@ static bool is_member(const struct journal_set *set, const struct id *node)
 	       (set->changing && journal_members_have(&set->before, node));
 }
 
+/* In one epoch there is one history: what others have of our last one is ours, and goes on from
+ * what the own disk has. */
+static bool is_our_own(const struct takeover *t, const struct takeover_conn *c)
+{
+	return t->config.head.whole && c->head.epoch == t->config.head.last.epoch;
+}
+
 /* What counts is in the set's copies. What others have besides may never have been committed. */
 static bool is_candidate(const struct takeover *t, const struct takeover_conn *c)
 {
 	return c->granted && c->head.sequence > 0 && t->now_ms >= c->excluded_until_ms &&
-	       (is_accepted(t) || is_member(&c->set, &c->self));
+	       (is_accepted(t) || is_member(&c->set, &c->self) || is_our_own(t, c));
 }
 
 static const struct takeover_conn *conn_of(const struct takeover *t, const struct id *node)
@@ -172,17 +175,46 @@ static const struct takeover_conn *conn_of(const struct takeover *t, const struc
 	return NULL;
 }
 
+/* Who is asked whether a catalogue that ends with `head` is the right one. */
+struct votes {
+	const struct takeover *t;
+	const struct journal_head *head;
+};
+
+/* Nobody speaks for less than it has: it may have what was committed, or know that the set is
+ * another by now, also where it cannot be the source itself. */
+static const struct takeover_conn *vote_of(const struct votes *votes, const struct id *node)
+{
+	const struct takeover_conn *c = conn_of(votes->t, node);
+
+	return c && !journal_is_later(&c->head, votes->head) ? c : NULL;
+}
+
+bool takeover_has_promised(const struct takeover *t, const struct id *node)
+{
+	const struct takeover_conn *c = conn_of(t, node);
+
+	return c && c->head.sequence > 0;
+}
+
+bool takeover_is_without_copy(const struct takeover *t, const struct id *node)
+{
+	const struct takeover_conn *c = conn_of(t, node);
+
+	return c && c->head.sequence == 0;
+}
+
 /* A server whose copy was lost speaks for nothing. */
 static bool has_promised(void *context, const struct id *node)
 {
-	const struct takeover_conn *c = conn_of(context, node);
+	const struct takeover_conn *c = vote_of(context, node);
 
 	return c && c->head.sequence > 0;
 }
 
 static bool has_returned(void *context, const struct id *node)
 {
-	const struct takeover_conn *c = conn_of(context, node);
+	const struct takeover_conn *c = vote_of(context, node);
 
 	return c && c->returns;
 }
@@ -208,28 +240,42 @@ static struct takeover_conn *best_candidate(const struct takeover *t)
 	return best;
 }
 
-/* A catalogue without a set was the name server's alone. But somebody who knows a later one has
- * registered and is asked just now: then this one is old. */
+/* There has been a set: the first one was committed. */
+static bool proves_a_set(const struct journal_set *set)
+{
+	return set->now.count > 0 && (!set->changing || set->before.count > 0);
+}
+
+/* A catalogue without a set was the name server's alone. But where somebody knows a later one, and
+ * is asked just now or has been told of a set, this one is old. */
 static bool is_outdone(const struct takeover *t)
 {
 	const struct takeover_conn *c;
 
 	for (c = t->conns; c; c = c->hh.next) {
-		if (c->registered && !c->granted && journal_is_later(&c->said, &t->own.last))
+		if (c->granted ? journal_is_later(&c->head, &t->own.last) && proves_a_set(&c->set)
+			       : c->registered && journal_is_later(&c->said, &t->own.last))
 			return true;
 	}
 	return false;
 }
 
-static bool is_enough(struct takeover *t, const struct journal_set *set, bool own)
+/* May the catalogue that names this set, and ends so, be opened? All that we have committed
+ * ourselves was on our disk at the start, and is in whatever our last epoch has besides: unless that
+ * disk is an old copy of what it was. So who might know is waited for first. */
+static bool is_enough(struct takeover *t, const struct journal_set *set,
+		      const struct journal_head *head)
 {
+	struct votes votes = { t, head };
+
 	if (t->config.standby && set->now.count < STANDBY_SET)
 		return false;
 	if (set->now.count == 0 && !set->changing)
-		return own && !is_outdone(t);
-	if (journal_agrees(set, JOURNAL_TAKE, has_promised, t))
-		return true;
-	return own && journal_agrees(set, JOURNAL_RETURN, has_returned, t);
+		return head->epoch == t->config.head.last.epoch && takeover_has_looked(t) &&
+		       !is_outdone(t);
+	return journal_agrees(set, JOURNAL_TAKE, has_promised, &votes) ||
+	       (head->epoch == t->config.head.last.epoch && takeover_has_looked(t) &&
+		journal_agrees(set, JOURNAL_RETURN, has_returned, &votes));
 }
 
 void takeover_choose(struct takeover *t)
@@ -245,7 +291,7 @@ void takeover_choose(struct takeover *t)
 		return;
 	set = best ? &best->set : &t->facts.set;
 	t->deciding = *set;
-	enough = is_enough(t, set, !best);
+	enough = is_enough(t, set, best ? &best->head : &t->own.last);
 	if (!enough && !is_accepted(t))
 		return;
 	/* Something may be missing that somebody was told. */

@@ -1,5 +1,6 @@
 /* Inside the takeover: takeover.c leads from step to step, takeover_talk.c has the connections,
- * takeover_choose.c the promises, takeover_pull.c gets what is lacking, takeover_out.c tells. */
+ * takeover_epoch.c the epoch that is asked for, takeover_choose.c the promises, takeover_pull.c gets
+ * what is lacking, takeover_wait.c says who is waited for, takeover_out.c tells. */
 #ifndef MUSTER_TAKEOVER_INSIDE_H
 #define MUSTER_TAKEOVER_INSIDE_H
 
@@ -27,7 +28,9 @@ enum {
 	SOURCE_SILENCE_MS = 5000, /* then somebody else may do better */
 	SOURCE_AGAIN_MS = 5000,   /* who failed may do better then */
 	SWEEP_MS = 100,           /* between two looks for what has waited too long */
+	WAITING_FIRST_MS = 3000, /* then people are told who is waited for */
 	WAITING_NOTE_MS = 10 * 1000,
+	LATE_MS = 1000, /* more than a busy machine lets wait: nothing was heard meanwhile */
 	STANDBY_SET = JOURNAL_SET_MAX, /* a smaller one may have been cut off, not lost */
 	NAME_TEXT_MAX = 4 * CLUSTER_NAME_MAX + 3, /* of a cluster, quoted */
 	TAKEOVER_ARENA_MAX = 4 * 1024 * 1024,
@@ -108,9 +111,14 @@ struct takeover {
 	uint64_t now_ms, wall_ms;
 	uint64_t started_ms;  /* for outcome */
 	uint64_t phase_ms;    /* since when */
+	uint64_t looked_ms;   /* since when others are looked for */
 	uint64_t epoch;       /* asked for, or to be asked for */
 	bool asked;           /* somebody was, for that one */
 	uint64_t first_asked; /* epoch of this takeover; 0: none */
+	uint64_t kept;        /* epoch that the directory has; see TAKEOVER_KEEP */
+	uint64_t keeping;     /* on its way there; 0: none */
+	bool keeps_not;       /* it cannot be written */
+	bool overtaken;       /* somebody was promised more than this directory knows of */
 	uint64_t another_ms;  /* when another name server was heard last */
 	uint64_t another_interval_ms;
 	uint64_t next_probe_ms, next_beacon_ms, next_sweep_ms, next_note_ms;
@@ -118,11 +126,10 @@ struct takeover {
 	uint64_t probes_ms[PROBE_ANSWERS_PER_S];
 	unsigned int probe;
 	unsigned int probes; /* sent while listening */
-	bool said_standby, said_two;
+	bool said_standby, said_two, said_copied;
 	struct id seen[STANDBY_SET]; /* storage servers that have registered, ever */
 	unsigned int seen_count;
 	bool heard;       /* that there is a cluster of the wanted name */
-	bool foreign;     /* the own catalogue was given up for another */
 	uint32_t request; /* the last one's number */
 	struct takeover_conn *conns;
 	TAILQ_HEAD(, takeover_waiting) waiting;
@@ -161,13 +168,31 @@ void takeover_conns_free(struct takeover *t);
 /* The cluster is known now: who waits for its name is greeted. */
 void takeover_adopted(struct takeover *t, const struct id *cluster);
 
-/* takeover_choose.c */
+/* takeover_epoch.c */
 void takeover_epoch_heard(struct takeover *t, uint64_t epoch);
+/* Also where we have asked for just that one. */
+void takeover_epoch_used(struct takeover *t, uint64_t epoch);
+/* A storage server has promised it to somebody else. */
+void takeover_epoch_outbid(struct takeover *t, uint64_t epoch);
+/* The highest that was promised to this server id, as far as the directory as it was found knows. */
+uint64_t takeover_epoch_known(const struct takeover *t);
+/* A storage server has promised it, to whomever. */
+void takeover_epoch_promised(struct takeover *t, uint64_t epoch);
+/* Whether the directory knows which epoch is going to be asked for; else it will. */
+bool takeover_epoch_is_kept(struct takeover *t);
+/* What it has must be less. */
+bool takeover_epoch_is_wrong(const struct takeover *t);
+void takeover_epoch_kept(struct takeover *t, int error);
+
+/* takeover_choose.c */
 void takeover_ask_promises(struct takeover *t);
 void takeover_promise_answered(struct takeover *t, struct takeover_conn *from,
 			       const struct frame_header *header, const uint8_t *body);
 /* Goes on if enough have promised: to a pull or to the end. */
 void takeover_choose(struct takeover *t);
+/* Of the servers of the set that decides. */
+bool takeover_has_promised(const struct takeover *t, const struct id *node);
+bool takeover_is_without_copy(const struct takeover *t, const struct id *node);
 bool journal_is_later(const struct journal_head *a, const struct journal_head *b);
 unsigned int takeover_count(const struct takeover *t, bool granted); /* storage servers */
 
@@ -179,9 +204,18 @@ void takeover_pull_done_job(struct takeover *t, const struct replica_result *res
 void takeover_pull_lost(struct takeover *t, uint64_t conn);
 void takeover_pull_sweep(struct takeover *t);
 
+/* takeover_wait.c */
+void takeover_wait_note(struct takeover *t);
+/* For STATUS: in the arena. */
+struct slice takeover_wait_names(struct takeover *t);
+
 /* takeover.c */
 void takeover_phase_set(struct takeover *t, enum takeover_phase phase);
 void takeover_finish(struct takeover *t);
 bool takeover_is_empty(const struct takeover *t);
+/* A stand-by that is not to begin by itself, as far as it knows: nobody waits for it. */
+bool takeover_is_deputy(const struct takeover *t);
+/* It has been looking for others for so long that those in reach have come. */
+bool takeover_has_looked(const struct takeover *t);
 
 #endif

@@ -101,6 +101,8 @@ void takeover_datagram(struct takeover *t, enum beacon_kind kind)
 		.epoch = t->epoch,
 		.counter = t->wall_ms + ++t->beacons,
 		.interval_ms = (uint32_t)t->config.beacon_interval_ms,
+		.process = t->config.process,
+		.waits = kind == BEACON_NAMESERVER && takeover_is_deputy(t),
 	};
 	uint8_t bytes[BEACON_SIZE];
 

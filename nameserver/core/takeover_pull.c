@@ -43,7 +43,6 @@ static void ask_page(struct takeover *t)
 /* All of it, instead of what is here. */
 static void begin_anew(struct takeover *t)
 {
-	t->outcome.rebuilt = t->outcome.rebuilt || !t->config.standby;
 	buffer_clear(&t->pull.part);
 	buffer_clear(&t->pull.cursor);
 	t->pull.more = true;
@@ -66,7 +65,7 @@ void takeover_pull_start(struct takeover *t, struct takeover_conn *source)
 	t->pull.target = source->head;
 	t->outcome.copied = true;
 	t->outcome.source = source->self;
-	if (takeover_is_empty(t) && !t->config.standby)
+	if (t->config.head.last.sequence == 0 && !t->config.standby)
 		t->outcome.rebuilt = true;
 	takeover_phase_set(t, PHASE_PULL);
 	takeover_note(t, LOG_INFO, "catalogue_fetched", "from=%s sequence=%llu have=%llu",
@@ -86,6 +85,13 @@ static void pull_end(struct takeover *t)
 	takeover_phase_set(t, PHASE_SEEK);
 }
 
+/* At what the own catalogue says by now, were it only half of what is to come: whose journal set it
+ * names decides what is done next. */
+static void look(struct takeover *t)
+{
+	job(t, STEP_LOOK, &(struct replica_job){ .kind = REPLICA_LOOK });
+}
+
 /* The next best will do, or the same one a little later. */
 static void source_failed(struct takeover *t, int error)
 {
@@ -94,15 +100,17 @@ static void source_failed(struct takeover *t, int error)
 
 	takeover_note(t, LOG_WARN, "catalogue_source_lost", "from=%s error=%s",
 		      id_format(&t->outcome.source, text), error_name(error));
-	if (c)
+	/* What it has may have changed, too: it is asked anew. */
+	if (c) {
 		c->excluded_until_ms = t->now_ms + SOURCE_AGAIN_MS;
-	/* A job that is under way ends first. */
-	if (t->pull.step == STEP_APPEND || t->pull.step == STEP_BEGIN ||
-	    t->pull.step == STEP_LOAD || t->pull.step == STEP_LOOK) {
-		t->pull.source = 0;
-		return;
+		c->granted = false;
+		c->request = 0;
+		c->ask_ms = t->now_ms;
 	}
-	pull_end(t);
+	t->pull.source = 0;
+	/* A job that is under way ends first. */
+	if (t->pull.step == STEP_NONE || t->pull.step == STEP_PULL || t->pull.step == STEP_PAGE)
+		look(t);
 }
 
 void takeover_pull_lost(struct takeover *t, uint64_t conn)
@@ -159,7 +167,7 @@ static void level(struct takeover *t)
 	if (!t->own.whole || journal_is_later(&t->pull.target, &t->own.last))
 		source_failed(t, -ERR_STALE);
 	else
-		job(t, STEP_LOOK, &(struct replica_job){ .kind = REPLICA_LOOK });
+		look(t);
 }
 
 static void take_pull(struct takeover *t, const struct pull_reply *reply)
@@ -234,16 +242,15 @@ static bool is_of_the_disk(int error)
 	       error == -ERR_NO_MEMORY;
 }
 
-static void go_on(struct takeover *t, enum takeover_step step, const struct replica_result *result)
+static void looked(struct takeover *t, const struct replica_result *result)
 {
-	if (step == STEP_LOOK) {
-		t->facts = result->facts;
-		pull_end(t);
-	} else if (step == STEP_BEGIN || (step == STEP_LOAD && t->pull.more)) {
-		ask_page(t);
-	} else {
-		ask_batches(t);
+	if (result->error) {
+		takeover_give_up(t, result->error, "the catalogue cannot be used: %s",
+				 error_text(result->error));
+		return;
 	}
+	t->facts = result->facts;
+	pull_end(t);
 }
 
 void takeover_pull_done_job(struct takeover *t, const struct replica_result *result)
@@ -252,13 +259,18 @@ void takeover_pull_done_job(struct takeover *t, const struct replica_result *res
 
 	t->own = result->head;
 	t->pull.step = STEP_NONE;
+	takeover_epoch_used(t, t->own.last.epoch);
 	if (result->error && is_of_the_disk(result->error))
 		takeover_give_up(t, result->error, "the catalogue cannot be written: %s",
 				 error_text(result->error));
+	else if (step == STEP_LOOK)
+		looked(t, result);
 	else if (t->pull.source == 0)
-		pull_end(t);
+		look(t);
 	else if (result->error)
 		source_failed(t, result->error);
+	else if (step == STEP_BEGIN || (step == STEP_LOAD && t->pull.more))
+		ask_page(t);
 	else
-		go_on(t, step, result);
+		ask_batches(t);
 }

@@ -254,8 +254,8 @@ void takeover_adopted(struct takeover *t, const struct id *cluster)
 static void answer_status(struct takeover *t, const struct takeover_conn *from,
 			  const struct frame_header *header)
 {
-	unsigned int up = takeover_count(t, true);
-	const struct status_reply reply = {
+	const struct journal_members *set = &t->deciding.now;
+	struct status_reply reply = {
 		.epoch = t->own.last.epoch,
 		.sequence = t->own.whole ? t->own.last.sequence : 0,
 		.cluster = t->cluster,
@@ -266,10 +266,13 @@ static void answer_status(struct takeover *t, const struct takeover_conn *from,
 		.nodes_total = t->facts.members,
 		.uptime_ms = t->now_ms - t->started_ms,
 		.state = SERVICE_TAKEOVER,
-		.journal_set = t->facts.set.now.count,
-		.journal_needed = journal_needs(JOURNAL_TAKE, t->facts.set.now.count),
-		.journal_up = up,
+		.journal_set = set->count,
+		.journal_needed = journal_needs(JOURNAL_TAKE, set->count),
+		.waiting = takeover_wait_names(t),
 	};
+
+	for (unsigned int i = 0; i < set->count; i++)
+		reply.journal_up += takeover_has_promised(t, &set->nodes[i]);
 
 	takeover_send(t, from->conn,
 		      &(struct message){ .info = message_info(MSG_status),
@@ -307,8 +310,8 @@ static void register_take(struct takeover *t, struct takeover_conn *from,
 	seen(t, &from->self);
 	from->said = (struct journal_head){ request->catalogue_epoch, request->catalogue_sequence,
 					    request->catalogue_hash };
-	takeover_epoch_heard(t, request->promised_epoch);
-	takeover_epoch_heard(t, request->catalogue_epoch);
+	takeover_epoch_promised(t, request->promised_epoch);
+	takeover_epoch_promised(t, request->catalogue_epoch);
 }
 
 static bool is_decoded(unsigned int type)

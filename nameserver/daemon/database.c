@@ -40,7 +40,8 @@ static bool is_ours(const char *name)
 {
 	static const char *const names[] = { "lock",          "journal",          "view",
 					     "identity",      "identity.new",     "lost+found",
-					     "view.damaged-", "journal.damaged-", NULL };
+					     "view.damaged-", "journal.damaged-", "view.unused-",
+					     "journal.unused-", NULL };
 
 	for (const char *const *known = names; *known; known++) {
 		size_t length = strlen(*known);
@@ -355,13 +356,13 @@ static int aside_find(void *context, const char *name, bool directory)
 }
 
 /* The first number that neither name has yet. */
-static int aside_number(struct disk *disk)
+static int aside_number(struct disk *disk, const char *word)
 {
 	for (int number = 1; number <= ASIDE_MAX; number++) {
 		char journal[ASIDE_NAME_MAX], view[ASIDE_NAME_MAX];
 
-		snprintf(journal, sizeof(journal), "journal.damaged-%d", number);
-		snprintf(view, sizeof(view), "view.damaged-%d", number);
+		snprintf(journal, sizeof(journal), "journal.%s-%d", word, number);
+		snprintf(view, sizeof(view), "view.%s-%d", word, number);
 		if (disk_list(disk, "", aside_find, journal) == 0 &&
 		    disk_list(disk, "", aside_find, view) == 0)
 			return number;
@@ -369,37 +370,55 @@ static int aside_number(struct disk *disk)
 	return -ERR_EXISTS;
 }
 
-static int aside_rename(struct disk *disk, const char *name, int number)
+static int aside_rename(struct disk *disk, const char *name, const char *word, int number)
 {
 	char to[ASIDE_NAME_MAX];
 	int rc;
 
-	snprintf(to, sizeof(to), "%s.damaged-%d", name, number);
+	snprintf(to, sizeof(to), "%s.%s-%d", name, word, number);
 	rc = disk_rename(disk, name, to);
 	return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* The view first: a journal by itself is a catalogue, a view is none. */
+/* The view first: a journal by itself is a catalogue, a view is none. Returns the number. */
+static int aside(struct opening *opening, const char *word)
+{
+	struct disk *disk = opening->database->disk;
+	int number = aside_number(disk, word);
+	int rc = number;
+
+	if (rc > 0)
+		rc = aside_rename(disk, "view", word, number);
+	if (rc == 0)
+		rc = aside_rename(disk, "journal", word, number);
+	if (rc == 0)
+		rc = disk_sync_dir(disk, "");
+	if (rc < 0)
+		return complain(opening, rc, "journal/ cannot be put aside: %s", error_text(rc));
+	return number;
+}
+
+int database_put_away(const char *path, struct database *database,
+		      char message[DATABASE_MESSAGE_MAX])
+{
+	struct opening opening = { .path = path, .database = database, .message = message };
+	int rc = aside(&opening, "unused");
+
+	return rc < 0 ? rc : 0;
+}
+
 int database_set_aside(const char *path, char message[DATABASE_MESSAGE_MAX])
 {
 	struct database database = { .lock = -1 };
 	struct opening opening = { .path = path, .database = &database, .message = message };
 	int rc = directory_open(&opening);
-	int number = rc == 0 ? aside_number(database.disk) : rc;
 
-	if (number > 0)
-		rc = aside_rename(database.disk, "view", number);
-	if (number > 0 && rc == 0)
-		rc = aside_rename(database.disk, "journal", number);
-	if (number > 0 && rc == 0)
-		rc = disk_sync_dir(database.disk, "");
-	if (number < 0 || rc < 0)
-		complain(&opening, rc < 0 ? rc : number, "journal/ cannot be put aside: %s",
-			 error_text(rc < 0 ? rc : number));
-	else
-		complain(&opening, 0, "the damaged catalogue is now journal.damaged-%d", number);
+	if (rc == 0)
+		rc = aside(&opening, "damaged");
+	if (rc > 0)
+		rc = complain(&opening, 0, "the damaged catalogue is now journal.damaged-%d", rc);
 	database_close(&database);
-	return number < 0 ? number : rc;
+	return rc;
 }
 
 void database_close(struct database *database)

@@ -42,4 +42,9 @@ int database_reopen(const char *path, struct database *database,
  * storage servers' copies are to be believed. `message` says where it is, or why not. */
 int database_set_aside(const char *path, char message[DATABASE_MESSAGE_MAX]);
 
+/* After database_release: the catalogue, in which there is nothing, becomes journal.unused-N and
+ * view.unused-N. */
+int database_put_away(const char *path, struct database *database,
+		      char message[DATABASE_MESSAGE_MAX]);
+
 #endif

@@ -1,4 +1,4 @@
-/* The file: magic "MSID", u32 CRC32C of the id, 16 bytes id. */
+/* The file: magic "MSID", u32 CRC32C of what follows, 16 bytes id, u64 asked epoch. */
 #include "identity.h"
 
 #include "error.h"
@@ -8,11 +8,11 @@
 #define IDENTITY     "identity"
 #define IDENTITY_NEW "identity.new"
 
-enum { HEAD_SIZE = 8, IDENTITY_SIZE = HEAD_SIZE + ID_SIZE };
+enum { HEAD_SIZE = 8, BODY_SIZE = ID_SIZE + 8, IDENTITY_SIZE = HEAD_SIZE + BODY_SIZE };
 
 static const uint8_t magic[4] = { 'M', 'S', 'I', 'D' };
 
-static int identity_read(struct disk *disk, struct id *ret)
+int identity_read(struct disk *disk, struct identity *ret)
 {
 	uint8_t bytes[IDENTITY_SIZE];
 	int file = disk_open(disk, IDENTITY, DISK_READ_ONLY);
@@ -25,9 +25,10 @@ static int identity_read(struct disk *disk, struct id *ret)
 	if (size < 0)
 		return (int)size;
 	if (size != (int64_t)sizeof(bytes) || memcmp(bytes, magic, sizeof(magic)) != 0 ||
-	    get_u32(bytes + 4) != crc32c(bytes + HEAD_SIZE, ID_SIZE))
+	    get_u32(bytes + 4) != crc32c(bytes + HEAD_SIZE, BODY_SIZE))
 		return -ERR_CORRUPT;
-	memcpy(ret->bytes, bytes + HEAD_SIZE, ID_SIZE);
+	memcpy(ret->server.bytes, bytes + HEAD_SIZE, ID_SIZE);
+	ret->asked_epoch = get_u64(bytes + HEAD_SIZE + ID_SIZE);
 	return 0;
 }
 
@@ -45,27 +46,29 @@ static int file_write(struct disk *disk, const uint8_t *bytes, size_t size)
 	return rc;
 }
 
-static int identity_write(struct disk *disk, const struct id *id)
+int identity_write(struct disk *disk, const struct identity *identity)
 {
 	uint8_t bytes[IDENTITY_SIZE];
 	int rc;
 
 	memcpy(bytes, magic, sizeof(magic));
-	put_u32(bytes + 4, crc32c(id->bytes, ID_SIZE));
-	memcpy(bytes + HEAD_SIZE, id->bytes, ID_SIZE);
+	memcpy(bytes + HEAD_SIZE, identity->server.bytes, ID_SIZE);
+	put_u64(bytes + HEAD_SIZE + ID_SIZE, identity->asked_epoch);
+	put_u32(bytes + 4, crc32c(bytes + HEAD_SIZE, BODY_SIZE));
 	rc = file_write(disk, bytes, sizeof(bytes));
 	if (rc == 0)
 		rc = disk_rename(disk, IDENTITY_NEW, IDENTITY);
 	return rc < 0 ? rc : disk_sync_dir(disk, "");
 }
 
-int identity_load(struct disk *disk, struct id *ret, bool *ret_new)
+int identity_load(struct disk *disk, struct identity *ret, bool *ret_new)
 {
 	int rc = identity_read(disk, ret);
 
 	*ret_new = rc == -ERR_NOT_FOUND || rc == -ERR_CORRUPT;
 	if (!*ret_new)
 		return rc;
-	rc = random_bytes(ret, sizeof(*ret));
+	ret->asked_epoch = 0;
+	rc = random_bytes(&ret->server, sizeof(ret->server));
 	return rc < 0 ? rc : identity_write(disk, ret);
 }

@@ -9,6 +9,9 @@
 #include "space.h"
 #include "text.h"
 
+/* Much less than what lies between LEASE_OF_SERVER_MS and PROMISE_AFTER_MS. */
+enum { TURN_LONG_MS = 500 };
+
 /* Changes that the view lacks lie in memory: beyond the first nobody is read until they are down to
  * the second. */
 enum {
@@ -243,6 +246,19 @@ static void overlay_regulate(struct server *server)
 		choke(server, true);
 }
 
+/* A turn that takes long (this process was stopped in the middle of it) may answer what was asked
+ * long after its beginning: then it is late now, for the core as well. */
+static void clock_look(struct server *server)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	if (now_ms - server->now_ms < TURN_LONG_MS)
+		return;
+	server->now_ms = now_ms;
+	server->wall_ms = clock_wall_ms();
+	server_step(server, &(struct ns_event){ .kind = NS_TICK });
+}
+
 void server_end_turn(struct server *server)
 {
 	if (server->deposed) {
@@ -252,6 +268,7 @@ void server_end_turn(struct server *server)
 	if (!server->in_turn)
 		return;
 	overlay_regulate(server);
+	clock_look(server);
 	server->in_turn = false;
 	nameserver_end_turn(server->ns, &server->outbox);
 	server_act(server);
@@ -374,7 +391,37 @@ static bool is_our_successor(const struct server *server, const struct beacon *b
 {
 	return info->lost && beacon->kind == BEACON_NAMESERVER && beacon->start != 0 &&
 	       beacon->epoch > info->epoch && id_equal(&beacon->cluster, &info->cluster) &&
-	       !id_equal(&beacon->server, &server->self);
+	       !id_equal(&beacon->server, &server->identity.server);
+}
+
+/* It has a copy of our directory, and storage servers follow it, or as many as follow us. */
+static bool is_copy_above_us(const struct server *server, const struct beacon *beacon,
+			     const struct nameserver_info *info)
+{
+	if (beacon->kind != BEACON_NAMESERVER || beacon->start == 0 ||
+	    beacon->process == server->process ||
+	    !id_equal(&beacon->server, &server->identity.server) ||
+	    !id_equal(&beacon->cluster, &info->cluster))
+		return false;
+	return beacon->epoch != info->epoch ? beacon->epoch > info->epoch
+					    : beacon->process > server->process;
+}
+
+static void copy_tell(const struct endpoint *source)
+{
+	char address[ENDPOINT_TEXT_MAX];
+
+	log_event(LOG_ERROR, "directory_copied",
+		  "address=%s text=\"the name server there has a copy of this data directory: this "
+		  "one waits; stop one of them and delete its directory\"",
+		  endpoint_format(source, address));
+}
+
+/* What we have not committed yet, it does not know; nobody was told of it either. */
+static void give_way(struct server *server)
+{
+	server->deposed = true;
+	server_end_turn(server);
 }
 
 void server_heard(void *context, const void *datagram, size_t size, const struct endpoint *source)
@@ -392,9 +439,14 @@ void server_heard(void *context, const void *datagram, size_t size, const struct
 		return;
 	}
 	info = nameserver_info(server->ns);
-	if (is_our_successor(server, &beacon, &info)) {
-		server->deposed = true;
-		server_end_turn(server);
+	if (is_copy_above_us(server, &beacon, &info)) {
+		copy_tell(source);
+		give_way(server);
+	} else if (is_our_successor(server, &beacon, &info)) {
+		give_way(server);
+	} else if (server_is_superfluous(server, &beacon, source)) {
+		server->superfluous = true;
+		give_way(server);
 	} else if (is_for_us(&beacon, &info)) {
 		server_step(server, &(struct ns_event){ .kind = NS_PROBE });
 	}

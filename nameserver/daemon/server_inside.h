@@ -7,6 +7,7 @@
 #include "console_child.h"
 #include "dials.h"
 #include "history.h"
+#include "identity.h"
 #include "nameserver.h"
 #include "network.h"
 #include "peer.h"
@@ -34,7 +35,8 @@ struct server {
 	uint16_t port;
 	struct beacon_socket *beacons;
 	struct peers peers;
-	struct id self; /* see identity.h */
+	struct identity identity;
+	uint32_t process; /* a random number, for beacons */
 
 	struct takeover *takeover; /* until it serves */
 	struct takeover_outbox seeking;
@@ -44,6 +46,8 @@ struct server {
 	char view_path[PATH_SIZE_MAX + sizeof("/view")];
 	struct replica_result done; /* of the job that the takeover asked for */
 	bool job_done;
+	int kept; /* what came of TAKEOVER_KEEP */
+	bool keep_done;
 	bool opening;     /* once the step is over */
 	uint64_t seek_ms; /* when the takeover began */
 
@@ -54,6 +58,8 @@ struct server {
 	bool in_turn; /* something happened since the last end of a turn */
 	bool serving;
 	bool deposed;             /* the core is to be dropped */
+	bool superfluous;         /* and its catalogue, too */
+	uint64_t namesake_ms;     /* when that was told last; 0: never */
 	int result;               /* of server_run */
 	uint64_t now_ms, wall_ms; /* of this turn */
 	uint64_t deadline_ms;     /* that `tick` is set to; UINT64_MAX: none */
@@ -87,6 +93,9 @@ int server_open(struct server *server);
 void server_serves(struct server *server);
 /* No longer a name server: takes over anew if that may be. */
 void server_depose(struct server *server);
+/* Is there a cluster of our name already, and nothing in ours? If there is something, it is told. */
+bool server_is_superfluous(struct server *server, const struct beacon *beacon,
+			   const struct endpoint *source);
 /* Into the log and to those who ask with EVENTS. */
 void server_event(struct server *server, enum log_level level, const char *event,
 		  const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -33,13 +33,14 @@ static int config_fill(struct server *server, struct nameserver_config *config)
 	int rc;
 
 	*config = (struct nameserver_config){
-		.self = server->self,
+		.self = server->identity.server,
 		.wall_ms = clock_wall_ms(),
 		.epoch = server->outcome.epoch,
 		.rebuilt = server->outcome.rebuilt,
 		.sequence = head.sequence,
 		.hash = head.hash,
 		.port = server->port,
+		.process = server->process,
 		.version = MUSTER_VERSION,
 		.client_port_first = settings->client_ports.first,
 		.client_port_last = settings->client_ports.last,
@@ -236,18 +237,30 @@ void server_serves(struct server *server)
 
 /* ---- ending */
 
+/* What waits is still written; after a failure nothing that is read back is to be believed. */
+static void committer_end(struct server *server)
+{
+	struct committer_state state;
+
+	committer_stop(server->committer);
+	state = committer_state(server->committer);
+	if (state.error)
+		server_fail(state.error, state.what);
+	committer_free(server->committer);
+	server->committer = NULL;
+}
+
 static void core_drop(struct server *server)
 {
 	peers_free_all(&server->peers);
 	dials_cancel(&server->dials);
 	history_abandon(server->history);
-	committer_free(server->committer);
+	committer_end(server);
 	nameserver_free(server->ns);
 	ns_outbox_clear(&server->outbox);
 	uv_timer_stop(&server->look);
 	uv_timer_stop(&server->tick);
 	server->history = NULL;
-	server->committer = NULL;
 	server->ns = NULL;
 	server->deadline_ms = UINT64_MAX;
 	server->in_turn = server->serving = server->grown = false;
@@ -264,7 +277,12 @@ void server_depose(struct server *server)
 		  info.committed);
 	core_drop(server);
 	database_release(server->database);
-	rc = database_reopen(server->settings->data, server->database, server->message);
+	rc = server->superfluous ? database_put_away(server->settings->data, server->database,
+						     server->message)
+				 : 0;
+	server->superfluous = false;
+	if (rc == 0)
+		rc = database_reopen(server->settings->data, server->database, server->message);
 	if (rc == 0)
 		rc = server_seek(server);
 	if (rc < 0)

@@ -5,7 +5,6 @@
 
 #include "clock.h"
 #include "error.h"
-#include "identity.h"
 #include "random.h"
 #include "replica_view.h"
 #include "server_inside.h"
@@ -95,6 +94,19 @@ static void act_job(struct server *server, const struct takeover_action *action,
 	server->job_done = true;
 }
 
+/* Nor is anybody asked before. */
+static void act_keep(struct server *server, const struct takeover_action *action,
+		     struct slice bytes)
+{
+	struct identity identity = { server->identity.server, action->epoch };
+
+	(void)bytes;
+	server->kept = identity_write(server->database->disk, &identity);
+	if (server->kept == 0)
+		server->identity = identity;
+	server->keep_done = true;
+}
+
 static void act_open(struct server *server, const struct takeover_action *action,
 		     struct slice bytes)
 {
@@ -119,8 +131,8 @@ static void act(struct server *server)
 	static act_fn *const acts[] = {
 		[TAKEOVER_SEND] = act_send,     [TAKEOVER_CLOSE] = act_close,
 		[TAKEOVER_BEACON] = act_beacon, [TAKEOVER_JOB] = act_job,
-		[TAKEOVER_NOTE] = act_note,     [TAKEOVER_OPEN] = act_open,
-		[TAKEOVER_REFUSE] = act_refuse,
+		[TAKEOVER_KEEP] = act_keep,     [TAKEOVER_NOTE] = act_note,
+		[TAKEOVER_OPEN] = act_open,     [TAKEOVER_REFUSE] = act_refuse,
 	};
 	struct takeover_outbox *outbox = &server->seeking;
 
@@ -168,6 +180,19 @@ static void step(struct server *server, struct takeover_event *event)
 	act(server);
 }
 
+static void job_done(struct server *server)
+{
+	server->job_done = false;
+	step(server,
+	     &(struct takeover_event){ .kind = TAKEOVER_REPLICA, .replica = &server->done });
+}
+
+static void keep_done(struct server *server)
+{
+	server->keep_done = false;
+	step(server, &(struct takeover_event){ .kind = TAKEOVER_KEPT, .error = server->kept });
+}
+
 void server_seek_step(struct server *server, struct takeover_event *event)
 {
 	int rc;
@@ -175,11 +200,11 @@ void server_seek_step(struct server *server, struct takeover_event *event)
 	if (server->result < 0)
 		return;
 	step(server, event);
-	while (server->job_done) {
-		struct takeover_event done = { .kind = TAKEOVER_REPLICA, .replica = &server->done };
-
-		server->job_done = false;
-		step(server, &done);
+	while (server->job_done || server->keep_done) {
+		if (server->keep_done)
+			keep_done(server);
+		else
+			job_done(server);
 	}
 	if (!server->opening) {
 		tick_schedule(server);
@@ -219,7 +244,7 @@ static int facts_read(struct server *server, struct takeover_config *config)
 static int identity_find(struct server *server)
 {
 	bool is_new;
-	int rc = identity_load(server->database->disk, &server->self, &is_new);
+	int rc = identity_load(server->database->disk, &server->identity, &is_new);
 
 	return rc < 0 ? server_complain(server, rc, "%s/identity: %s", server->settings->data,
 					error_text(rc))
@@ -233,8 +258,10 @@ static int config_fill(struct server *server, struct takeover_config *config)
 	int rc;
 
 	*config = (struct takeover_config){
-		.self = server->self,
+		.self = server->identity.server,
+		.asked_epoch = server->identity.asked_epoch,
 		.port = server->port,
+		.process = server->process,
 		.version = MUSTER_VERSION,
 		.standby = settings->standby,
 		.accept_rebuild = settings->accept_rebuild,

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "error.h"
+#include "random.h"
 #include "server_inside.h"
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -134,6 +135,9 @@ static int server_init(struct server *server)
 		uv_signal_init(loop, &server->signals[i]);
 		server->signals[i].data = server;
 	}
+	rc = random_bytes(&server->process, sizeof(server->process));
+	if (rc < 0)
+		return server_complain(server, rc, "no random numbers: %s", error_text(rc));
 	server->deadline_ms = UINT64_MAX;
 	server->dials = (struct dials){ .loop = loop, .done = server_dialled, .context = server };
 	server->peers = (struct peers){ .socket_end = socket_end(),
