@@ -133,11 +133,12 @@ static bool is_of_our_cluster(const struct storage *s, const struct beacon *beac
 	return !*name || strcmp(name, s->config.cluster_name) == 0;
 }
 
-/* Storage servers probe, too, but with their id: they look for a name server, not for us. */
-static bool is_probe_of_reader(const struct storage *s, const struct beacon *beacon)
+/* Storage servers probe, too, but they count their starts: they look for a name server, not for us.
+ * A name server that is about to begin must learn that there is a cluster. */
+static bool is_probe_for_us(const struct storage *s, const struct beacon *beacon)
 {
-	return beacon->kind == BEACON_PROBE && id_is_none(&beacon->server) &&
-	       is_of_our_cluster(s, beacon);
+	return beacon->kind == BEACON_PROBE &&
+	       (id_is_none(&beacon->server) || beacon->start == 0) && is_of_our_cluster(s, beacon);
 }
 
 void storage_degraded_heard(struct storage *s, const struct beacon *beacon)
@@ -147,7 +148,7 @@ void storage_degraded_heard(struct storage *s, const struct beacon *beacon)
 	if (beacon->kind == BEACON_STORAGE && is_of_our_cluster(s, beacon) &&
 	    !id_equal(&beacon->server, &s->config.self))
 		degraded->answer_ms = 0;
-	if (!is_probe_of_reader(s, beacon) || !is_without_nameserver(s) || !has_copy(s) ||
+	if (!is_probe_for_us(s, beacon) || !is_without_nameserver(s) || !has_copy(s) ||
 	    s->config.endpoint_count == 0 || degraded->answer_ms ||
 	    s->now_ms < degraded->next_answer_ms)
 		return;

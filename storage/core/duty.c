@@ -242,7 +242,7 @@ int storage_on_delete(struct storage *s, struct conn *conn, const struct incomin
 	struct delete_reply reply = { 0 };
 	struct storage_usage usage;
 
-	if (!storage_is_followed(s, req->epoch))
+	if (conn != s->seeker.conn || !storage_is_followed(s, req->epoch))
 		return -ERR_STALE;
 	for (unsigned int i = 0; i < req->chunks_count; i++)
 		reply.deleted += delete_one(s, req->chunks[i].chunk);

@@ -96,7 +96,7 @@ static int fetch_check(const struct storage *s, const struct conn *conn,
 {
 	const struct ticket *ticket = &req->ticket;
 
-	if (!storage_is_registered(s) || conn != s->seeker.conn || req->epoch != s->epoch)
+	if (conn != s->seeker.conn || !storage_is_followed(s, req->epoch))
 		return -ERR_STALE;
 	if (req->chunk.chunk == 0 || req->chunk.length == 0 || req->endpoints_count == 0)
 		return -ERR_BAD_REQUEST;

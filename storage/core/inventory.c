@@ -4,8 +4,9 @@
 #include "storage_inside.h"
 
 enum {
-	LIST_STEP = 1024,           /* chunks at once */
-	LIST_MAX = 128 * LIST_STEP, /* looked at for one message: some 10 ms */
+	LIST_STEP = 1024,            /* chunks at once */
+	LIST_MAX = 128 * LIST_STEP,  /* looked at for one message: some 10 ms */
+	MESSAGE_MAX = 4 * LIST_STEP, /* in one, each of which the name server looks up at once */
 };
 
 void storage_buckets_send(struct storage *s)
@@ -59,7 +60,7 @@ static void list_step(struct storage *s, struct inventory_request *req, struct c
 void storage_inventory_send(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
-	struct chunk_ref *refs = arena_alloc(&s->arena, INVENTORY_MAX * sizeof(*refs));
+	struct chunk_ref *refs = arena_alloc(&s->arena, MESSAGE_MAX * sizeof(*refs));
 	struct inventory_request req = { .position = seeker->inventory_position, .chunks = refs };
 
 	if (!refs) {
@@ -67,7 +68,7 @@ void storage_inventory_send(struct storage *s)
 		return;
 	}
 	for (size_t looked = 0; looked < LIST_MAX && !req.last; looked += LIST_STEP) {
-		if (req.chunks_count + LIST_STEP > INVENTORY_MAX)
+		if (req.chunks_count + LIST_STEP > MESSAGE_MAX)
 			break;
 		list_step(s, &req, refs);
 	}

@@ -25,11 +25,25 @@ static void lost(struct storage *s, int error)
 		seeker->quick = QUICK_TRIES;
 }
 
+/* What it said before it was lost is no reason to prefer it to others that speak now. */
+static void forget_target(struct seeker *seeker)
+{
+	struct discovery *discovery = &seeker->discovery;
+
+	for (unsigned int i = 0; i < discovery->count;) {
+		if (endpoint_equal(&discovery->servers[i].endpoint, &seeker->target))
+			discovery->servers[i] = discovery->servers[--discovery->count];
+		else
+			i++;
+	}
+}
+
 void storage_seek_failed(struct storage *s, int error)
 {
 	struct seeker *seeker = &s->seeker;
 	bool at_once = seeker->state == SEEK_REGISTERED;
 
+	forget_target(seeker);
 	if (at_once)
 		lost(s, error);
 	seeker->state = SEEK_IDLE;

@@ -45,8 +45,8 @@ int storage_promise_registered(struct storage *s, const struct id *server, uint6
 
 	if (epoch == config->promised_epoch && id_equal(server, &config->promised_server))
 		return 0;
-	/* Who serves in an epoch was promised it by enough others, so whoever else has our promise of
-	 * that epoch never begins in it; from now on the one that serves has it. */
+	/* Who serves in an epoch was promised it by enough others, so whoever else has our promise
+	 * of that epoch never begins in it; from now on the one that serves has it. */
 	if (epoch < config->promised_epoch)
 		return -ERR_STALE;
 	/* A server whose disk has failed still serves what it can read. */

@@ -3,7 +3,8 @@
  * A pass goes through the chunks in the order of their ids, at the pace at which it ends a little
  * before the period does: bytes left over time left. It is never slower than a gentle minimum, so a
  * small disk is done early and rests then; it never takes more than a quarter of the disk's time,
- * and waits while clients want much of it. Time counts while the server runs.
+ * and waits while clients want much of it. Time counts while the server runs. A disk that has failed
+ * is left to those who copy what can still be read.
  *
  * Reading a copy, and giving up one that is bad, is INSPECT's business (inspect.c), whose own
  * questions go first. */
@@ -172,7 +173,9 @@ void storage_scrub_tick(struct storage *s)
 
 uint64_t storage_scrub_deadline(const struct storage *s)
 {
-	return s->scrub.period_ms && !s->inspecting ? s->scrub.next_ms : UINT64_MAX;
+	bool may_read = s->scrub.period_ms && !s->inspecting && !s->disk_failed;
+
+	return may_read ? s->scrub.next_ms : UINT64_MAX;
 }
 
 /* ---- life ---- */

@@ -218,6 +218,9 @@ int storage_new(const struct storage_config *config, struct storage **ret)
 	memcpy(s->seeker.discovery.cluster_name, config->cluster_name,
 	       sizeof(config->cluster_name));
 	s->seeker.known = config->remembered;
+	/* What was before that nobody knows any more; it must not look as if there were nothing. */
+	s->previous_epoch = config->promised_epoch;
+	s->previous_server = config->promised_server;
 	s->scrub.state = config->scrub;
 	s->load_turn = 1;
 	LIST_INIT(&s->unused);
