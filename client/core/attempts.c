@@ -38,6 +38,15 @@ bool seek_is_trying(const struct client *client)
 	return false;
 }
 
+bool seek_sees_nameserver(const struct client *client)
+{
+	for (unsigned int i = 0; i < DIALS_MAX; i++) {
+		if (client->seek.attempts[i].stage == ATTEMPT_STATUS)
+			return true;
+	}
+	return false;
+}
+
 void seek_dial(struct client *client, const struct endpoint *endpoint, const struct id *storage)
 {
 	struct attempt *attempt = NULL;

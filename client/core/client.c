@@ -193,7 +193,7 @@ static struct client_op *op_new(struct client *client, const struct client_start
 	op->user = start->user;
 	op->start_ms = op->progress_ms = start->now_ms;
 	op->running = op->over = false;
-	op->in_bulk = op->degraded = op->reads = false;
+	op->in_bulk = op->degraded = op->reads = op->in_doubt = false;
 	op->culprit = (struct id){ 0 };
 	buffer_clear(&op->path);
 	return op;
@@ -223,6 +223,7 @@ void op_finish(struct client *client, struct client_op *op, int error, const voi
 {
 	struct client_action *action;
 
+	op->in_doubt = error < 0 && (client->answer_in_doubt || control_in_doubt(client, op));
 	op_release(client, op);
 	action = act(client, CLIENT_DONE);
 	action->op = op;
@@ -231,6 +232,12 @@ void op_finish(struct client *client, struct client_op *op, int error, const voi
 	action->reply = reply;
 	action->flag = op->degraded;
 	client->degraded_answers += op->degraded;
+}
+
+/* A change that may have been made must not look like one that was refused. */
+void op_give_up(struct client *client, struct client_op *op, int error)
+{
+	op_finish(client, op, control_in_doubt(client, op) ? -ERR_TIMEOUT : error, NULL);
 }
 
 void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
@@ -346,6 +353,11 @@ const struct client_stored *client_op_stored(const struct client_op *op)
 const struct entry *client_op_entry(const struct client_op *op)
 {
 	return &op->get.entry;
+}
+
+bool client_op_in_doubt(const struct client_op *op)
+{
+	return op->in_doubt;
 }
 
 const struct id *client_op_culprit(const struct client_op *op)

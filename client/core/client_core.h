@@ -221,6 +221,8 @@ struct client_reached {
 /* The op is gone at once. */
 void client_cancel(struct client *client, struct client_op *op, uint64_t now_ms,
 		   struct client_outbox *outbox);
+/* It failed with TIMEOUT, and nobody knows whether what it asked for has been done. */
+bool client_op_in_doubt(const struct client_op *op);
 /* The server that the op's failure was about; none: it does not matter. */
 const struct id *client_op_culprit(const struct client_op *op);
 

@@ -78,6 +78,9 @@ struct request {
 	uint16_t code;
 	bool sent;             /* on the present connection */
 	unsigned int sendings; /* on all of them */
+	bool in_doubt;         /* an answer was lost: it may have been carried out */
+	uint64_t again_ms;     /* refused for now, and sent again then; 0: it is not */
+	uint32_t wait_ms;      /* until then */
 	bool patient;
 	bool goes_on;       /* with a put that has begun: waits for a name server */
 	uint64_t operation; /* 0: changes nothing */
@@ -105,6 +108,10 @@ void control_forget(struct client *client, void *owner);
 void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body);
 void control_go_on(struct client *client);     /* the held ones, as far as there is room */
 void control_connected(struct client *client); /* sends what is unsent, all of it again */
+/* Whether a change that the op asked for may have been made. */
+bool control_in_doubt(const struct client *client, const struct client_op *op);
+/* A name server that does not serve yet says how it is: that is what some want to know. */
+void control_told(struct client *client, const struct status_reply *status);
 void control_lost(struct client *client, bool served);
 void control_tick(struct client *client);
 void control_done(struct client *client);
@@ -348,6 +355,7 @@ struct client_op {
 	bool running;
 	bool degraded; /* rests on what a server knew last */
 	bool reads;    /* needs no name server */
+	bool in_doubt; /* it failed, but what it changes may have been changed */
 	void *user;
 	uint64_t start_ms;
 	uint64_t progress_ms;
@@ -399,7 +407,10 @@ struct client {
 	uint64_t heard_ms;     /* anything from the name server but its HELLO */
 	uint64_t lost_ms;      /* since then there is none; before that, it was of use */
 	bool degraded;         /* `control` leads to a storage server */
+	bool proven;           /* the name server serves: it has answered, or says so */
+	bool unserved;         /* it does not: only answers to changes are waited for */
 	bool answer_degraded;  /* the answer that is being told */
+	bool answer_in_doubt;  /* there is none to the change that is being told of */
 	uint64_t degraded_answers;
 	struct id storage; /* through which one reads while degraded */
 	struct endpoint storage_endpoint;
@@ -453,6 +464,8 @@ uint32_t pending_add(struct client *client, enum pending_kind kind, void *owner)
 struct pending *pending_find(struct client *client, uint32_t id);
 void pending_remove(struct client *client, uint32_t id);
 void op_finish(struct client *client, struct client_op *op, int error, const void *reply);
+/* The same without a name server that could say more. */
+void op_give_up(struct client *client, struct client_op *op, int error);
 uint64_t connection_new(struct client *client);
 bool client_is_ready(const struct client *client); /* transfers can begin */
 

@@ -6,7 +6,9 @@
 
 enum {
 	PATIENT_ANSWER_MS = IN_PROGRESS_AFTER_MS + 500,
-	SENDINGS_MAX = 16, /* of one question, each over another connection */
+	SENDINGS_MAX = 16,    /* of one question, each over another connection */
+	AGAIN_FIRST_MS = 200, /* until a change is asked for again that may have been made */
+	AGAIN_MAX_MS = 2000,
 };
 
 static struct request *request_new(struct client *client)
@@ -21,8 +23,10 @@ static struct request *request_new(struct client *client)
 		return NULL;
 	request->id = 0;
 	request->sent = false;
+	request->in_doubt = false;
 	request->sendings = 0;
-	request->deadline_ms = request->refuse_ms = 0;
+	request->deadline_ms = request->refuse_ms = request->again_ms = 0;
+	request->wait_ms = AGAIN_FIRST_MS;
 	request->operation = 0;
 	buffer_clear(&request->frame);
 	return request;
@@ -55,7 +59,8 @@ static uint64_t answer_ms(const struct client *client, const struct request *req
 /* A storage server answers questions about names, and nothing else. */
 static bool can_be_sent(const struct client *client, const struct request *request)
 {
-	return client->control && (!client->degraded || degraded_serves(request->code));
+	return client->control && !client->unserved &&
+	       (!client->degraded || degraded_serves(request->code));
 }
 
 static void request_send(struct client *client, struct request *request)
@@ -101,7 +106,8 @@ static bool request_admit(struct client *client, struct request *request)
 static bool goes_on(const struct client *client, const struct asking *asking)
 {
 	switch (asking->code) {
-	case MSG_put_chunks: return asking->owner != client;
+	case MSG_put_begin: return seek_puts_wait(client);
+	case MSG_put_chunks: return asking->owner != client || seek_puts_wait(client);
 	case MSG_put_replace:
 	case MSG_put_seal:
 	case MSG_put_commit: return true;
@@ -218,12 +224,86 @@ static void request_answer(struct client *client, struct request *request, int e
  * to know is seen here, since a request that was given up is not repeated. */
 static void request_repeat(struct client *client, struct request *request)
 {
+	request->in_doubt = true;
 	request->sendings = 0;
 	request->deadline_ms = 0;
 	if (request->answer)
 		request_send(client, request);
 	else
 		request_done(client, request);
+}
+
+/* ---- refusals that say nothing of what was done before ---- */
+
+static bool is_change_awaited(const struct client *client)
+{
+	struct request *request;
+
+	TAILQ_FOREACH(request, &client->requests, entry) {
+		if (request->sent && request->operation)
+			return true;
+	}
+	return false;
+}
+
+/* It takes over, and has not looked at the question. What was sent to it besides may still be
+ * answered, so it is left only when no change would be in doubt for that. */
+static void unserved(struct client *client, struct request *request)
+{
+	if (request) {
+		request->sent = false;
+		request->sendings--;
+		if (!request->answer)
+			request_done(client, request);
+	}
+	client->unserved = true;
+	if (!is_change_awaited(client))
+		seek_unserved(client);
+}
+
+/* A storage server that has a name server again says so, too. */
+static bool is_unserved(const struct client *client, const struct frame_header *header,
+			const struct message *message)
+{
+	return header->reply && message->status == ERR_UNAVAILABLE &&
+	       (degraded_serves(header->type) || !(client->proven || client->degraded));
+}
+
+/* Any other answer tells that it serves. */
+static void prove(struct client *client, const struct frame_header *header)
+{
+	if (client->proven || client->degraded || !header->reply || header->type == MSG_status)
+		return;
+	client->proven = true;
+	client->unserved = false;
+	control_connected(client);
+}
+
+/* Without quorum nothing can be said about a change that may have been made before. */
+static void request_wait(struct client *client, struct request *request)
+{
+	if (!request->answer) {
+		request_done(client, request);
+		return;
+	}
+	request->again_ms = client->now_ms + request->wait_ms;
+	request->wait_ms =
+		request->wait_ms * 2 < AGAIN_MAX_MS ? request->wait_ms * 2 : AGAIN_MAX_MS;
+}
+
+static void ask_again(struct client *client)
+{
+	struct request *request;
+
+	TAILQ_FOREACH(request, &client->requests, entry) {
+		if (request->again_ms == 0 || client->now_ms < request->again_ms)
+			continue;
+		request->again_ms = 0;
+		if (can_be_sent(client, request)) {
+			request->sendings--;
+			request_send(client, request);
+		}
+	}
 }
 
 /* It says nothing, or nothing that makes sense. */
@@ -248,9 +328,23 @@ static void serve(struct client *client, const struct frame_header *header,
 	send_end(client, client->control);
 }
 
+static void take_answer(struct client *client, struct request *request,
+			const struct frame_header *header, const struct message *message)
+{
+	client->answer_degraded = header->flags & FRAME_DEGRADED;
+	if (message->status == ERR_IN_PROGRESS)
+		request_repeat(client, request);
+	else if (message->status == ERR_NO_QUORUM && request->in_doubt)
+		request_wait(client, request);
+	else
+		request_answer(client, request, -(int)message->status, message->body);
+	client->answer_degraded = false;
+}
+
 void control_frame(struct client *client, const struct frame_header *header, const uint8_t *body)
 {
 	struct pending *pending = pending_find(client, header->id);
+	struct request *request = NULL;
 	struct message message;
 	int rc = message_decode(header, body, &client->arena, &message);
 
@@ -258,24 +352,20 @@ void control_frame(struct client *client, const struct frame_header *header, con
 		drop_connection(client);
 		return;
 	}
-	if (header->reply && message.status == ERR_UNAVAILABLE && degraded_serves(header->type)) {
-		seek_unserved(client);
+	if (header->reply && pending && pending->kind == PENDING_REQUEST)
+		request = pending->owner;
+	if (request && request->code != header->type)
+		request = NULL;
+	if (is_unserved(client, header, &message)) {
+		unserved(client, request);
 		return;
 	}
 	client->heard_ms = client->now_ms;
-	if (!header->reply) {
+	prove(client, header);
+	if (!header->reply)
 		serve(client, header, &message);
-		return;
-	}
-	if (!pending || pending->kind != PENDING_REQUEST ||
-	    ((struct request *)pending->owner)->code != header->type)
-		return;
-	client->answer_degraded = header->flags & FRAME_DEGRADED;
-	if (message.status == ERR_IN_PROGRESS)
-		request_repeat(client, pending->owner);
-	else
-		request_answer(client, pending->owner, -(int)message.status, message.body);
-	client->answer_degraded = false;
+	else if (request)
+		take_answer(client, request, header, &message);
 }
 
 void control_connected(struct client *client)
@@ -294,8 +384,11 @@ void control_lost(struct client *client, bool served)
 {
 	struct request *request, *next;
 
+	client->proven = client->unserved = false;
 	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next) {
+		request->in_doubt |= request->sent;
 		request->sent = false;
+		request->again_ms = 0;
 		if (served)
 			request->deadline_ms = 0;
 		if (!request->answer)
@@ -303,9 +396,34 @@ void control_lost(struct client *client, bool served)
 	}
 }
 
+bool control_in_doubt(const struct client *client, const struct client_op *op)
+{
+	const struct request *request;
+
+	TAILQ_FOREACH(request, &client->requests, entry) {
+		if (request->owner == op && request->operation &&
+		    (request->sent || request->in_doubt))
+			return true;
+	}
+	return false;
+}
+
+void control_told(struct client *client, const struct status_reply *status)
+{
+	struct request *request, *next;
+
+	TAILQ_FOREACH_SAFE(request, &client->requests, entry, next) {
+		if (request->code == MSG_status && !request->sent)
+			request_answer(client, request, 0, status);
+	}
+}
+
+/* Not while there is a name server that only does not serve yet: it is waited for like one that is
+ * looked for. */
 static bool is_refused(const struct client *client, const struct request *request)
 {
-	return client->degraded && request->refuse_ms && client->now_ms >= request->refuse_ms;
+	return client->degraded && request->refuse_ms && client->now_ms >= request->refuse_ms &&
+	       !seek_sees_nameserver(client);
 }
 
 /* Or one that breaks the connection, or even the name server, whenever it is asked. */
@@ -341,7 +459,14 @@ void control_tick(struct client *client)
 		bool refused = !late->sent && is_refused(client, late);
 
 		any |= !refused;
+		client->answer_in_doubt = late->operation && (late->sent || late->in_doubt);
 		request_answer(client, late, refused ? -ERR_READ_ONLY : -ERR_TIMEOUT, NULL);
+		client->answer_in_doubt = false;
+	}
+	ask_again(client);
+	if (client->unserved && !is_change_awaited(client)) {
+		seek_unserved(client);
+		return;
 	}
 	if (any && client->control && client->now_ms - since_ms >= request_ms(client))
 		drop_connection(client);

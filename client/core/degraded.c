@@ -4,7 +4,7 @@
 
 enum {
 	FRESH_MS = 5000, /* storage servers speak only when somebody probes */
-	LOOKED_MS = 1000,
+	LOOKED_MS = 500,
 	LOOK_MS = 400, /* for a name server to be found that was not there a while ago */
 };
 
@@ -86,6 +86,7 @@ void degraded_begin(struct client *client, const struct attempt *attempt,
 	client->storage = greeted->self;
 	client->storage_endpoint = attempt->endpoint;
 	client->port_settled = true; /* none: nobody could tell servers to dial us */
+	client->seek.looked_ms = client->now_ms;
 	seek_stands(client, attempt, greeted);
 	control_connected(client);
 }
@@ -98,8 +99,11 @@ bool degraded_serves(unsigned int code)
 /* Whoever was not looked for lately may be back. */
 uint64_t degraded_refuse_ms(struct client *client)
 {
-	if (client->now_ms - client->seek.probed_ms < LOOKED_MS)
-		return client->now_ms;
-	seek_look(client);
-	return client->now_ms + LOOK_MS;
+	struct seek *seek = &client->seek;
+
+	if (seek->looked_ms + LOOKED_MS <= client->now_ms) {
+		seek_look(client);
+		seek->looked_ms = client->now_ms + LOOK_MS;
+	}
+	return seek->looked_ms > client->now_ms ? seek->looked_ms : client->now_ms;
 }

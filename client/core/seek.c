@@ -7,6 +7,9 @@ enum seek_limits {
 	FRESH_MS = 3 * BEACON_INTERVAL_MS,
 	PORT_TRIES_MAX = 16,
 	COPY_AFTER_MS = 1500, /* storage servers wait for 2 s before they stand in */
+	/* Another one takes over after 15 s of silence, or is started on an empty disk, and storage
+	 * servers follow it after 11 s. */
+	SUCCESSOR_MS = 30 * 1000,
 };
 
 /* ---- seeking ---- */
@@ -79,7 +82,7 @@ void seek_fail(struct client *client, int error)
 		act(client, CLIENT_CONNECTED)->error = error;
 	}
 	while ((op = TAILQ_FIRST(&client->running)) != NULL)
-		op_finish(client, op, error, NULL);
+		op_give_up(client, op, error);
 	while ((op = TAILQ_FIRST(&client->waiting)) != NULL)
 		op_finish(client, op, error, NULL);
 }
@@ -107,7 +110,6 @@ static void seek_fixed(struct client *client)
 	if (seek->resolving || seek_is_trying(client) || client->now_ms < seek->retry_ms)
 		return;
 	seek->resolving = true;
-	seek->probed_ms = client->now_ms;
 	act(client, CLIENT_RESOLVE);
 }
 
@@ -119,7 +121,6 @@ static void probe_due(struct client *client)
 		return;
 	probe(client);
 	seek->probe_ms = client->now_ms + (client->degraded ? LOOK_EVERY_MS : PROBE_MS);
-	seek->probed_ms = client->now_ms;
 }
 
 static void seek_beacons(struct client *client)
@@ -176,6 +177,30 @@ static uint64_t waits_since(const struct client *client, const struct client_op 
 	return moved_ms > since_ms ? moved_ms : since_ms;
 }
 
+static bool was_under_way(const struct client *client, const struct client_op *op)
+{
+	return op->kind == OP_PUT && client->lost_ms && op->start_ms <= client->lost_ms;
+}
+
+bool seek_puts_wait(const struct client *client)
+{
+	const struct client_op *op;
+
+	TAILQ_FOREACH(op, &client->running, entry) {
+		if (was_under_way(client, op))
+			return true;
+	}
+	return false;
+}
+
+static uint64_t limit_ms(const struct client *client, const struct client_op *op)
+{
+	uint64_t successor_ms = patience_ms(client, SUCCESSOR_MS);
+	uint64_t usual_ms = client->config.timeout_ms;
+
+	return was_under_way(client, op) && successor_ms > usual_ms ? successor_ms : usual_ms;
+}
+
 static void ops_time_out(struct client *client, struct op_list *list)
 {
 	int error = client->seek.error ? client->seek.error : -ERR_TIMEOUT;
@@ -184,8 +209,8 @@ static void ops_time_out(struct client *client, struct op_list *list)
 	TAILQ_FOREACH_SAFE(op, list, entry, next) {
 		if (client->degraded && op->reads)
 			continue;
-		if (client->now_ms - waits_since(client, op) >= client->config.timeout_ms)
-			op_finish(client, op, error, NULL);
+		if (client->now_ms - waits_since(client, op) >= limit_ms(client, op))
+			op_give_up(client, op, error);
 	}
 }
 
@@ -290,20 +315,12 @@ bool seek_closed(struct client *client, uint64_t connection, int error)
 
 /* ---- the port on which storage servers reach us ---- */
 
-static void port_ask(struct client *client, uint64_t rejected);
-
 static void port_answered(struct client *client, void *owner, int error, const void *body)
 {
 	const struct port_reply *reply = body;
 	struct client_action *action;
 
 	(void)owner;
-	/* It is still taking over, and took its time to say so. Without a port no bytes come. */
-	if (error == -ERR_UNAVAILABLE && client->config.transfer == CLIENT_ACTIVE) {
-		client->port_tries = 0;
-		port_ask(client, 0);
-		return;
-	}
 	if (error < 0 || reply->port == 0 || reply->port > UINT16_MAX) {
 		client->port_settled = true;
 		return;
@@ -361,6 +378,7 @@ static void session_begin(struct client *client, struct attempt *attempt,
 	client->seek.wary = false;
 	client->port_settled = false;
 	client->port_tries = 0;
+	client->proven = attempt->stage == ATTEMPT_STATUS;
 	attempt->stage = ATTEMPT_FREE;
 	seek_stop(client);
 	seek_stands(client, attempt, greeted);
@@ -430,6 +448,8 @@ static void status_answered(struct client *client, struct attempt *attempt,
 	    (message->status == 0 && status->state == SERVICE_TAKEOVER)) {
 		attempt->ask_ms = client->now_ms + STATUS_EVERY_MS;
 		client->seek.error = -ERR_UNAVAILABLE;
+		if (message->status == 0)
+			control_told(client, status);
 	} else {
 		session_begin(client, attempt, &attempt->greeted);
 	}

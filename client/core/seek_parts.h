@@ -35,7 +35,7 @@ struct seek {
 	bool wary;              /* who answers HELLO may not serve: it is asked for STATUS first */
 	uint64_t since_ms;      /* seeking since */
 	uint64_t probe_ms;      /* next probe */
-	uint64_t probed_ms;     /* last one, or resolving */
+	uint64_t looked_ms;     /* looked for it in vain until then, without waiting in between */
 	uint64_t copy_ms;       /* from then on a storage server will do */
 	struct endpoint failed; /* one that did not, */
 	uint64_t failed_ms;     /* when last */
@@ -64,6 +64,8 @@ void attempts_tick(struct client *client);
 /* Another attempt; `storage` NULL: at a name server. */
 void seek_dial(struct client *client, const struct endpoint *endpoint, const struct id *storage);
 bool seek_is_trying(const struct client *client);
+/* One has answered HELLO, but does not serve yet. */
+bool seek_sees_nameserver(const struct client *client);
 
 void seek_start(struct client *client);
 void seek_tick(struct client *client);
@@ -84,6 +86,8 @@ void seek_stands(struct client *client, const struct attempt *attempt,
 		 const struct greeted *greeted);
 /* Who is connected says that it does not serve now. */
 void seek_unserved(struct client *client);
+/* Some were under way when the name server was lost: they wait for it longer than others do. */
+bool seek_puts_wait(const struct client *client);
 void seek_hello(struct client *client, uint64_t connection, struct hello_request *hello);
 
 /* ---- degraded.c ---- */

@@ -22,6 +22,23 @@ static void *page_new(struct muster_op *op, size_t size, size_t count, size_t it
 
 /* ---- names ---- */
 
+/* A storage server that stands in knows what there is, but not who holds it. */
+static bool knows_holders(const struct muster_op *op)
+{
+	struct client_state state = { 0 };
+
+	if (op->degraded)
+		client_state(op->session->core, &state);
+	return !state.degraded;
+}
+
+static void named_entry(const struct entry *entry, bool known, struct muster_entry *ret)
+{
+	entry_convert(entry, ret);
+	if (!known && entry->size > 0)
+		ret->copies = MUSTER_COPIES_UNKNOWN;
+}
+
 static int on_stat(struct muster_op *op, const void *reply)
 {
 	const struct stat_reply *stat = reply;
@@ -30,7 +47,7 @@ static int on_stat(struct muster_op *op, const void *reply)
 
 	if (!answer)
 		return -ERR_NO_MEMORY;
-	entry_convert(&stat->entry, &answer->entry);
+	named_entry(&stat->entry, knows_holders(op), &answer->entry);
 	answer->count = stat->holders_count;
 	for (unsigned int i = 0; i < stat->holders_count; i++) {
 		memcpy(answer->holders[i].node, stat->holders[i].node.bytes, ID_SIZE);
@@ -44,13 +61,14 @@ static int on_list(struct muster_op *op, const void *reply)
 	const struct list_reply *list = reply;
 	struct muster_page *page =
 		page_new(op, sizeof(*page), list->entries_count, sizeof(struct muster_entry));
+	const bool known = knows_holders(op);
 	struct muster_entry *entries;
 
 	if (!page)
 		return -ERR_NO_MEMORY;
 	entries = (struct muster_entry *)(page + 1);
 	for (unsigned int i = 0; i < list->entries_count; i++)
-		entry_convert(&list->entries[i], &entries[i]);
+		named_entry(&list->entries[i], known, &entries[i]);
 	*page = (struct muster_page){ entries, list->entries_count,
 				      list->more && list->entries_count > 0 };
 	return 0;

@@ -163,6 +163,7 @@ struct muster_op {
 	int result;
 	bool over;         /* only `done` is still to be called */
 	bool degraded;     /* what came out is what a server knew last */
+	bool in_doubt;     /* it failed; what it was to change may have been changed */
 	int cancelled;     /* the error with which it is to end; 0: it is not cancelled */
 	unsigned int code; /* of a question */
 	void *answer;      /* to it */

@@ -239,6 +239,9 @@ MUSTER_API void muster_interrupt(struct muster *session);
 
 enum muster_type { MUSTER_FILE = 1, MUSTER_DIRECTORY = 2 };
 
+/* No name server is up, and only it knows who holds what. */
+#define MUSTER_COPIES_UNKNOWN 0xffffffffU
+
 struct muster_entry {
 	char name[256]; /* last component, NUL-terminated; empty for the root */
 	enum muster_type type;
@@ -247,7 +250,7 @@ struct muster_entry {
 	uint64_t version; /* counts the contents that the name has had, from 1 */
 	uint64_t created_ms;
 	uint64_t modified_ms;
-	unsigned int copies; /* of the part that has fewest */
+	unsigned int copies; /* of the part that has fewest; or MUSTER_COPIES_UNKNOWN */
 	unsigned int copies_wanted;
 	uint32_t chunk_size;
 	uint32_t chunks;
@@ -572,6 +575,7 @@ struct muster_status {
 	uint64_t repair_left_ms; /* at that rate; 0: nothing to do, or unknown */
 	enum muster_hold hold;   /* why nothing is deleted now */
 	uint64_t hold_left_ms;   /* until that ends by itself; 0: it does not */
+	char waiting[604];       /* MUSTER_TAKES_OVER: the storage servers it waits for */
 };
 MUSTER_API int muster_status(struct muster *session, struct muster_status *ret);
 

@@ -68,6 +68,11 @@ void op_describe(struct muster *session, struct muster_op *op, const struct id *
 	    op->result == -ERR_READ_ONLY) {
 		session_describe(session, op->result);
 		memcpy(op->detail, session->detail, sizeof(op->detail));
+	} else if (op->in_doubt) {
+		snprintf(op->detail, sizeof(op->detail), "it may or may not have happened");
+	} else if (op->kind == LIB_PUT && op->result == -ERR_EXPIRED) {
+		snprintf(op->detail, sizeof(op->detail),
+			 "the name server began anew; a stream has to be put again from its start");
 	} else if (op->kind == LIB_PUT && op->result == -ERR_END) {
 		snprintf(op->detail, sizeof(op->detail), "the source is shorter than it was");
 	} else if (!id_is_none(culprit) && op->result != -ERR_CANCELLED) {
@@ -112,6 +117,7 @@ void op_ended(struct muster *session, const struct client_action *action)
 
 	op->result = result;
 	op->degraded = action->flag;
+	op->in_doubt = client_op_in_doubt(action->op);
 	if (op->kind == LIB_PUT)
 		put_ended(op, action);
 	else if (op->kind == LIB_GET)

@@ -134,5 +134,6 @@ void status_convert(const struct status_reply *status, struct muster_status *ret
 	memcpy(ret->cluster_id, status->cluster.bytes, sizeof(ret->cluster_id));
 	text_convert(status->cluster_name, ret->cluster, sizeof(ret->cluster));
 	text_convert(status->version, ret->version, sizeof(ret->version));
+	text_convert(status->waiting, ret->waiting, sizeof(ret->waiting));
 	endpoint_format(&status->nameserver, ret->nameserver);
 }

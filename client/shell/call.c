@@ -211,13 +211,15 @@ void call_begin(struct call *call)
 }
 
 /* Once for a command, however many answers it needed. */
-void call_end(const struct call *call)
+void call_end(const struct call *call, int status)
 {
 	uint64_t count = degraded_answers(call->shell);
 	struct muster_info info = { 0 };
 	char message[HINT_MAX];
 
-	if (count == 0 || count == call->degraded_answers || call->shell->preferences.quiet)
+	/* Who was refused for that very reason knows. */
+	if (count == 0 || count == call->degraded_answers || call->shell->preferences.quiet ||
+	    status == STATUS_NO_NAMESERVER)
 		return;
 	muster_info(call->shell->session, &info);
 	if (info.degraded)

@@ -194,7 +194,7 @@ static int call_run(struct call *call, const struct words *words)
 	if (status == STATUS_DONE)
 		status = call->command->handler(call);
 	expansion_done(&expansion);
-	call_end(call);
+	call_end(call, status);
 	return status;
 }
 

@@ -93,7 +93,7 @@ void command_help_print(FILE *out, const struct command *command);
 int call_session(struct call *call);
 /* Before and after it runs: says once whether answers were what a server knew last. */
 void call_begin(struct call *call);
-void call_end(const struct call *call);
+void call_end(const struct call *call, int status);
 /* Runs `each` for every argument from `first` on, as a resolved remote path; opens the session. */
 typedef int call_path_fn(struct call *call, const char *path);
 int call_each_path(struct call *call, unsigned int first, call_path_fn *each);

@@ -206,11 +206,11 @@ static void heard_format(const struct doctor_ear *ear, char ret[TEXT_MAX])
 				      : "no beacon");
 	for (unsigned int i = 0; i < ear->count && used < TEXT_MAX; i++) {
 		char name[TEXT_MAX];
-		int more = snprintf(ret + used, TEXT_MAX - used, "%scluster %s at %s%s",
+		int more = snprintf(ret + used, TEXT_MAX - used, "%scluster %s %s%s",
 				    i ? ", " : "", escaped(ear->clusters[i].name, name),
 				    *ear->clusters[i].nameserver
-					    ? ""
-					    : "without a name server, storage server ",
+					    ? "at "
+					    : "without a name server, storage server at ",
 				    *ear->clusters[i].nameserver ? ear->clusters[i].nameserver
 								 : ear->clusters[i].storage);
 
@@ -255,10 +255,13 @@ static void nameserver_print(const struct doctor *doctor)
 			 doctor->info.nameserver, escaped(doctor->info.cluster, name),
 			 (unsigned long long)(doctor->rtt_us / 1000),
 			 (unsigned long long)(doctor->rtt_us % 1000 / 10));
-	else if (doctor->info.degraded)
+	else if (doctor->info.degraded && !doctor_takes_over(doctor))
 		snprintf(text, sizeof(text),
 			 "none; storage server %s of cluster %s lets files be read meanwhile",
 			 doctor->info.storage, escaped(doctor->info.cluster, name));
+	else if (doctor_takes_over(doctor))
+		snprintf(text, sizeof(text), "%s, taking over: it does not serve yet",
+			 doctor_takes_over(doctor));
 	else
 		snprintf(text, sizeof(text), "none reached: %s",
 			 muster_error_text(doctor->connected));

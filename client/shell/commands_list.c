@@ -22,12 +22,12 @@ static void long_print(const struct shell *shell, const struct muster_entry *ent
 		       const char *name)
 {
 	bool file = entry->type == MUSTER_FILE;
-	char copies[32] = "-";
+	char copies[COPIES_TEXT_MAX] = "-";
 	char size[SIZE_TEXT_MAX] = "-";
 	char time[TIME_TEXT_MAX];
 
 	if (file) {
-		snprintf(copies, sizeof(copies), "%u/%u", entry->copies, entry->copies_wanted);
+		copies_format(entry->copies, entry->copies_wanted, copies);
 		size_format(entry->size, size);
 	}
 	printf("%3s %10s  %s  ", copies, size, time_format(entry->modified_ms, time));

@@ -155,13 +155,13 @@ static void size_print(uint64_t bytes)
 
 static void file_print(const struct muster_entry *entry, const struct holders *holders)
 {
-	char digest[DIGEST_TEXT_MAX];
+	char digest[DIGEST_TEXT_MAX], copies[COPIES_TEXT_MAX];
 
 	size_print(entry->size);
 	printf("version   %llu\n", (unsigned long long)entry->version);
 	printf("digest    %s\n",
 	       entry->has_digest ? digest_format(entry->digest, digest) : "unknown");
-	printf("copies    %u/%u\n", entry->copies, entry->copies_wanted);
+	printf("copies    %s\n", copies_format(entry->copies, entry->copies_wanted, copies));
 	printf("chunks    %u\n", entry->chunks);
 	for (unsigned int i = 0; i < holders->count; i++)
 		holder_print(holders, i, entry);

@@ -42,6 +42,7 @@ static void service_json(cJSON *object, const struct muster_status *status)
 	json_number(object, "journal_set", status->journal_set);
 	json_number(object, "journal_needed", status->journal_needed);
 	json_number(object, "journal_up", status->journal_up);
+	json_text(object, "waiting", status->waiting);
 	json_number(object, "repair_rate", status->repair_rate);
 	json_number(object, "repair_left", status->repair_left_ms);
 	if (is_held(status))
@@ -110,6 +111,19 @@ static void health_print(const struct shell *shell, const struct muster_status *
 	putchar('\n');
 }
 
+/* Nobody can do anything before they are there. */
+static void waiting_print(const struct muster_status *status)
+{
+	if (!*status->waiting) {
+		fputs(": it asks the storage servers what they know", stdout);
+		return;
+	}
+	fputs(": it waits for ", stdout);
+	name_print(stdout, status->waiting);
+	printf("; %u of the %u needed %s there. If they never come back, see --accept-rebuild",
+	       status->journal_up, status->journal_needed, status->journal_up == 1 ? "is" : "are");
+}
+
 static void state_print(const struct shell *shell, const struct muster_status *status)
 {
 	enum tone tone = status->state == MUSTER_SERVES ? TONE_GOOD : TONE_BAD;
@@ -117,7 +131,7 @@ static void state_print(const struct shell *shell, const struct muster_status *s
 	fputs("state        ", stdout);
 	tone_print(stdout, shell->colour ? tone : TONE_PLAIN, state_name(status));
 	if (status->state == MUSTER_TAKES_OVER)
-		fputs(": it asks the storage servers what they know", stdout);
+		waiting_print(status);
 	else if (status->journal_set)
 		printf(": changes need %u of %u server%s that keep%s the catalogue with it, "
 		       "%u %s up",
@@ -132,7 +146,7 @@ static void work_print(const struct muster_status *status)
 {
 	char text[LEFT_MAX], size[SIZE_TEXT_MAX];
 
-	if (status->repair_rate)
+	if (status->repair_rate && (status->repairing || status->repair_left_ms))
 		printf("repair       %s/s%s%s\n", size_format(status->repair_rate, size),
 		       status->repair_left_ms ? ", about " : "",
 		       status->repair_left_ms ? left_format(status->repair_left_ms, text) : "");
@@ -157,6 +171,9 @@ static void status_text(const struct shell *shell, const struct muster_status *s
 	printf(", epoch %llu%s\n", (unsigned long long)status->epoch,
 	       status->writable ? "" : ", read-only now");
 	state_print(shell, status);
+	/* What there is, it does not know yet. */
+	if (status->state == MUSTER_TAKES_OVER)
+		return;
 	printf("servers      %u of %u online\n", status->nodes_online, status->nodes_total);
 	printf("stored       %llu file%s in %llu director%s, %s\n",
 	       (unsigned long long)status->files, plural(status->files),

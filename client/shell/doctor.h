@@ -64,6 +64,8 @@ void doctor_done(struct doctor *doctor);
 
 /* doctor_judge.c: what of it is wrong, and what mends it. */
 void doctor_judge(struct doctor *doctor);
+/* A name server is heard that does not serve yet; its address, or NULL. */
+const char *doctor_takes_over(const struct doctor *doctor);
 /* Whether a way to a server that failed matters, as --transfer is. */
 bool doctor_needs_active(const struct doctor *doctor);
 bool doctor_needs_passive(const struct doctor *doctor);

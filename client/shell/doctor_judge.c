@@ -81,12 +81,25 @@ static const struct muster_cluster *served_cluster(const struct doctor *doctor)
 	return NULL;
 }
 
+/* Another one that is heard and has the same name. */
+static const struct muster_cluster *namesake(const struct doctor *doctor,
+					     const struct muster_cluster *cluster)
+{
+	for (unsigned int i = 0; i < doctor->cluster_count; i++) {
+		const struct muster_cluster *other = &doctor->clusters[i];
+
+		if (other != cluster && strcmp(other->name, cluster->name) == 0)
+			return other;
+	}
+	return NULL;
+}
+
 static void judge_missed(struct doctor *doctor)
 {
 	for (unsigned int i = 0; i < doctor->cluster_count; i++) {
 		const struct muster_cluster *cluster = &doctor->clusters[i];
 
-		if (!*cluster->nameserver)
+		if (!*cluster->nameserver && !namesake(doctor, cluster))
 			mend(problem(doctor,
 				     "cluster %s has no name server: its storage server at %s "
 				     "misses it",
@@ -110,6 +123,28 @@ static void judge_silence(struct doctor *doctor)
 	     doctor->beacon_port);
 }
 
+static void judge_pair(struct doctor *doctor, const struct muster_cluster *a,
+		       const struct muster_cluster *b)
+{
+	const struct muster_cluster *served = *a->nameserver ? a : b;
+	struct doctor_problem *said;
+
+	if (*a->nameserver && *b->nameserver) {
+		mend(problem(doctor, "two clusters have the name %s, at %s and %s", a->name,
+			     heard_at(a), heard_at(b)),
+		     "end one of them, or name the server with --nameserver %s", a->nameserver);
+		return;
+	}
+	said = problem(doctor,
+		       "two clusters have the name %s: the storage server at %s belongs to one "
+		       "without a name server, and not to that of %s",
+		       a->name, (served == a ? b : a)->storage, heard_at(served));
+	mend(said,
+	     "if the name server at %s is to be theirs: stop it, and start it on an empty "
+	     "directory while they run; what is in its new cluster stays in the old directory",
+	     heard_at(served));
+}
+
 static void judge_names(struct doctor *doctor)
 {
 	for (unsigned int i = 0; i < doctor->cluster_count; i++) {
@@ -118,10 +153,7 @@ static void judge_names(struct doctor *doctor)
 			const struct muster_cluster *b = &doctor->clusters[k];
 
 			if (strcmp(a->name, b->name) == 0)
-				mend(problem(doctor, "two clusters have the name %s, at %s and %s",
-					     a->name, heard_at(a), heard_at(b)),
-				     "end one of them, or name the server with --nameserver %s",
-				     a->nameserver);
+				judge_pair(doctor, a, b);
 		}
 	}
 }
@@ -166,10 +198,29 @@ static void judge_service(struct doctor *doctor)
 			     status->journal_up == 1 ? "is" : "are"),
 		     "start those that are offline, or let their TCP connections to the name "
 		     "server through");
-	else if (doctor->has_status && status->state == MUSTER_TAKES_OVER)
-		mend(problem(doctor, "the name server does not serve yet: it waits for what the "
-				     "storage servers know"),
-		     "start the storage servers; its log says which it waits for");
+}
+
+const char *doctor_takes_over(const struct doctor *doctor)
+{
+	const struct muster_cluster *served = served_cluster(doctor);
+
+	if (doctor->has_status && doctor->status.state == MUSTER_TAKES_OVER)
+		return doctor->status.nameserver;
+	if (!served || (doctor->info.degraded && strcmp(doctor->info.cluster, served->name) != 0))
+		return NULL;
+	return doctor->info.degraded || doctor->connected == -ERR_UNAVAILABLE ? served->nameserver
+									     : NULL;
+}
+
+static void judge_takeover(struct doctor *doctor)
+{
+	const char *waiting = doctor->has_status ? doctor->status.waiting : "";
+
+	mend(problem(doctor, "the name server at %s does not serve yet: it waits for %s",
+		     doctor_takes_over(doctor),
+		     *waiting ? waiting : "storage servers that know the catalogue"),
+	     "start the storage servers that are missing; if they are gone for good, start it once "
+	     "with --accept-rebuild");
 }
 
 static void judge_nameserver(struct doctor *doctor)
@@ -180,6 +231,8 @@ static void judge_nameserver(struct doctor *doctor)
 	if (doctor->connected == -ERR_TWO_CLUSTERS ||
 	    (doctor->cluster_count > 1 && !preferences->cluster && !preferences->nameserver)) {
 		judge_two(doctor);
+	} else if (doctor_takes_over(doctor)) {
+		judge_takeover(doctor);
 	} else if (doctor->connected == 0) {
 		judge_service(doctor);
 	} else if (preferences->nameserver) {

@@ -174,11 +174,23 @@ static void rtt_measure(struct doctor *doctor)
 		int rc = muster_stat(doctor->call->session, "/", &root);
 
 		took_us = (clock_monotonic_ns() - began) / 1000;
-		if (rc < 0)
+		if (rc < 0) {
 			doctor->connected = rc;
-		else if (took_us < doctor->rtt_us)
+			return;
+		}
+		if (took_us < doctor->rtt_us)
 			doctor->rtt_us = took_us;
 	}
+}
+
+/* Who still takes over tells its state, and nothing else. */
+static void service_look(struct doctor *doctor)
+{
+	doctor->has_status = muster_status(doctor->call->session, &doctor->status) == 0;
+	if (doctor->has_status && doctor->status.state == MUSTER_TAKES_OVER)
+		doctor->connected = -ERR_UNAVAILABLE;
+	else
+		rtt_measure(doctor);
 }
 
 void doctor_connect(struct doctor *doctor)
@@ -199,7 +211,7 @@ void doctor_connect(struct doctor *doctor)
 			 muster_detail(shell->session));
 	}
 	if (doctor->connected == 0)
-		rtt_measure(doctor);
+		service_look(doctor);
 }
 
 void doctor_reach(struct doctor *doctor)
@@ -208,9 +220,7 @@ void doctor_reach(struct doctor *doctor)
 	struct muster_node *nodes;
 	int count;
 
-	doctor->has_status = muster_status(session, &doctor->status) == 0;
 	count = muster_nodes(session, &nodes);
-
 	if (count < 0) {
 		doctor->connected = count;
 		return;

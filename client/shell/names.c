@@ -22,6 +22,15 @@ void json_digest(cJSON *object, bool has, const uint8_t digest[16])
 		json_null(object, "digest");
 }
 
+const char *copies_format(unsigned int copies, unsigned int wanted, char ret[COPIES_TEXT_MAX])
+{
+	if (copies == MUSTER_COPIES_UNKNOWN)
+		snprintf(ret, COPIES_TEXT_MAX, "?/%u", wanted);
+	else
+		snprintf(ret, COPIES_TEXT_MAX, "%u/%u", copies, wanted);
+	return ret;
+}
+
 cJSON *entry_object(const char *path, const struct muster_entry *entry)
 {
 	cJSON *object = cJSON_CreateObject();
@@ -31,7 +40,10 @@ cJSON *entry_object(const char *path, const struct muster_entry *entry)
 	json_text(object, "type", entry->type == MUSTER_DIRECTORY ? "dir" : "file");
 	json_number(object, "size", entry->size);
 	json_number(object, "modified", entry->modified_ms);
-	json_number(object, "copies", entry->copies);
+	if (entry->copies == MUSTER_COPIES_UNKNOWN)
+		json_null(object, "copies");
+	else
+		json_number(object, "copies", entry->copies);
 	json_number(object, "version", entry->version);
 	json_digest(object, entry->has_digest, entry->digest);
 	return object;
