@@ -10,9 +10,11 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The time in which this machine was suspended has passed for all others, who may have agreed on
+ * something meanwhile. */
 uint64_t clock_monotonic_ms(void)
 {
-	return clock_ns(CLOCK_MONOTONIC) / 1000000u;
+	return clock_ns(CLOCK_BOOTTIME) / 1000000u;
 }
 
 uint64_t clock_monotonic_ns(void)

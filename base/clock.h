@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-uint64_t clock_monotonic_ms(void);
-uint64_t clock_monotonic_ns(void);
+uint64_t clock_monotonic_ms(void); /* goes on while the machine is suspended */
+uint64_t clock_monotonic_ns(void); /* does not: for measuring work */
 uint64_t clock_wall_ms(void); /* since 1970; for showing, never for deciding */
 
 #endif

@@ -87,8 +87,8 @@ int catalogue_root(struct kv *kv, uint64_t *ret);
 #define SETTING_CLUSTER_NAME "cluster-name"
 #define SETTING_TOTALS       "totals" /* see totals_get */
 #define SETTING_ROOT         "root"
-#define SETTING_TRASH        "trash"   /* see trash_state_get */
-#define SETTING_GARBAGE      "garbage" /* see garbage_chunks */
+#define SETTING_TRASH        "trash"       /* see trash_state_get */
+#define SETTING_GARBAGE      "garbage"     /* see garbage_chunks */
 #define SETTING_JOURNAL_SET  "journal-set" /* see journal_set.h */
 enum { SETTING_NAME_MAX = 64 };
 

@@ -469,6 +469,25 @@ static int members_count(struct kv *kv, unsigned int *ret)
 	return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 
+static int names_read(struct kv *kv, const struct journal_members *members,
+		      struct replica_facts *ret)
+{
+	for (unsigned int i = 0; i < members->count; i++) {
+		struct replica_name *name = &ret->names[ret->name_count];
+		struct member_row row;
+		int rc = member_get(kv, &members->nodes[i], &row);
+
+		if (rc == -ERR_NOT_FOUND)
+			continue;
+		if (rc < 0)
+			return rc;
+		name->node = row.node;
+		memcpy(name->name, row.name, sizeof(name->name));
+		ret->name_count++;
+	}
+	return 0;
+}
+
 int replica_facts_read(struct kv *kv, struct replica_facts *ret)
 {
 	int rc;
@@ -477,6 +496,10 @@ int replica_facts_read(struct kv *kv, struct replica_facts *ret)
 	rc = cluster_read(kv, ret);
 	if (rc == 0)
 		rc = journal_set_get(kv, &ret->set);
+	if (rc == 0)
+		rc = names_read(kv, &ret->set.now, ret);
+	if (rc == 0)
+		rc = names_read(kv, &ret->set.before, ret);
 	return rc < 0 ? rc : members_count(kv, &ret->members);
 }
 

@@ -56,12 +56,20 @@ struct replica_peer {
 	uint16_t endpoint_count;
 };
 
+/* What a server of the journal set is called. */
+struct replica_name {
+	struct id node;
+	char name[HOST_NAME_MAX_ + 1];
+};
+
 /* Of whose catalogue it is a copy. */
 struct replica_facts {
 	struct id cluster;
 	char cluster_name[CLUSTER_NAME_MAX + 1];
 	struct journal_set set;
 	unsigned int members; /* not retired */
+	struct replica_name names[2 * JOURNAL_SET_MAX];
+	unsigned int name_count;
 };
 
 struct replica_result {

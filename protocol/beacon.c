@@ -2,7 +2,14 @@
 
 #include "error.h"
 
-enum { VERSION = 1, TAG_OFFSET = 112, TAG_SIZE = 16, NAME_OFFSET = 80, NAME_SIZE = 32 };
+enum {
+	VERSION = 1,
+	FLAG_WAITS = 1,
+	TAG_OFFSET = 112,
+	TAG_SIZE = 16,
+	NAME_OFFSET = 80,
+	NAME_SIZE = 32
+};
 
 static const uint8_t magic[4] = { 'M', 'S', 'T', 'R' };
 
@@ -27,12 +34,14 @@ void beacon_encode(const struct beacon *beacon, struct hmac *key, uint8_t ret[BE
 	put_u16(ret + 6, BEACON_SIZE);
 	put_u32(ret + 8, key_id_of(key));
 	put_u16(ret + 12, beacon->port);
+	put_u16(ret + 14, beacon->waits ? FLAG_WAITS : 0);
 	memcpy(ret + 16, beacon->cluster.bytes, ID_SIZE);
 	memcpy(ret + 32, beacon->server.bytes, ID_SIZE);
 	put_u64(ret + 48, beacon->epoch);
 	put_u64(ret + 56, beacon->start);
 	put_u64(ret + 64, beacon->counter);
 	put_u32(ret + 72, beacon->interval_ms);
+	put_u32(ret + 76, beacon->process);
 	memcpy(ret + NAME_OFFSET, beacon->cluster_name,
 	       strnlen(beacon->cluster_name, CLUSTER_NAME_MAX));
 	if (key)
@@ -53,8 +62,8 @@ static bool is_well_formed(const uint8_t *bytes)
 	size_t name_size = strnlen((const char *)bytes + NAME_OFFSET, NAME_SIZE);
 
 	return memcmp(bytes, magic, sizeof(magic)) == 0 && bytes[4] == VERSION &&
-	       get_u16(bytes + 6) == BEACON_SIZE && is_zero(bytes + 14, 2) &&
-	       is_zero(bytes + 76, 4) && name_size < NAME_SIZE &&
+	       get_u16(bytes + 6) == BEACON_SIZE && get_u16(bytes + 14) <= FLAG_WAITS &&
+	       name_size < NAME_SIZE &&
 	       is_zero(bytes + NAME_OFFSET + name_size, NAME_SIZE - name_size);
 }
 
@@ -93,6 +102,8 @@ int beacon_decode(const void *datagram, size_t size, struct hmac *key, struct be
 		.start = get_u64(bytes + 56),
 		.counter = get_u64(bytes + 64),
 		.interval_ms = get_u32(bytes + 72),
+		.process = get_u32(bytes + 76),
+		.waits = get_u16(bytes + 14) == FLAG_WAITS,
 	};
 	memcpy(ret->cluster.bytes, bytes + 16, ID_SIZE);
 	memcpy(ret->server.bytes, bytes + 32, ID_SIZE);

@@ -1,12 +1,16 @@
 /* The only datagram there is, 128 bytes, little-endian:
  *
  *     0 magic "MSTR"      4 u8 version 1   5 u8 kind      6 u16 length 128   8 u32 key id (0: open)
- *    12 u16 TCP port     14 u16 zero      16 cluster id  32 server id
+ *    12 u16 TCP port     14 u16 flags     16 cluster id  32 server id
  *    48 u64 epoch        56 u64 start     64 u64 counter 72 u32 interval in ms
- *    76 u32 zero         80 cluster name, 32 bytes, zero-filled   112 tag, 16 bytes (zero: open)
+ *    76 u32 process      80 cluster name, 32 bytes, zero-filled   112 tag, 16 bytes (zero: open)
  *
  * The tag is HMAC-SHA-256 over what stands before it, cut to 16 bytes. The key id is the first u32
  * of such a tag over "muster beacon key id", 1 where that is 0.
+ *
+ * The one flag, 1, is that of a stand-by which does not begin by itself: others need not wait for it.
+ *
+ * Two processes that have the same server id differ in `process`, a random number; 0: none.
  *
  * A beacon is a hint where to dial; nobody obeys it. Pure. */
 #ifndef MUSTER_PROTOCOL_BEACON_H
@@ -36,6 +40,8 @@ struct beacon {
 	uint64_t start;
 	uint64_t counter;
 	uint32_t interval_ms;
+	uint32_t process;
+	bool waits; /* a stand-by: see above */
 	char cluster_name[CLUSTER_NAME_MAX + 1];
 };
 

@@ -41,6 +41,7 @@ enum {
 	EVENT_NAME_MAX = 31,
 	EVENT_TEXT_MAX = 4600, /* a path and what else there is to say */
 	DETAIL_TEXT_MAX = 255,
+	WAITING_TEXT_MAX = 600, /* six names */
 	EVENTS_WAIT_MS = 2000,       /* longest that EVENTS waits */
 	IN_PROGRESS_AFTER_MS = 2000, /* then a request that takes longer is answered so */
 
@@ -57,7 +58,7 @@ enum {
 	HEARTBEAT_MS = 2000,
 	SUSPECT_AFTER_MS = 6000,
 	DEAD_AFTER_MS = 15000,
-	LEASE_OF_SERVER_MS = 9000, /* a name server in touch so lately is the only one; 4 heartbeats */
+	LEASE_OF_SERVER_MS = 9000, /* a name server in touch so lately is the only one */
 	PROMISE_AFTER_MS = 11000,  /* without it a storage server may follow another; longer */
 	BEACON_INTERVAL_MS = 5000,
 	BEACON_JITTER_MS = 200,

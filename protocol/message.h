@@ -14,13 +14,7 @@ enum message_code {
 #include "messages.def"
 };
 
-enum message_to {
-	TO_NAMESERVER = 1,
-	TO_STORAGE = 2,
-	TO_CATALOGUE = 3,
-	TO_CLIENT = 4,
-	TO_ANY = 7
-};
+enum message_to { TO_NAMESERVER = 1, TO_STORAGE = 2, TO_CATALOGUE = 3, TO_CLIENT = 4, TO_ANY = 7 };
 
 enum message_flags {
 	MESSAGE_CHANGES = 1 << 0,
