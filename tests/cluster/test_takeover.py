@@ -172,6 +172,39 @@ def case_lost_disk_and_one_of_two():
         cluster.same(tree)
 
 
+def case_empty_one_was_up_before_the_others():
+    """After a loss of power: it hears of no cluster, founds one, and gives it up when there is one."""
+    with Many(2) as cluster:
+        tree = cluster.fill()
+        cluster.wait_set(2)
+        cluster.nameserver.kill()
+        for storage in cluster.storages:
+            storage.kill()
+        daemon = cluster.begin("other", port=cluster.port)
+        cluster.serves(daemon)
+        expect(list(cluster.names("/")), [])
+        for number in range(2):
+            cluster.storage_start(number)
+        assert daemon.event("rebuilt", FENCE_S), daemon.output()
+        cluster.wait_online(2)
+        cluster.same(tree)
+        cluster.works()
+        assert os.path.isdir(cluster.path + "/other/journal.unused-1")
+
+
+def case_namesake_with_something_in_it():
+    """What somebody has made is not given up."""
+    with Many(1) as cluster:
+        cluster.nameserver.kill()
+        cluster.storages[0].kill()
+        daemon = cluster.begin("other", port=cluster.port)
+        cluster.serves(daemon)
+        cluster.ok("mkdir", "/new")
+        cluster.storage_start(0)
+        assert daemon.event("namesake", SOON_S), daemon.output()
+        expect(list(cluster.names("/")), ["new"])
+
+
 def case_second_one_is_refused():
     with Many(1) as cluster:
         daemon = cluster.begin("other")

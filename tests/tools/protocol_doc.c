@@ -116,12 +116,12 @@ static void print_facts(const struct message_info *info)
 		{ MESSAGE_ADMIN, "for operators" },
 	};
 
-	printf("Served by %s.",
-	       info->to == TO_NAMESERVER  ? "the name server"
-	       : info->to == TO_CATALOGUE ? "the name server; without one, by storage servers"
-	       : info->to == TO_STORAGE   ? "storage servers"
-	       : info->to == TO_CLIENT    ? "clients"
-					  : "everybody");
+	printf("Served by %s.", info->to == TO_NAMESERVER ? "the name server"
+				: info->to == TO_CATALOGUE
+					? "the name server; without one, by storage servers"
+				: info->to == TO_STORAGE ? "storage servers"
+				: info->to == TO_CLIENT  ? "clients"
+							 : "everybody");
 	for (size_t i = 0; i < ARRAY_SIZE(facts); i++) {
 		if (info->flags & facts[i].flag)
 			printf(" Special: %s.", facts[i].text);

@@ -1,5 +1,5 @@
-/* A storage server's core with a copy of a small catalogue: "/d" with "a" (9 bytes in one chunk, 77)
- * and "empty", a member with a loopback and another address, and a journal set. */
+/* A storage server's core with a copy of a small catalogue: "/d" with "a" (9 bytes in one chunk,
+ * 77) and "empty", a member with a loopback and another address, and a journal set. */
 #ifndef MUSTER_STORAGE_DESK_H
 #define MUSTER_STORAGE_DESK_H
 

@@ -29,7 +29,8 @@ static void fake_usage(void *context, struct storage_usage *ret)
 	*ret = (struct storage_usage){ .capacity = 1 << 30,
 				       .free = f->free_bytes,
 				       .used = f->used_bytes,
-				       .chunks = f->chunk_count };
+				       .chunks = f->chunk_count,
+				       .failed = f->failed };
 }
 
 static int fake_find(void *context, uint64_t chunk, uint32_t *ret_length, struct digest *digest)

@@ -36,6 +36,7 @@ struct fixture {
 	struct fake_write writes[FAKE_CHUNKS_MAX];
 	unsigned int write_count, aborted;
 	uint64_t free_bytes, used_bytes;
+	bool failed;      /* its disk */
 	uint32_t scrub_s; /* what REGISTER answers */
 	unsigned int adopted;
 	struct id adopted_id;

@@ -190,13 +190,15 @@ static const struct journal_head *head_of(const struct fake *fake)
 
 static void fake_registers(struct world *world, const struct fake *fake)
 {
+	static const struct journal_head none;
+	const struct journal_head *head = fake->opening ? &none : head_of(fake);
 	struct register_request request = { .start = 1,
 					    .promised_epoch = fake->promised,
 					    .name = slice_of("fake"),
 					    .version = slice_of("0"),
-					    .catalogue_epoch = head_of(fake)->epoch,
-					    .catalogue_sequence = head_of(fake)->sequence,
-					    .catalogue_hash = head_of(fake)->hash };
+					    .catalogue_epoch = head->epoch,
+					    .catalogue_sequence = head->sequence,
+					    .catalogue_hash = head->hash };
 
 	fake_asks(world, fake, MSG_register, &request);
 }
@@ -211,8 +213,7 @@ static unsigned int ids_of(const struct journal_members *members, struct node_id
 static void fake_promises(struct world *world, struct fake *fake, const struct message *message)
 {
 	const struct promise_request *request = message->body;
-	struct promise_reply reply = { .previous = fake->promised,
-				       .previous_server = fake->promised_to };
+	struct promise_reply reply = { .changing = 0 };
 	struct node_id now[JOURNAL_SET_MAX], before[JOURNAL_SET_MAX];
 
 	fake->promises++;
@@ -222,9 +223,13 @@ static void fake_promises(struct world *world, struct fake *fake, const struct m
 		return;
 	}
 	if (request->epoch > fake->promised) {
+		fake->previous = fake->promised;
+		fake->previous_to = fake->promised_to;
 		fake->promised = request->epoch;
 		fake->promised_to = request->server;
 	}
+	reply.previous = fake->previous;
+	reply.previous_server = fake->previous_to;
 	reply.epoch = fake->promised;
 	reply.server = fake->promised_to;
 	reply.catalogue_epoch = head_of(fake)->epoch;
@@ -299,6 +304,11 @@ static void fake_gets(struct world *world, struct fake *fake, const struct messa
 		fake->up = false;
 		return;
 	}
+	if (data && fake->refuses > 0) {
+		fake->refuses--;
+		fake_answers(world, fake, message, NULL);
+		return;
+	}
 	switch (message->info->code) {
 	case MSG_hello:
 		if (!message->status)
@@ -316,8 +326,13 @@ static void fake_gets(struct world *world, struct fake *fake, const struct messa
 static void client_gets(struct world *world, const struct message *message)
 {
 	world->client_status[world->client_answers++ % ASIDE_MAX_] = message->status;
-	if (message->info->code == MSG_status && !message->status)
-		world->client_state = ((const struct status_reply *)message->body)->state;
+	if (message->info->code == MSG_status && !message->status) {
+		const struct status_reply *reply = message->body;
+
+		world->client_state = reply->state;
+		snprintf(world->client_waiting, sizeof(world->client_waiting), "%.*s",
+			 (int)reply->waiting.size, (const char *)reply->waiting.data);
+	}
 }
 
 static void act_send(struct world *world, uint64_t conn, struct slice bytes)
@@ -385,6 +400,12 @@ static void act(struct world *world, const struct takeover_action *action, struc
 	case TAKEOVER_CLOSE: act_close(world, action->conn); break;
 	case TAKEOVER_BEACON: act_beacon(world, bytes); break;
 	case TAKEOVER_JOB: act_job(world, action, bytes); break;
+	case TAKEOVER_KEEP:
+		if (!world->keep_error)
+			world->kept = action->epoch;
+		step(world, &(struct takeover_event){ .kind = TAKEOVER_KEPT,
+						      .error = world->keep_error });
+		break;
 	case TAKEOVER_NOTE:
 		buffer_printf(&world->notes, "%s %.*s\n", action->event, (int)bytes.size,
 			      (const char *)bytes.data);

@@ -38,10 +38,12 @@ struct fake {
 	const struct line_of_batches *line;
 	unsigned int has;    /* batches; 0: it has no copy */
 	unsigned int oldest; /* the first batch that it can give one by one */
-	uint64_t promised;
-	struct id promised_to;
+	uint64_t promised, previous;
+	struct id promised_to, previous_to;
 	unsigned int busy;     /* so many promises are refused so */
 	unsigned int dies_in;  /* answers to PULL and PAGE; 0: never */
+	unsigned int refuses;  /* so many of them are refused */
+	bool opening;          /* when it greets and registers it does not know its copy yet */
 	unsigned int promises; /* asked of it */
 	unsigned int pages, pulls;
 	bool no_cluster;
@@ -63,10 +65,13 @@ struct world {
 	char why[512];
 	unsigned int beacons, probes;
 	uint64_t beacon_epoch;
+	uint64_t kept; /* by the directory, as asked_epoch */
+	int keep_error;
 	struct buffer notes;
 	uint8_t client_status[ASIDE_MAX_]; /* of the client's answers, in order */
 	unsigned int client_answers;
 	uint8_t client_state; /* of the last STATUS */
+	char client_waiting[WAITING_TEXT_MAX + 1];
 	bool client_closed;
 };
 

@@ -19,6 +19,8 @@ static const struct beacon sample = {
 	.start = 8,
 	.counter = 0x0102030405060708,
 	.interval_ms = 5000,
+	.process = 0x0a0b0c0d,
+	.waits = true,
 	.cluster_name = "home",
 };
 
@@ -51,6 +53,8 @@ static void assert_round_trip(const struct beacon *beacon, struct hmac *key)
 	assert_true(decoded.epoch == beacon->epoch && decoded.start == beacon->start);
 	assert_true(decoded.counter == beacon->counter);
 	assert_int_equal(decoded.interval_ms, beacon->interval_ms);
+	assert_int_equal(decoded.process, beacon->process);
+	assert_int_equal(decoded.waits, beacon->waits);
 	assert_string_equal(decoded.cluster_name, beacon->cluster_name);
 }
 
@@ -74,8 +78,9 @@ static void test_layout(void **state)
 {
 	static const uint8_t head[] = { 'M',  'S',  'T', 'R', 1,  BEACON_NAMESERVER,
 					128,  0,    0,   0,   0,  0,
-					0x34, 0x12, 0,   0,   'C' };
-	static const uint8_t counter[] = { 8, 7, 6, 5, 4, 3, 2, 1, 0x88, 0x13, 0, 0, 0, 0, 0, 0 };
+					0x34, 0x12, 1,   0,   'C' };
+	static const uint8_t counter[] = { 8,    7,    6, 5, 4,   3,   2,   1,
+					   0x88, 0x13, 0, 0, 0xd, 0xc, 0xb, 0xa };
 	uint8_t bytes[BEACON_SIZE];
 
 	(void)state;
@@ -161,8 +166,7 @@ static void test_malformed(void **state)
 	assert_int_equal(decode_with(5, 0), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(5, 4), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(6, 127), -ERR_BAD_REQUEST);
-	assert_int_equal(decode_with(14, 1), -ERR_BAD_REQUEST);
-	assert_int_equal(decode_with(79, 1), -ERR_BAD_REQUEST);
+	assert_int_equal(decode_with(14, 2), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(111, 'x'), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(85, 'x'), -ERR_BAD_REQUEST);
 	beacon_encode(&beacon, NULL, bytes);

@@ -320,7 +320,7 @@ static void test_damage_is_put_aside(void **state)
 
 static void test_identity_stays(void **state)
 {
-	struct id first, again;
+	struct identity first, again, kept;
 	struct database database;
 	bool is_new;
 	int file;
@@ -330,13 +330,20 @@ static void test_identity_stays(void **state)
 	assert_true(is_new);
 	assert_int_equal(identity_load(database.disk, &again, &is_new), 0);
 	assert_false(is_new);
-	assert_true(id_equal(&first, &again));
+	assert_true(id_equal(&first.server, &again.server));
+	assert_int_equal(again.asked_epoch, 0);
+	kept = (struct identity){ again.server, 0x123456789a };
+	assert_int_equal(identity_write(database.disk, &kept), 0);
+	assert_int_equal(identity_read(database.disk, &again), 0);
+	assert_true(id_equal(&first.server, &again.server));
+	assert_int_equal(again.asked_epoch, kept.asked_epoch);
 	file = disk_open(database.disk, "identity", 0);
 	assert_int_equal(disk_write(database.disk, file, "x", 1, 12), 0);
 	disk_close(database.disk, file);
 	assert_int_equal(identity_load(database.disk, &again, &is_new), 0);
 	assert_true(is_new);
-	assert_false(id_equal(&first, &again));
+	assert_int_equal(again.asked_epoch, 0);
+	assert_false(id_equal(&first.server, &again.server));
 	database_close(&database);
 	assert_int_equal(open_at(*state, "/a", &database), 0);
 	database_close(&database);

@@ -230,6 +230,39 @@ static void test_repair_goes_first(void **state)
 	driver_stop(&d);
 }
 
+/* Two servers that do not reach each other: it is not tried for ever. */
+static void test_what_always_fails_ends(void **state)
+{
+	unsigned int tried = 0;
+
+	(void)state;
+	start(1);
+	server(200, "");
+	fill(100);
+	server(200, "");
+	storages[1]->idle = true;
+	for (unsigned int i = 0; i < 3000; i++) {
+		const struct message *order;
+
+		driver_clock(&d, 200);
+		while ((order = driver_next(storages[1], MSG_fetch))) {
+			driver_refuse(storages[1], order, -ERR_UNAVAILABLE);
+			tried++;
+		}
+		if (i % 10 == 0) {
+			beat_one(0);
+			beat_one(1);
+		}
+	}
+	assert_in_range(tried, 1, 200);
+	assert_true(driver_logged(&d, "balance_ended"));
+	/* Perhaps later. */
+	storages[1]->idle = false;
+	beat(900);
+	assert_in_range(held[1], 40, 60);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +271,7 @@ int main(void)
 		cmocka_unit_test(test_small_differences_stay),
 		cmocka_unit_test(test_not_to_a_server_that_is_to_be_emptied),
 		cmocka_unit_test(test_repair_goes_first),
+		cmocka_unit_test(test_what_always_fails_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "catalogue.h"
 #include "hash.h"
 #include "ns_driver.h"
+#include "ns_state.h"
 #include "random.h"
 
 enum { SERVERS = 4, STEPS = 3000, SEEDS = 6 };
@@ -239,12 +240,49 @@ static void test_counts_are_those_of_a_recount(void **state)
 	}
 }
 
+/* A disk that is slow shows in ticks that come late; then the walk does less at a time. */
+static void test_a_walk_keeps_its_pace(void **state)
+{
+	unsigned int count = 0;
+
+	(void)state;
+	assert_int_equal(pace_step(&count, 12345, 1024), 64);
+	for (unsigned int most = 128; most <= 1024; most *= 2)
+		assert_int_equal(pace_step(&count, 0, 1024), most);
+	assert_int_equal(pace_step(&count, 0, 1024), 1024);
+	assert_int_equal(pace_step(&count, STEP_MS / 2, 1024), 1024);
+	assert_int_equal(pace_step(&count, 400, 1024), 512);
+	for (unsigned int i = 0; i < 10; i++)
+		pace_step(&count, STEP_MS, 1024);
+	assert_in_range(count, 1, 32);
+	start(2);
+	for (unsigned int i = 0; i < 500; i++) {
+		char path[8];
+
+		snprintf(path, sizeof(path), "/%u", i);
+		assert_int_equal(put(path, 2, NULL, NULL), 0);
+	}
+	driver_clock(&d, 2000);
+	sweep_request(d.ns, false);
+	driver_clock(&d, 0);
+	assert_int_equal(d.ns->sweep.seen, 64);
+	driver_clock(&d, STEP_MS);
+	assert_int_equal(d.ns->sweep.seen, 64 + 128);
+	d.now_ms += 300;
+	driver_clock(&d, 0);
+	assert_int_equal(d.ns->sweep.seen, 64 + 128 + 64);
+	driver_clock(&d, 200);
+	assert_false(d.ns->sweep.running);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_change_counts_at_once),
 		cmocka_unit_test(test_servers_that_die_count_at_once),
 		cmocka_unit_test(test_counts_are_those_of_a_recount),
+		cmocka_unit_test(test_a_walk_keeps_its_pace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* When nothing is deleted, or only slowly: a stale catalogue, a rebuilt one, a mass of unknown chunks;
- * and what comes to /lost+found. */
+/* When nothing is deleted, or only slowly: a stale catalogue, a rebuilt one, a mass of unknown
+ * chunks; and what comes to /lost+found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -192,7 +192,8 @@ static void test_the_week_is_running_time(void **state)
 	driver_clock(&d, 3 * DAY_MS);
 	left_ms = status_of().hold_left_ms;
 	assert_in_range(left_ms, 4 * (uint64_t)DAY_MS - 10000, 4 * (uint64_t)DAY_MS);
-	/* The machine was off for a month. What a crash loses of running time only makes it longer. */
+	/* The machine was off for a month. What a crash loses of running time only makes it
+	 * longer. */
 	d.now_ms += (uint64_t)30 * DAY_MS;
 	again();
 	assert_int_equal(status_of().hold, HOLD_REBUILT);
@@ -337,6 +338,37 @@ static void test_the_brake(void **state)
 	driver_beat(&d, HOUR_MS);
 	assert_int_equal(deleted_at(storages[1]), 500);
 	assert_int_equal(status_of().hold, HOLD_NONE);
+	driver_stop(&d);
+}
+
+/* Many servers at once: a turn of the name server stays short, and each server has its own. */
+static void test_deletes_of_all_servers_take_turns(void **state)
+{
+	unsigned int first[4], sum = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 1000; i++)
+		many[i] = (struct chunk_ref){ i + 1, 100 };
+	start(false, 0);
+	for (unsigned int i = 1; i <= 3; i++)
+		storages[i] = server_with(i, 1, many, 1000);
+	driver_beat(&d, GRACE_MS - 4000);
+	for (unsigned int i = 0; i < 10000 && !sum; i++) {
+		driver_clock(&d, 1);
+		if (i % 2000 == 0)
+			driver_beat(&d, 1);
+		for (unsigned int j = 1; j <= 3; j++)
+			sum += first[j] = deleted_at(storages[j]);
+	}
+	assert_in_range(sum, 1, 256);
+	driver_clock(&d, 45);
+	for (unsigned int i = 1; i <= 3; i++) {
+		first[i] += deleted_at(storages[i]);
+		assert_int_not_equal(first[i], 0);
+	}
+	driver_beat(&d, 4000);
+	for (unsigned int i = 1; i <= 3; i++)
+		assert_int_equal(first[i] + deleted_at(storages[i]), 1000);
 	driver_stop(&d);
 }
 
@@ -496,6 +528,55 @@ static void test_lost_and_found_shows_nothing_else(void **state)
 	driver_stop(&d);
 }
 
+/* What an inventory names may be nonsense: no file has an empty chunk. */
+static void test_an_empty_stray_is_no_file(void **state)
+{
+	struct chunk_ref held[1] = { { 0x100, 0 } };
+
+	(void)state;
+	start(true, 1);
+	d.idle = true;
+	storages[1] = storages[2] = storages[3] = server_with(2, 1, held, 1);
+	serve(20, 0);
+	assert_int_equal(status_of().files, 0);
+	assert_false(d.failed);
+	driver_stop(&d);
+}
+
+/* The catalogue that was put together has all of a run that ended before its last one began: what it
+ * does not explain of that run was removed, or never became a file. */
+static void test_what_was_removed_long_ago_is_not_found(void **state)
+{
+	struct chunk_ref held[] = { { (uint64_t)1 << 40 | 0x100, 50 },
+				    { (uint64_t)2 << 40 | 0x100, 50 },
+				    { (uint64_t)3 << 40 | 0x100, 50 } };
+	struct stat_reply stat;
+
+	(void)state;
+	start(false, 0);
+	again();
+	d.config.rebuilt = true;
+	again();
+	d.config.rebuilt = false;
+	d.idle = true;
+	storages[1] = storages[2] = storages[3] = server_with(1, 1, held, 3);
+	serve(20, 0);
+	/* The second run was the last that it knows of; of the third one it knows nothing. */
+	assert_int_equal(status_of().files, 2);
+	assert_int_equal(ASK(client, stat, &stat, .path = slice_of("/lost+found/0000010000000100")),
+			 -ERR_NOT_FOUND);
+	assert_int_equal(ASK(client, stat, &stat, .path = slice_of("/lost+found/0000020000000100")),
+			 0);
+	/* Nothing is deleted all the same; nor is it after a restart. */
+	assert_int_equal(deleted_at(storages[1]), 0);
+	again();
+	storages[1] = storages[2] = storages[3] = server_with(1, 2, held, 3);
+	serve(20, 0);
+	assert_int_equal(status_of().files, 2);
+	assert_int_equal(deleted_at(storages[1]), 0);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -509,11 +590,14 @@ int main(void)
 		cmocka_unit_test(test_a_late_copy_of_an_older_run_waits),
 		cmocka_unit_test(test_a_server_that_was_away_is_told_at_once),
 		cmocka_unit_test(test_the_brake),
+		cmocka_unit_test(test_deletes_of_all_servers_take_turns),
 		cmocka_unit_test(test_what_users_remove_is_not_braked),
 		cmocka_unit_test(test_copies_too_many_are_braked),
 		cmocka_unit_test(test_what_nobody_explains_comes_to_lost_and_found),
 		cmocka_unit_test(test_lost_and_found_beside_a_file_of_that_name),
 		cmocka_unit_test(test_lost_and_found_shows_nothing_else),
+		cmocka_unit_test(test_an_empty_stray_is_no_file),
+		cmocka_unit_test(test_what_was_removed_long_ago_is_not_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

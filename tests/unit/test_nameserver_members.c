@@ -51,7 +51,8 @@ static void test_register(void **state)
 					 &second),
 			 -ERR_DUPLICATE_NODE);
 	assert_false(old->closed);
-	/* The same start: it replaces the older connection, which is silent, and gets another key. */
+	/* The same start: it replaces the older connection, which is silent, and gets another
+	 * key. */
 	driver_clock(&d, 5000);
 	assert_int_equal(
 		driver_register(peer, &(struct ns_storage){ .number = 1, .start = 5 }, &second), 0);

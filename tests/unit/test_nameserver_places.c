@@ -198,11 +198,9 @@ static void test_unknown_chunks_go_after_the_grace(void **state)
 	(void)state;
 	driver_start(&d, &config);
 	client = driver_client(&d, 1);
-	storages[1] =
-		driver_storage_with(&d, &(struct ns_storage){ .number = 1,
-							      .chunks = held,
-							      .chunk_count = 2,
-							      .no_inventory = true });
+	storages[1] = driver_storage_with(
+		&d, &(struct ns_storage){
+			    .number = 1, .chunks = held, .chunk_count = 2, .no_inventory = true });
 	assert_int_equal(ASK(storages[1], inventory, &reply, .last = 1, .chunks = held,
 			     .chunks_count = 2),
 			 0);

@@ -235,9 +235,13 @@ static void test_answers_probes(void **state)
 	hear(&desk, &probe);
 	assert_false(is_answered(&desk, 200, &answer));
 	/* Nor do those of storage servers: they look for a name server. */
-	probe = (struct beacon){ .kind = BEACON_PROBE, .server = fixture_id(9) };
+	probe = (struct beacon){ .kind = BEACON_PROBE, .server = fixture_id(9), .start = 1 };
 	hear(&desk, &probe);
 	assert_false(is_answered(&desk, 200, &answer));
+	/* One that is about to begin has started nothing yet, and must not found a second cluster. */
+	probe.start = 0;
+	hear(&desk, &probe);
+	assert_true(is_answered(&desk, 101, &answer));
 	desk_end(&desk);
 }
 

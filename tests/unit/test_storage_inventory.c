@@ -1,4 +1,5 @@
-/* What a storage server tells of its chunks: sums, then lists of the buckets that differ; goodbye. */
+/* What a storage server tells of its chunks: sums, then lists of the buckets that differ;
+ * goodbye. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -403,6 +403,27 @@ static void test_nameless_of_our_name(void **state)
 	fixture_done(&f);
 }
 
+/* The beacon of one that has just died is fresh and of a higher epoch: it is dead all the same. */
+static void test_leaves_the_dead(void **state)
+{
+	struct beacon dead = beacon_of(0x40, 9), nameless = beacon_of(0x41, 0);
+	struct fixture f;
+
+	(void)state;
+	begin_with_beacons(&f);
+	fixture_start(&f);
+	dead.cluster = f.cluster;
+	memcpy(nameless.cluster_name, "c", 2);
+	hear_at(&f, &dead, 0x40);
+	assert_true(run_until_dial(&f, 3000));
+	assert_int_equal(fixture_find(&f, ACT_DIAL)->endpoints[0].address.bytes[3], 0x40);
+	fail_dial(&f);
+	hear_at(&f, &nameless, 0x41);
+	assert_true(run_until_dial(&f, 3000));
+	assert_int_equal(fixture_find(&f, ACT_DIAL)->endpoints[0].address.bytes[3], 0x41);
+	fixture_done(&f);
+}
+
 /* Who refuses us is left alone for a while, if there is another. */
 static void test_prefers_who_takes_us(void **state)
 {
@@ -444,6 +465,7 @@ int main(void)
 		cmocka_unit_test(test_hello_comes_first_and_fits),
 		cmocka_unit_test(test_comes_back_at_once),
 		cmocka_unit_test(test_nameless_of_our_name),
+		cmocka_unit_test(test_leaves_the_dead),
 		cmocka_unit_test(test_prefers_who_takes_us),
 	};
 

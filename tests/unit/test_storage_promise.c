@@ -197,6 +197,28 @@ static void test_a_restart_waits(void **state)
 	}
 }
 
+/* Asked again after a restart, it does not know whom it had followed before that promise; it must
+ * not say that there was nobody. */
+static void test_a_restart_is_no_first_promise(void **state)
+{
+	const struct promise_reply *reply;
+	struct storage_desk desk;
+	uint64_t connection;
+
+	(void)state;
+	desk_begin(&desk);
+	desk.f.config.promised_epoch = desk.f.promised_epoch = 8;
+	desk.f.config.promised_server = desk.f.promised_server = fixture_id(0xee);
+	desk_start(&desk);
+	connection = desk_dial(&desk, 0xee);
+	desk_run(&desk);
+	reply = promise(&desk, connection, 0xee, 8)->body;
+	assert_int_equal(reply->epoch, 8);
+	assert_int_equal(reply->previous, 8);
+	assert_int_equal(reply->previous_server.bytes[0], 0xee);
+	desk_end(&desk);
+}
+
 static void test_what_is_no_promise(void **state)
 {
 	struct storage_desk desk;
@@ -217,7 +239,9 @@ static void test_what_is_no_promise(void **state)
 /* Orders of an epoch before the promised one are void; the server registers anew. */
 static void test_orders_of_an_old_epoch(void **state)
 {
+	struct endpoint source = endpoint_ipv4(0x0a000003, 3503);
 	struct delete_request req = { .epoch = 5 };
+	struct fetch_request fetch = { .epoch = 5, .endpoints = &source, .endpoints_count = 1 };
 	struct storage_desk desk;
 	uint64_t connection;
 
@@ -229,6 +253,16 @@ static void test_orders_of_an_old_epoch(void **state)
 	desk_register(&desk, connection, 5);
 	assert_promised(promise(&desk, connection, 0xee, 7), 0xee, 7);
 	fixture_request(&desk.f, connection, MSG_delete, 8, &req);
+	assert_int_equal(fixture_sent(&desk.f, connection, 0)->status, ERR_STALE);
+	fetch.chunk = (struct chunk_sum){ .chunk = 90, .length = 5 };
+	fetch.ticket = (struct ticket){ .operation = TICKET_READ,
+					.chunk = 90,
+					.length = 5,
+					.epoch = 5,
+					.holder = fixture_id(3),
+					.client = desk.f.config.self };
+	fixture_request(&desk.f, connection, MSG_fetch, 9, &fetch);
+	assert_non_null(fixture_sent(&desk.f, connection, 0));
 	assert_int_equal(fixture_sent(&desk.f, connection, 0)->status, ERR_STALE);
 	desk_fill(&desk, connection, 5);
 	assert_int_equal(fixture_sent(&desk.f, connection, 0)->status, ERR_STALE);
@@ -284,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_another_server_waits),
 		cmocka_unit_test(test_a_heartbeat_counts),
 		cmocka_unit_test(test_a_restart_waits),
+		cmocka_unit_test(test_a_restart_is_no_first_promise),
 		cmocka_unit_test(test_what_is_no_promise),
 		cmocka_unit_test(test_orders_of_an_old_epoch),
 		cmocka_unit_test(test_waits_while_it_lives),

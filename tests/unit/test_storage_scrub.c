@@ -254,6 +254,42 @@ static void test_questions_of_the_name_server_go_first(void **state)
 	fixture_done(&f);
 }
 
+/* Nothing of it counts any more; what can still be read is for those who copy it. */
+static void test_not_on_a_disk_that_has_failed(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, 3);
+	assert_int_equal(read_within(&f, START_MS), 1);
+	f.failed = true;
+	fixture_tick(&f, 3000);
+	assert_non_null(fixture_note(&f, NOTE_DISK_FAILED));
+	found(&f, 1, 0);
+	assert_int_equal(read_within(&f, 2 * PERIOD_S * 1000), 0);
+	assert_true(is_here(&f, 2));
+	fixture_done(&f);
+}
+
+static void test_nothing_to_read(void **state)
+{
+	struct fixture f;
+	unsigned int ticks = 0;
+
+	(void)state;
+	begin(&f, 0);
+	assert_int_equal(read_within(&f, START_MS), 0);
+	assert_true(state_of(&f).ended);
+	for (uint64_t end_ms = f.now_ms + PERIOD_S * 1000; f.now_ms < end_ms; ticks++) {
+		uint64_t due_ms = storage_deadline(f.core);
+
+		fixture_tick(&f, due_ms > f.now_ms ? due_ms - f.now_ms : 0);
+		heartbeat_answer(&f);
+	}
+	assert_in_range(ticks, 1, PERIOD_S);
+	fixture_done(&f);
+}
+
 static void test_never(void **state)
 {
 	struct fixture f;
@@ -278,6 +314,8 @@ int main(void)
 		cmocka_unit_test(test_a_bad_copy),
 		cmocka_unit_test(test_told_when_the_name_server_is_back),
 		cmocka_unit_test(test_questions_of_the_name_server_go_first),
+		cmocka_unit_test(test_not_on_a_disk_that_has_failed),
+		cmocka_unit_test(test_nothing_to_read),
 		cmocka_unit_test(test_never),
 	};
 

@@ -98,6 +98,105 @@ static void test_returns_with_one_of_two(void **state)
 	line_done(&line);
 }
 
+/* The survivor of two promised epoch 4 to us, and we died before our first batch in it: the
+ * directory knows. */
+static void test_returns_after_a_promise(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, &line, line.count);
+	world_fake(&world, 2, &line, line.count);
+	world_begin(&world);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	assert_int_equal(world.kept, 4);
+	world_done(&world);
+
+	for (unsigned int knows = 0; knows < 2; knows++) {
+		world_init(&world, &line, line.count);
+		world.config.asked_epoch = knows ? 4 : 0;
+		world_fake(&world, 2, &line, line.count)->promised = 4;
+		world_begin(&world);
+		world_run(&world, LONG_MS);
+		assert_int_equal(world.opened, knows);
+		assert_int_equal(world.kept, knows ? 5 : 0);
+		world_done(&world);
+	}
+	line_done(&line);
+}
+
+/* An old copy of the directory must not take its own question for an answer when it starts again;
+ * whether the server has said before what it had promised, or only then. */
+static void test_old_disk_never_returns(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+	uint64_t kept = 0;
+
+	(void)state;
+	line_make(&line, 2);
+	for (unsigned int start = 0; start < 3; start++) {
+		world_init(&world, &line, line.count - 4);
+		world.config.asked_epoch = kept;
+		world_fake(&world, 2, &line, line.count - 4)->promised = 6 + start;
+		world_begin(&world);
+		world_run(&world, LONG_MS);
+		assert_false(world.opened);
+		if (world.kept)
+			kept = world.kept;
+		assert_true(kept < 6);
+		world_done(&world);
+	}
+	line_done(&line);
+}
+
+/* Found out when it is too late: somebody else was promised an epoch in between. */
+static void test_kept_epoch_is_taken_back(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, &line, line.count);
+	world.config.asked_epoch = 3;
+	world_fake(&world, 2, &line, line.count)->busy = 1;
+	world_begin(&world);
+	world_run(&world, 250);
+	assert_int_equal(world.kept, 4);
+	world.fakes[2].promised = 4;
+	world.fakes[2].promised_to = fake_id(9);
+	world_run(&world, LONG_MS);
+	assert_false(world.opened);
+	assert_int_equal(world.fakes[2].promised, 5);
+	assert_int_equal(world.kept, 3);
+	world_done(&world);
+	line_done(&line);
+}
+
+/* Nothing of it is needed for starting now. */
+static void test_full_disk_starts(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	world.keep_error = -ERR_LOCAL_FULL;
+	world_fake(&world, 1, &line, line.count);
+	world_fake(&world, 3, &line, line.count);
+	world_begin(&world);
+	world_run(&world, SOON_MS);
+	assert_true(world.opened);
+	assert_true(world_noted(&world, "epoch_not_kept"));
+	world_done(&world);
+	line_done(&line);
+}
+
 static void test_needs_two_of_three(void **state)
 {
 	struct line_of_batches line;
@@ -175,10 +274,60 @@ static void test_other_history_is_copied(void **state)
 	world_fake(&world, 2, &other, 6);
 	world_begin(&world);
 	outcome = run_for(&world, SOON_MS);
-	assert_true(world.opened && outcome.rebuilt);
+	assert_true(world.opened && outcome.copied);
+	/* Enough have agreed: nothing that anybody was told is missing. */
+	assert_false(outcome.rebuilt);
 	assert_int_equal(outcome.epoch, 10);
 	assert_true(world_has(&world, &other, other.count));
 	assert_true(world.fakes[1].pages > 1);
+	world_done(&world);
+	line_done(&other);
+	line_done(&line);
+}
+
+/* The same, but whoever knows the rest has said good-bye for ever. */
+static void test_other_history_of_too_few(void **state)
+{
+	struct line_of_batches line, other;
+	struct takeover_outcome outcome;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	line_fork(&other, &line, 6);
+	line_add(&other, 9, 10);
+	world_init(&world, &line, line.count);
+	world.config.accept_rebuild = true;
+	world_fake(&world, 1, &other, other.count);
+	world_begin(&world);
+	outcome = run_for(&world, LONG_MS);
+	assert_true(world.opened && outcome.copied && outcome.rebuilt);
+	assert_true(world_has(&world, &other, other.count));
+	world_done(&world);
+	line_done(&other);
+	line_done(&line);
+}
+
+/* The first source dies amid the pages: what is here is empty then, but was not. */
+static void test_other_history_from_two_sources(void **state)
+{
+	struct line_of_batches line, other;
+	struct takeover_outcome outcome;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	line_fork(&other, &line, 6);
+	line_add(&other, 9, 10);
+	world_init(&world, &line, line.count);
+	for (unsigned int i = 1; i <= 3; i++)
+		world_fake(&world, i, &other, other.count);
+	world.fakes[1].dies_in = 3;
+	world_begin(&world);
+	outcome = run_for(&world, LONG_MS);
+	assert_true(world.opened && outcome.copied);
+	assert_true(world_noted(&world, "catalogue_source_lost"));
+	assert_false(outcome.rebuilt);
 	world_done(&world);
 	line_done(&other);
 	line_done(&line);
@@ -442,6 +591,12 @@ int main(void)
 		cmocka_unit_test(test_older_disk_is_completed),
 		cmocka_unit_test(test_newer_disk_stays),
 		cmocka_unit_test(test_other_history_is_copied),
+		cmocka_unit_test(test_other_history_of_too_few),
+		cmocka_unit_test(test_other_history_from_two_sources),
+		cmocka_unit_test(test_returns_after_a_promise),
+		cmocka_unit_test(test_old_disk_never_returns),
+		cmocka_unit_test(test_kept_epoch_is_taken_back),
+		cmocka_unit_test(test_full_disk_starts),
 		cmocka_unit_test(test_empty_disk_by_batches),
 		cmocka_unit_test(test_empty_disk_by_pages),
 		cmocka_unit_test(test_empty_disk_waits_for_both),

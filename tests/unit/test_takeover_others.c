@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "takeover_world.h"
+#include "text.h"
 
 enum { LONG_MS = 60 * 1000 };
 
@@ -146,6 +147,101 @@ static void test_of_two_that_begin_one_goes_on(void **state)
 	line_done(&line);
 }
 
+static void run_copy(struct world *world, struct line_of_batches *line, const struct beacon *beacon)
+{
+	world_init(world, line, line->count);
+	world->config.process = 100;
+	world_begin(world);
+	world_run(world, 200);
+	world_hear(world, beacon);
+}
+
+/* A copy of our directory: another process with our id. Our own beacons come back to us as well. */
+static void test_copied_directory(void **state)
+{
+	static const struct {
+		uint64_t start, epoch;
+		uint32_t process;
+		bool quiet;
+	} cases[] = {
+		{ 3, 2, 100, false }, { 3, 2, 99, true }, { 0, 4, 99, false },
+		{ 0, 4, 101, true },  { 0, 5, 99, true }, { 0, 3, 101, false },
+	};
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct beacon beacon = world_nameserver(cases[i].epoch);
+
+		world_init(&world, NULL, 0);
+		beacon.server = world.config.self;
+		world_done(&world);
+		beacon.start = cases[i].start;
+		beacon.process = cases[i].process;
+		run_copy(&world, &line, &beacon);
+		assert_int_equal(world_noted(&world, "standby_waiting"), cases[i].quiet);
+		assert_int_equal(world_noted(&world, "directory_copied"), cases[i].quiet);
+		world_done(&world);
+	}
+	line_done(&line);
+}
+
+/* ---- who is waited for ---- */
+
+static void test_waiting_is_told(void **state)
+{
+	struct line_of_batches line;
+	char id[ID_TEXT_MAX];
+	struct id second = fake_id(2);
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, &line, line.count);
+	world.config.facts.names[0].node = fake_id(1);
+	snprintf(world.config.facts.names[0].name, sizeof(world.config.facts.names[0].name), "nas");
+	world.config.facts.name_count = 1;
+	world_begin(&world);
+	world_run(&world, 2500);
+	assert_false(world_noted(&world, "takeover_waiting"));
+	world_run(&world, 1000);
+	assert_true(world_noted(&world, "takeover_waiting"));
+	assert_true(world_noted(&world, "missing=\"nas,"));
+	assert_true(world_noted(&world, id_format(&second, id)));
+	assert_true(world_noted(&world, "set=2 needed=2 promised=0"));
+	assert_false(world_noted(&world, "--accept-rebuild"));
+	world_done(&world);
+	line_done(&line);
+}
+
+/* One of two has lost its copy: that is never enough, and somebody has to say so. */
+static void test_empty_copy_is_told(void **state)
+{
+	const struct status_request status = { 0 };
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, NULL, 0);
+	world_fake(&world, 1, &line, line.count);
+	world_fake(&world, 2, &line, 0);
+	world_begin(&world);
+	world_run(&world, 5000);
+	assert_false(world.opened);
+	assert_true(world_noted(&world, "missing=\"\" empty=\""));
+	assert_true(world_noted(&world, "set=2 needed=2 promised=1"));
+	assert_true(world_noted(&world, "is empty, so it may never be enough: --accept-rebuild"));
+	world_client(&world, true);
+	world_client_asks(&world, MSG_status, &status);
+	assert_int_equal(world.client_state, SERVICE_TAKEOVER);
+	assert_non_null(strstr(world.client_waiting, " (empty)"));
+	world_done(&world);
+	line_done(&line);
+}
+
 static void test_two_clusters_of_one_name(void **state)
 {
 	struct line_of_batches line;
@@ -280,6 +376,9 @@ int main(void)
 		cmocka_unit_test(test_standby_leaves_two_alone),
 		cmocka_unit_test(test_old_one_waits_quietly),
 		cmocka_unit_test(test_of_two_that_begin_one_goes_on),
+		cmocka_unit_test(test_copied_directory),
+		cmocka_unit_test(test_waiting_is_told),
+		cmocka_unit_test(test_empty_copy_is_told),
 		cmocka_unit_test(test_two_clusters_of_one_name),
 		cmocka_unit_test(test_clients_wait_a_while),
 		cmocka_unit_test(test_everything_is_handed_over),
