@@ -11,7 +11,7 @@ VARIANT ?= release
 BUILD ?= build/$(VARIANT)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
-SOAK_SEEDS ?= 100000
+SOAK_HOURS ?= 1
 SOAK_IMAGES ?= 5000000
 JOBS ?= $(shell nproc)
 
@@ -130,7 +130,7 @@ OBJECTS := $(call object,$(foreach d,$(LAYERS) tests/unit tests/simulation tests
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all deps demo test unit bench asan tsan simulation conformance soak fuzz lint format examples \
+.PHONY: all deps demo test unit bench asan tsan simulation conformance sabotage soak fuzz lint format examples \
 	install uninstall deb clean help FORCE
 
 all: $(LIBRARIES) $(LIB_FILES) $(BINARIES) $(EXAMPLES) $(TOOLS) ## everything that is installed, and the simulation
@@ -172,12 +172,17 @@ simulation: $(filter %/simulation,$(BINARIES)) ## build the deterministic simula
 
 conformance: $(filter %/muster-conformance,$(BINARIES)) ## build the conformance tester
 
-soak: deps ## SOAK_SEEDS simulated clusters and SOAK_IMAGES power cuts, then the cluster suites
+sabotage: $(filter %/simulation,$(BINARIES)) ## does the simulation notice each safety rule that is taken away?
+	@$(BUILD)/simulation --sabotage-all --jobs $(JOBS)
+
+soak: deps ## new simulated clusters for SOAK_HOURS, SOAK_IMAGES power cuts, then the cluster suites
 	@$(MAKE) $(parallel) all
 	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) all unit
-	@SOAK=1 SIMULATION_SEEDS=1-$(SOAK_SEEDS) CRASH_IMAGES=$(SOAK_IMAGES) \
+	@$(BUILD)/simulation --soak $$(($(SOAK_HOURS) * 3600)) --jobs $(JOBS) \
+		--keep tests/simulation/seeds.txt
+	@SOAK=1 CRASH_IMAGES=$(SOAK_IMAGES) \
 		BUILD_DIR=$(abspath $(BUILD)) ASAN_DIR=$(abspath $(ASAN_BUILD)) \
-		tests/run 30-crash 40-simulation 61-storage-faults 70-library 70-cluster 75-namespaces
+		tests/run 30-crash 61-storage-faults 70-library 70-cluster 75-namespaces
 
 fuzz: ## build and run every fuzzer of tests/fuzz for FUZZ_SECONDS
 	@$(MAKE) $(parallel) CC=clang VARIANT=fuzz BUILD=$(FUZZ_BUILD) fuzzers
@@ -223,8 +228,8 @@ endef
 $(foreach d,$(PRESENT) $(TEST_PRESENT),$(eval $(call library_rule,$(d))))
 
 # Cores know nothing of each other and may use the same names inside. Where all are linked together,
-# each is one object that shows its interface only. Of the glue only the storage server's is at hand,
-# for its store_chunks.c.
+# each is one object that shows its interface only. Of the glue the daemons' is at hand, for
+# store_chunks.c and identity.c.
 ALL_CORES := simulation muster-conformance
 SHOWS.nameserver/core := nameserver_* ns_outbox_* takeover_*
 SHOWS.storage/core    := storage_*
@@ -232,7 +237,7 @@ SHOWS.client/core     := client_*
 CORES := $(filter %/core,$(PRESENT))
 closed = $(BUILD)/lib/$(subst /,-,$(1)).o
 linked = $(if $(filter $(ALL_CORES),$(1)),$(if $(filter $(CORES),$(2)),$(call closed,$(2)),\
-	$(if $(filter nameserver/daemon %/lib %/shell %/transport,$(2)),,$(call library,$(2)))),$(call library,$(2)))
+	$(if $(filter %/lib %/shell %/transport,$(2)),,$(call library,$(2)))),$(call library,$(2)))
 
 define closed_rule
 $(call closed,$(1)): $(call object,$(call parts,$(1))) $(1)
