@@ -1,12 +1,18 @@
 /* What goes wrong, and when. Each seed has its own selection: a run in which everything happens at
  * once finds less than many in which little does ("swarm testing"). */
+#include "faults.h"
+
 #include "error.h"
-#include "world.h"
 
 /* What shows that a rule is missing. */
 static const unsigned int sabotaged[SABOTAGE_COUNT] = {
 	[SABOTAGE_OLD_COPY] = FAULT_NS_OLD,
 	[SABOTAGE_NO_HOLD] = FAULT_NS_LOST,
+	[SABOTAGE_NO_LEASE] = FAULT_USURP,
+	[SABOTAGE_ONE_PROMISE] = FAULT_USURP,
+	[SABOTAGE_OLDEST_COPY] = FAULT_USURP,
+	[SABOTAGE_OLD_BATCH] = FAULT_USURP,
+	[SABOTAGE_LOW_PROMISE] = FAULT_USURP | FAULT_NS_LOST,
 };
 
 void faults_draw(struct world *w)
@@ -16,7 +22,7 @@ void faults_draw(struct world *w)
 	if (world_chance(w, 70))
 		w->faults |= 1u << world_below(w, 4);
 	if (world_chance(w, 50))
-		w->faults |= (unsigned int)FAULT_PARTITION << world_below(w, 6);
+		w->faults |= (unsigned int)FAULT_PARTITION << world_below(w, 7);
 	w->fault_gap_us = SECOND + world_below(w, 6 * SECOND);
 	if (sabotaged[w->config.sabotage])
 		w->faults = sabotaged[w->config.sabotage];
@@ -29,6 +35,11 @@ void faults_draw(struct world *w)
 	}
 	if (w->faults & FAULT_REFUSE)
 		w->refuse_percent = (uint32_t)world_below(w, 40);
+}
+
+bool fault_needs_two(const struct world *w)
+{
+	return sabotaged[w->config.sabotage] & FAULT_USURP;
 }
 
 static struct host *any_host(struct world *w)
@@ -147,14 +158,21 @@ static void cut_ends(struct world *w, const struct due *due)
 	net_resume(w);
 }
 
-static void cut_one(struct world *w, const struct host *from, const struct host *to,
-		    uint64_t time_us)
+void fault_cut_one(struct world *w, const struct host *from, const struct host *to,
+		   uint64_t time_us)
 {
 	if (from == to || w->cut[from->index][to->index])
 		return;
 	w->cut[from->index][to->index] = true;
 	world_trace(w, "%s does not hear %s any more", to->name, from->name);
 	world_after(w, time_us, (struct due){ .run = cut_ends, .a = from->index, .b = to->index });
+}
+
+void fault_cut_both(struct world *w, const struct host *one, const struct host *other,
+		    uint64_t time_us)
+{
+	fault_cut_one(w, one, other, time_us);
+	fault_cut_one(w, other, one, time_us);
 }
 
 static void cut(struct world *w)
@@ -166,14 +184,13 @@ static void cut(struct world *w)
 	for (unsigned int i = 0; i < w->host_count; i++) {
 		if (other && other != &w->hosts[i])
 			continue;
-		cut_one(w, host, &w->hosts[i], time_us);
-		cut_one(w, &w->hosts[i], host, time_us);
+		fault_cut_both(w, host, &w->hosts[i], time_us);
 	}
 }
 
 static void cut_one_way(struct world *w)
 {
-	cut_one(w, any_host(w), any_host(w), some_time(w));
+	fault_cut_one(w, any_host(w), any_host(w), some_time(w));
 }
 
 /* Two sides; a client is on either. */
@@ -187,7 +204,7 @@ static void partition(struct world *w)
 	for (unsigned int i = 0; i < w->host_count; i++) {
 		for (unsigned int k = 0; k < w->host_count; k++) {
 			if (side[i] != side[k])
-				cut_one(w, &w->hosts[i], &w->hosts[k], time_us);
+				fault_cut_one(w, &w->hosts[i], &w->hosts[k], time_us);
 		}
 	}
 }
@@ -208,22 +225,25 @@ static void slow(struct world *w)
 
 /* ---- hosts and disks ---- */
 
-static void pause_one(struct host *host, uint64_t time_us)
+void fault_pause(struct host *host, uint64_t time_us)
 {
 	struct world *w = host->world;
 
 	host->paused_until_us = w->now_us + time_us;
+	/* A clock that stands still meanwhile. */
+	if (host->kind == HOST_NAMESERVER && w->config.sabotage == SABOTAGE_NO_LEASE)
+		host->clock_ms -= time_us / MS;
 	world_trace(w, "%s sleeps until %.3f", host->name, (double)host->paused_until_us / SECOND);
 }
 
 static void pause_host(struct world *w)
 {
-	pause_one(any_host(w), some_time(w));
+	fault_pause(any_host(w), some_time(w));
 }
 
 static void pause_nameserver(struct world *w)
 {
-	pause_one(any_nameserver(w), SECOND + world_below(w, 59 * SECOND));
+	fault_pause(any_nameserver(w), SECOND + world_below(w, 59 * SECOND));
 }
 
 /* ---- a name server's directory ---- */
@@ -237,9 +257,7 @@ bool fault_may_lose(struct world *w, const struct host *but)
 	uint64_t committed = ns_host_committed(ns);
 	unsigned int count = 0;
 
-	/* Of two name servers without a catalogue none would begin with fewer. */
-	if (w->healed || committed == 0 ||
-	    (w->ns_count > 1 && ns_host_set_size(ns) < JOURNAL_SET_MAX))
+	if (w->healed || committed == 0)
 		return false;
 	for (unsigned int i = 0; i < w->storage_count; i++) {
 		const struct host *storage = world_storage(w, i);
@@ -276,11 +294,8 @@ static void old_directory(struct world *w)
 {
 	struct host *host = any_nameserver(w);
 
-	/* One from before there was a set, or when either of two was enough: nobody could tell that
-	 * it is old. */
-	if (!host->snapshot || world_chance(w, 50)) {
-		if (ns_host_set_size(host) == JOURNAL_SET_MAX)
-			ns_disk_keep(host);
+	if (!host->snapshot || world_chance(w, 30)) {
+		ns_disk_keep(host);
 		return;
 	}
 	if (!fault_may_lose(w, NULL))
@@ -421,10 +436,10 @@ void fault_answered(struct world *w, uint64_t socket)
 /* ---- one after the other ---- */
 
 static void (*const faults[])(struct world *) = {
-	crash_nameserver, crash_storage, crash_client, power_all, reset_some, cut,
-	cut_one_way,      pause_host,    slow,         NULL,      jump,       disk_fails,
-	disk_full,        NULL,          NULL,         NULL,      partition,  pause_nameserver,
-	lose_directory,   old_directory, crash_set,    away,
+	crash_nameserver, crash_storage, crash_client, power_all, reset_some,  cut,
+	cut_one_way,      pause_host,    slow,         NULL,      jump,        disk_fails,
+	disk_full,        NULL,          NULL,         NULL,      partition,   pause_nameserver,
+	lose_directory,   old_directory, crash_set,    away,      fault_usurp,
 };
 
 static void fault_next(struct world *w, const struct due *due)

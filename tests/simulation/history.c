@@ -100,12 +100,16 @@ void history_deletes(struct world *w, const struct host *host)
 		world_fail(w, "%s has chunks deleted right after a rebuild", host->name);
 }
 
-void history_promised(struct host *host, uint64_t epoch)
+void history_promised(struct host *host, uint64_t epoch, const struct id *server)
 {
+	if (epoch == host->promised && !id_equal(server, &host->promised_to))
+		world_fail(host->world, "%s promises epoch %llu to another one, too", host->name,
+			   (unsigned long long)epoch);
 	if (epoch < host->promised)
 		world_fail(host->world, "%s promises epoch %llu after epoch %llu", host->name,
 			   (unsigned long long)epoch, (unsigned long long)host->promised);
 	host->promised = epoch;
+	host->promised_to = *server;
 }
 
 void history_remembers(const struct host *host, uint64_t epoch)

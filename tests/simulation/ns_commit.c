@@ -44,6 +44,7 @@ static void first_committed(struct host *host, uint64_t epoch)
 			   (unsigned long long)epoch, (unsigned long long)w->epoch);
 	w->epoch = epoch;
 	w->founded = true;
+	host->restored = false;
 }
 
 void ns_commit_look(struct host *host)

@@ -126,6 +126,7 @@ bool ns_disk_restore(struct host *host)
 	if (!host->rows)
 		abort();
 	*host->rows = snapshot->rows;
+	host->restored = true;
 	snapshot->disk = NULL;
 	snapshot->rows.kv = NULL;
 	snapshot_free(snapshot);
@@ -136,6 +137,7 @@ bool ns_disk_restore(struct host *host)
 void ns_disk_lose(struct host *host)
 {
 	disk_drop(host);
+	host->restored = false;
 	host->disk = disk_sim_new(WORLD_DISK_CAPACITY);
 	if (!host->disk)
 		abort();

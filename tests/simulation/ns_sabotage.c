@@ -142,27 +142,78 @@ bool ns_sabotage_hears(const struct host *host, const struct frame_header *heade
 
 /* ---- promises that say something else ---- */
 
-static void promise_forge(struct host *host, struct promise_reply *reply)
+/* Who promises stands for another one of the set as well. */
+static void member_double(struct promise_reply *reply, const struct id *node)
 {
-	const struct journal_head *own = &host->rows->mark.head;
+	struct node_id *set = (struct node_id *)reply->journal_set;
+	unsigned int i = 0;
 
-	if (host->world->config.sabotage == SABOTAGE_FEW_PROMISES) {
+	while (i < reply->journal_set_count && id_equal(&set[i].node, node))
+		i++;
+	if (i < reply->journal_set_count)
+		set[i].node = *node;
+}
+
+/* Of those that are there. */
+static struct journal_head oldest_copy(struct world *w)
+{
+	struct journal_head oldest = { 0 };
+
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		struct replica_head copy = storage_host_catalogue(world_storage(w, i));
+
+		if (copy.last.sequence > 0 &&
+		    (oldest.sequence == 0 || copy.last.sequence < oldest.sequence))
+			oldest = copy.last;
+	}
+	return oldest;
+}
+
+static void head_forge(struct promise_reply *reply, const struct journal_head *head)
+{
+	if (head->sequence == 0)
+		return;
+	reply->catalogue_epoch = head->epoch;
+	reply->catalogue_sequence = head->sequence;
+	reply->catalogue_hash = head->hash;
+}
+
+static const struct host *peer_of(const struct host *host, uint64_t conn)
+{
+	const struct world *w = host->world;
+	uint64_t socket = net_socket(host, conn);
+	uint64_t peer = socket ? w->sockets[socket - 1]->peer : 0;
+
+	return peer ? w->sockets[peer - 1]->host : NULL;
+}
+
+static void promise_forge(struct host *host, uint64_t conn, struct promise_reply *reply)
+{
+	const struct host *from = peer_of(host, conn);
+	struct journal_head head = host->rows->mark.head;
+
+	switch (host->world->config.sabotage) {
+	case SABOTAGE_FEW_PROMISES:
 		reply->changing = 0;
 		reply->journal_set_count = reply->journal_before_count = 0;
+		break;
+	case SABOTAGE_ONE_PROMISE:
+		if (from)
+			member_double(reply, &from->id);
+		break;
+	case SABOTAGE_OLDEST_COPY:
+		head = oldest_copy(host->world);
+		head_forge(reply, &head);
+		break;
+	case SABOTAGE_OLD_COPY: head_forge(reply, &head); break;
+	default: break;
 	}
-	if (host->world->config.sabotage != SABOTAGE_OLD_COPY || own->sequence == 0)
-		return;
-	reply->catalogue_epoch = own->epoch;
-	reply->catalogue_sequence = own->sequence;
-	reply->catalogue_hash = own->hash;
 }
 
 static bool is_forged(const struct host *host, const struct frame_header *header)
 {
-	enum sabotage sabotage = host->world->config.sabotage;
-
-	return (sabotage == SABOTAGE_FEW_PROMISES || sabotage == SABOTAGE_OLD_COPY) &&
-	       header->type == MSG_promise && header->reply && header->status == 0;
+	return host->world->config.sabotage != SABOTAGE_NONE && header->type == MSG_promise &&
+	       header->reply && header->status == 0;
 }
 
 void ns_sabotage_taking(struct host *host, uint64_t conn, const struct frame_header *header,
@@ -177,7 +228,7 @@ void ns_sabotage_taking(struct host *host, uint64_t conn, const struct frame_hea
 	struct message message;
 
 	if (is_forged(host, header) && message_decode(header, body, &arena, &message) == 0) {
-		promise_forge(host, (struct promise_reply *)message.body);
+		promise_forge(host, conn, (struct promise_reply *)message.body);
 		if (message_encode(&message, &frame) < 0 ||
 		    frame_header_decode(frame.data, &forged) < 0)
 			abort();

@@ -157,6 +157,15 @@ static int copy_open(struct host *host, struct ns_host *ns, struct replica_resul
 	return ret->error;
 }
 
+/* Beacons get lost, servers are down: whoever cannot know that there is a cluster, or how far it has
+ * come, looks for longer. */
+static uint64_t found_after_ms(const struct host *host, const struct replica_head *own)
+{
+	bool empty = own->last.sequence == 0;
+
+	return host->restored || (empty && host->world->founded) ? FOR_EVER_MS : 0;
+}
+
 bool ns_taking_start(struct host *host, struct ns_host *ns)
 {
 	struct world *w = host->world;
@@ -170,8 +179,6 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		.version = "simulated",
 		.cluster_name = "simulated",
 		.standby = host->number > 0,
-		/* Beacons get lost, servers are down: whoever has a cluster looks for it longer. */
-		.found_after_ms = w->founded ? FOR_EVER_MS : 0,
 	};
 	bool building = host->rows && host->rows->mark.building;
 	int rc = copy_open(host, ns, &result);
@@ -180,6 +187,7 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		config.unfinished = building;
 		config.head = result.head;
 		config.facts = result.facts;
+		config.found_after_ms = found_after_ms(host, &result.head);
 		if (identity_read(disk_sim_disk(host->disk), &identity) == 0)
 			config.asked_epoch = identity.asked_epoch;
 		if (w->config.sabotage == SABOTAGE_FEW_PROMISES)

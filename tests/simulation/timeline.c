@@ -87,6 +87,8 @@ void world_wake(struct world *w, struct host *host)
 		if (w->queue[i].host == host && w->queue[i].at_us == host->paused_until_us)
 			w->queue[i].at_us = w->now_us;
 	}
+	if (host->kind == HOST_NAMESERVER && w->config.sabotage == SABOTAGE_NO_LEASE)
+		host->clock_ms += (host->paused_until_us - w->now_us) / MS;
 	host->paused_until_us = 0;
 	/* What is in order is a heap too. */
 	qsort(w->queue, w->queue_count, sizeof(*w->queue), due_compare);

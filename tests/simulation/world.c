@@ -30,6 +30,11 @@ static const char *const sabotages[] = {
 	[SABOTAGE_FEW_PROMISES] = "few-promises",
 	[SABOTAGE_OLD_COPY] = "old-copy",
 	[SABOTAGE_NO_HOLD] = "no-hold",
+	[SABOTAGE_NO_LEASE] = "no-lease",
+	[SABOTAGE_ONE_PROMISE] = "one-promise",
+	[SABOTAGE_OLDEST_COPY] = "oldest-copy",
+	[SABOTAGE_OLD_BATCH] = "old-batch",
+	[SABOTAGE_LOW_PROMISE] = "low-promise",
 };
 
 const char *sabotage_name(unsigned int sabotage)
@@ -240,10 +245,12 @@ static void build(struct world *w)
 	if (world_chance(w, 50))
 		w->storage_count = 3;
 	w->client_count = 2 + world_chance(w, 20);
-	/* A stand-by begins by itself only with a journal set of three. */
-	w->ns_count = 1;
-	if (world_chance(w, STANDBY_PERCENT) && w->storage_count >= JOURNAL_SET_MAX)
-		w->ns_count++;
+	/* With a journal set of less than three it never begins, and must not be in the way. */
+	w->ns_count = 1 + world_chance(w, STANDBY_PERCENT);
+	if (fault_needs_two(w)) {
+		w->ns_count = 2;
+		w->storage_count += w->storage_count < JOURNAL_SET_MAX;
+	}
 	for (unsigned int i = 0; i < w->ns_count; i++)
 		host_add(w, HOST_NAMESERVER, i);
 	for (unsigned int i = 0; i < w->storage_count; i++)

@@ -90,11 +90,13 @@ struct host {
 	struct endpoint remembered;
 	bool up;
 	bool starting;
-	bool copy_lost;       /* of the catalogue, once */
-	uint64_t promised;    /* storage servers: the highest epoch that was answered */
-	uint64_t degraded_us; /* clients: when an answer last came that may be of the past */
-	uint32_t life;        /* how often it has been started */
-	uint64_t clock_ms;    /* what its monotonic clock showed at time 0 */
+	bool copy_lost;    /* of the catalogue, once */
+	bool restored;     /* name servers: the directory is an old one, and nobody has said so */
+	uint64_t promised; /* storage servers: the highest epoch that was answered, */
+	struct id promised_to; /* and to whom */
+	uint64_t degraded_us;  /* clients: when an answer last came that may be of the past */
+	uint32_t life;         /* how often it has been started */
+	uint64_t clock_ms;     /* what its monotonic clock showed at time 0 */
 	uint64_t paused_until_us;
 	uint64_t slow_us;          /* added to each packet's way */
 	uint16_t ports[PORTS_MAX]; /* that it listens on */
@@ -184,6 +186,11 @@ enum sabotage {
 	SABOTAGE_FEW_PROMISES,     /* a name server begins without asking the journal set */
 	SABOTAGE_OLD_COPY,         /* the own copy is taken for the newest */
 	SABOTAGE_NO_HOLD,          /* deletes go on after a rebuild */
+	SABOTAGE_NO_LEASE,         /* a name server's clock stands still while it sleeps */
+	SABOTAGE_ONE_PROMISE,      /* one promise less is enough to begin */
+	SABOTAGE_OLDEST_COPY,      /* of those who promised, the one that has least is the source */
+	SABOTAGE_OLD_BATCH,        /* batches are acknowledged to whoever was followed once */
+	SABOTAGE_LOW_PROMISE,      /* lower epochs are promised after higher ones */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
@@ -212,7 +219,8 @@ enum fault {
 	FAULT_NS_OLD = 1 << 19,    /* its directory is what it was a while ago */
 	FAULT_SET = 1 << 20,       /* members of the journal set die together */
 	FAULT_AWAY = 1 << 21,      /* a storage server misses 400 days */
-	FAULTS_ALL = (1 << 22) - 1,
+	FAULT_USURP = 1 << 22,     /* the name server sleeps until another one has begun */
+	FAULTS_ALL = (1 << 23) - 1,
 };
 
 struct world_config {
@@ -342,6 +350,8 @@ void faults_draw(struct world *w);
 void faults_begin(struct world *w);
 void faults_heal(struct world *w);
 void fault_disk_lies(struct world *w);
+/* Without a second name server a removed rule makes no difference. */
+bool fault_needs_two(const struct world *w);
 /* Does no acknowledged batch rest on the catalogue of one host alone, `but` (NULL: none) not
  * counted? */
 bool fault_may_lose(struct world *w, const struct host *but);
@@ -386,7 +396,7 @@ void history_rebuilt(struct world *w);
 /* It has orders to delete sent. */
 void history_deletes(struct world *w, const struct host *host);
 /* A storage server says that it has promised this epoch; it starts, and still knows this one. */
-void history_promised(struct host *host, uint64_t epoch);
+void history_promised(struct host *host, uint64_t epoch, const struct id *server);
 void history_remembers(const struct host *host, uint64_t epoch);
 
 /* oracle.c */
