@@ -103,10 +103,14 @@ bool inventory_lists(const struct member *member, uint64_t chunk)
 	return inventory_bit(member->differ, inventory_bucket(chunk));
 }
 
-static void inventory_end(struct member *member)
+void inventory_end(struct nameserver *ns, struct member *member)
 {
 	member->stage = INVENTORY_NONE;
 	member->compared = true;
+	chunk_set_done(&member->listed);
+	chunk_set_done(&member->fresh);
+	ns_event_about(ns, member, LOG_DEBUG, "inventory_level", "chunks=%llu",
+		       (unsigned long long)member->chunks);
 }
 
 /* From the start: all buckets, until BUCKETS says better. */
@@ -130,7 +134,7 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 	if (!ns->count.done)
 		member->stage = INVENTORY_COUNTING;
 	else if (digest_equal(&member->sum->whole, digest))
-		inventory_end(member);
+		inventory_end(ns, member);
 	return member->stage == INVENTORY_COMING;
 }
 
@@ -159,7 +163,7 @@ int on_buckets(struct nameserver *ns, struct session *from, const struct buckets
 	if (count)
 		reply->differ = (struct slice){ member->differ, sizeof(member->differ) };
 	else
-		inventory_end(member);
+		inventory_end(ns, member);
 	return 0;
 }
 
@@ -217,7 +221,7 @@ bool inventory_heard(struct nameserver *ns, struct member *member, const struct 
 	differs = difference(&member->sum->whole, digest);
 	if (digest_equal(&member->sum->whole, digest)) {
 		if (first)
-			inventory_end(member);
+			inventory_end(ns, member);
 		return false;
 	}
 	if (!first && (!still || was_asked(ns, beat, &differs)))

@@ -183,6 +183,16 @@ static void on_space(struct nameserver *ns, const struct ns_event *event)
 		 "writable=%s", ns->full ? "false" : "true");
 }
 
+/* So long nobody was heard. */
+static void all_excuse(struct nameserver *ns, uint64_t ms)
+{
+	sessions_excuse(ns, ms);
+	clients_excuse(ns, ms);
+	members_excuse(ns, ms);
+	orders_excuse(ns, ms);
+	quorum_excuse(ns, ms);
+}
+
 static void on_reading(struct nameserver *ns, const struct ns_event *event)
 {
 	if (ns->deaf == !event->good)
@@ -192,11 +202,7 @@ static void on_reading(struct nameserver *ns, const struct ns_event *event)
 		ns->deaf_ms = ns->now_ms;
 		return;
 	}
-	sessions_excuse(ns, ns->now_ms - ns->deaf_ms);
-	clients_excuse(ns, ns->now_ms - ns->deaf_ms);
-	members_excuse(ns, ns->now_ms - ns->deaf_ms);
-	orders_excuse(ns, ns->now_ms - ns->deaf_ms);
-	quorum_excuse(ns, ns->now_ms - ns->deaf_ms);
+	all_excuse(ns, ns->now_ms - ns->deaf_ms);
 }
 
 static void on_durable(struct nameserver *ns, const struct ns_event *event)
@@ -235,13 +241,6 @@ uint64_t excused(const struct nameserver *ns, uint64_t at_ms, uint64_t ms)
 
 enum { PAUSE_MS = 1000 };
 
-static void paused(struct nameserver *ns, uint64_t ms)
-{
-	members_excuse(ns, ms);
-	orders_excuse(ns, ms);
-	quorum_excuse(ns, ms);
-}
-
 /* Ticks come when they are due, unless this process stood still: heartbeats then wait unread, and
  * nobody else is to blame for the silence. */
 static void now_set(struct nameserver *ns, uint64_t now_ms)
@@ -251,7 +250,7 @@ static void now_set(struct nameserver *ns, uint64_t now_ms)
 
 	ns->now_ms = now_ms;
 	if (due < now_ms && now_ms - due >= PAUSE_MS)
-		paused(ns, now_ms - due);
+		all_excuse(ns, now_ms - due);
 }
 
 void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox)

@@ -4,8 +4,8 @@
 #include "repair.h"
 
 enum {
-	COLLECT_STEP = 1024,         /* chunks, files and directories a step, at most */
-	DELETE_PART = 4, /* so many times as many chunks are looked at that are to be deleted */
+	COLLECT_STEP = 1024, /* chunks, files and directories a step, at most */
+	DELETE_PART = 4,     /* so many times as many chunks are looked at that are to be deleted */
 	DOOMED_MAX = 1024 * 1024,    /* per server; the rest comes with its next inventory */
 	DOOMED_PAUSE = 256 * 1024,   /* a server that far behind makes the collector wait */
 	DOOMED_AWAY_MAX = 64 * 1024, /* of one that is not connected */
@@ -106,10 +106,23 @@ static size_t doomed_send(struct nameserver *ns, struct member *member, size_t m
 	return taken;
 }
 
+void deletes_withdraw(struct nameserver *ns)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		struct member *member = ns->sorted[i];
+
+		if (!member->deleting || !held_delete_drop(ns, member->session->conn))
+			continue;
+		for (size_t j = 0; j < member->ordered.count; j++)
+			chunk_doom(ns, member, member->ordered.ids[j]);
+		order_withdraw(ns, member, delete_done);
+	}
+}
+
 /* Not while its inventory is on its way: what it lists might be gone when we enter it. */
 static bool can_delete(const struct nameserver *ns, const struct member *member)
 {
-	return member->session && member->stage != INVENTORY_COUNTING &&
+	return member->session && !ns->quorum.lost && member->stage != INVENTORY_COUNTING &&
 	       member->stage != INVENTORY_COMING && !deletes_are_held(ns);
 }
 

@@ -80,6 +80,7 @@ static void stale_tell(struct nameserver *ns, const struct member *member, uint6
 	if (ns->hold.stale)
 		return;
 	ns->hold.stale = true;
+	deletes_withdraw(ns);
 	ns_event_about(ns, member, LOG_ERROR, "catalogue_is_old",
 		       "chunk=%llx epoch=%llu sequence=%llu start=%llu own_epoch=%llu",
 		       (unsigned long long)chunk,

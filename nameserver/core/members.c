@@ -267,8 +267,10 @@ void members_tick(struct nameserver *ns)
 void members_excuse(struct nameserver *ns, uint64_t ms)
 {
 	for (unsigned int i = 0; i < ns->member_count; i++) {
-		if (ns->sorted[i]->session)
-			ns->sorted[i]->heard_ms = excused(ns, ns->sorted[i]->heard_ms, ms);
+		struct member *member = ns->sorted[i];
+
+		if (member_is_up(member))
+			member->heard_ms = excused(ns, member->heard_ms, ms);
 	}
 }
 

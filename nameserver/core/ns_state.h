@@ -451,6 +451,7 @@ uint32_t request_number(struct nameserver *ns); /* for another request of ours *
 struct held_queue *held_for(struct nameserver *ns, const struct session *to);
 int held_add(struct nameserver *ns, struct held_queue *queue, const struct held *item);
 void held_orders_drop(struct nameserver *ns, uint64_t conn); /* that have not left yet */
+bool held_delete_drop(struct nameserver *ns, uint64_t conn); /* true: one had not */
 void held_seal(struct nameserver *ns);
 void held_release(struct nameserver *ns);
 void held_done(struct held_queue *queue);
@@ -590,6 +591,7 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 bool inventory_heard(struct nameserver *ns, struct member *member, const struct digest *digest);
 bool inventory_lists(const struct member *member, uint64_t chunk); /* its bucket was asked for */
 void inventory_lost(struct member *member);                        /* the connection is gone */
+void inventory_end(struct nameserver *ns, struct member *member);  /* it was compared */
 void inventory_tick(struct nameserver *ns);
 uint64_t inventory_deadline(const struct nameserver *ns);
 
@@ -659,6 +661,8 @@ void chunk_doom(struct nameserver *ns, struct member *member, uint64_t chunk);
 /* A chunk that is part of nothing: it is doomed when that is sure. */
 int chunk_is_unknown(struct nameserver *ns, struct member *member, uint64_t chunk);
 void garbage_soon(struct nameserver *ns);
+/* Orders that have not left yet, since what they rest on does not count: they are decided anew. */
+void deletes_withdraw(struct nameserver *ns);
 void trash_changed(struct nameserver *ns); /* something went there, or left it */
 void garbage_tick(struct nameserver *ns);
 uint64_t garbage_deadline(const struct nameserver *ns);

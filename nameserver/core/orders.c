@@ -107,6 +107,18 @@ void order_answered(struct nameserver *ns, struct session *from, const struct fr
 		fetch_answered_late(ns, from->member, reply.body);
 }
 
+void order_withdraw(struct nameserver *ns, const struct member *member, order_done_fn *done)
+{
+	struct order *order;
+
+	TAILQ_FOREACH(order, &ns->order_list, order) {
+		if (order->number != member->row.number || order->how.done != done)
+			continue;
+		order_end(ns, order, -ERR_CANCELLED, NULL);
+		return;
+	}
+}
+
 void orders_lost(struct nameserver *ns, const struct member *member)
 {
 	struct order *order = TAILQ_FIRST(&ns->order_list);

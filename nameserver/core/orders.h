@@ -23,6 +23,8 @@ struct order_how {
 /* The member must have a session. -ERR_NO_MEMORY: nothing was sent, `done` is not called. */
 int member_order(struct nameserver *ns, struct member *member, unsigned int code,
 		 const void *request, const struct order_how *how);
+/* The one that `done` waits for never left: it ends with CANCELLED. */
+void order_withdraw(struct nameserver *ns, const struct member *member, order_done_fn *done);
 
 /* ---- fetch.c ---- */
 

@@ -192,6 +192,23 @@ void held_release(struct nameserver *ns)
 		queue_release(ns, &ns->held, ns->committed);
 }
 
+bool held_delete_drop(struct nameserver *ns, uint64_t conn)
+{
+	const unsigned int wanted = HELD_ORDER | HELD_FIRM;
+	struct held_queue *queue = &ns->held;
+	bool dropped = false;
+
+	for (size_t i = queue->first; i < queue->count; i++) {
+		struct held *item = &queue->items[i];
+
+		if (item->conn != conn || (item->flags & wanted) != wanted)
+			continue;
+		item->conn = 0;
+		dropped = true;
+	}
+	return dropped;
+}
+
 void held_orders_drop(struct nameserver *ns, uint64_t conn)
 {
 	struct held_queue *queue = &ns->held;

@@ -364,6 +364,7 @@ static void lost_set(struct nameserver *ns, bool lost)
 	parked_wake(ns, PARK_QUORUM);
 	if (lost) {
 		quorum->lost_ms = ns->now_ms;
+		deletes_withdraw(ns);
 		lost_tell(ns);
 		return;
 	}

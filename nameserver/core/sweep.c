@@ -115,12 +115,8 @@ static void sweep_end(struct nameserver *ns)
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		struct member *member = ns->sorted[i];
 
-		if (member->stage != INVENTORY_SWEPT)
-			continue;
-		member->stage = INVENTORY_NONE;
-		member->compared = true;
-		chunk_set_done(&member->listed);
-		chunk_set_done(&member->fresh);
+		if (member->stage == INVENTORY_SWEPT)
+			inventory_end(ns, member);
 	}
 }
 

@@ -3,21 +3,22 @@
  * directory and fail-over are all this one procedure:
  *
  *  1. Quiet. Who hears a name server of the cluster (a beacon not of ours) waits until it has been
- *     silent for `dead_after_ms`, not counting times in which it slept itself. A stand-by takes over
- *     by itself only from a journal set of three; as long as it knows of none, nobody waits for it.
+ *     silent for `dead_after_ms`, not counting times in which it slept itself. A stand-by takes
+ *     over by itself only from a journal set of three; as long as it knows of none, nobody waits
+ *     for it.
  *  2. Beacons. Storage servers that have lost their name server dial, greet and register; their
  *     REGISTER, and whatever clients ask, waits for the end.
  *  3. PROMISE with an epoch above all that was heard of, asked of every server that has registered.
- *     Who has promised a higher one is asked again with one above that. What is asked for is durable
- *     in the directory first (TAKEOVER_KEEP).
+ *     Who has promised a higher one is asked again with one above that. What is asked for is
+ *     durable in the directory first (TAKEOVER_KEEP).
  *  4. The newest catalogue (epoch, then sequence) among the own and those of promised members of
  *     the journal set is the right one, once the set that *it* names has promised in sufficient
  *     number (journal_set.h); whoever has a later one does not count. JOURNAL_RETURN is enough
- *     after `found_after_ms` if it ends in the epoch in which the own one ended at the start, and the
- *     servers' promises before this were given to this server, in an epoch that this very directory
- *     has had or has asked for (TAKEOVER_KEEP). A catalogue without a set is opened then, too. In
- *     that time whoever knows a later batch of that epoch makes himself heard, be he in the set or
- *     not: the directory may be an old copy of itself.
+ *     after `found_after_ms` if it ends in the epoch in which the own one ended at the start, and
+ *     the servers' promises before this were given to this server, in an epoch that this very
+ *     directory has had or has asked for (TAKEOVER_KEEP). A catalogue without a set is opened then,
+ *     too. In that time whoever knows a later batch of that epoch makes himself heard, be he in the
+ *     set or not: the directory may be an old copy of itself.
  *  5. What the own one lacks is pulled over the same connection, or all of it copied in pages.
  *  6. TAKEOVER_OPEN: the glue hands everything over to the core of nameserver.h.
  *
@@ -96,7 +97,8 @@ enum takeover_action_kind {
 	TAKEOVER_JOB,    /* job; its bytes are the action's → TAKEOVER_REPLICA */
 	/* epoch: durable from now on as the directory's asked_epoch → TAKEOVER_KEPT. It means that
 	 * whatever this server id was promised up to there, was promised to this directory as it is
-	 * now. So one that is older than what storage servers have promised keeps the lower number. */
+	 * now. So one that is older than what storage servers have promised keeps the lower
+	 * number. */
 	TAKEOVER_KEEP,
 	TAKEOVER_NOTE,   /* level, event, bytes: for the log, as NS_EVENT */
 	TAKEOVER_OPEN,   /* done: takeover_outcome(), takeover_hand_over() */

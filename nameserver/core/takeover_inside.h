@@ -1,6 +1,6 @@
 /* Inside the takeover: takeover.c leads from step to step, takeover_talk.c has the connections,
- * takeover_epoch.c the epoch that is asked for, takeover_choose.c the promises, takeover_pull.c gets
- * what is lacking, takeover_wait.c says who is waited for, takeover_out.c tells. */
+ * takeover_epoch.c the epoch that is asked for, takeover_choose.c the promises, takeover_pull.c
+ * gets what is lacking, takeover_wait.c says who is waited for, takeover_out.c tells. */
 #ifndef MUSTER_TAKEOVER_INSIDE_H
 #define MUSTER_TAKEOVER_INSIDE_H
 
@@ -28,7 +28,7 @@ enum {
 	SOURCE_SILENCE_MS = 5000, /* then somebody else may do better */
 	SOURCE_AGAIN_MS = 5000,   /* who failed may do better then */
 	SWEEP_MS = 100,           /* between two looks for what has waited too long */
-	WAITING_FIRST_MS = 3000, /* then people are told who is waited for */
+	WAITING_FIRST_MS = 3000,  /* then people are told who is waited for */
 	WAITING_NOTE_MS = 10 * 1000,
 	LATE_MS = 1000, /* more than a busy machine lets wait: nothing was heard meanwhile */
 	STANDBY_SET = JOURNAL_SET_MAX, /* a smaller one may have been cut off, not lost */
@@ -174,7 +174,7 @@ void takeover_epoch_heard(struct takeover *t, uint64_t epoch);
 void takeover_epoch_used(struct takeover *t, uint64_t epoch);
 /* A storage server has promised it to somebody else. */
 void takeover_epoch_outbid(struct takeover *t, uint64_t epoch);
-/* The highest that was promised to this server id, as far as the directory as it was found knows. */
+/* The highest that was promised to this server id, as far as the directory knew at the start. */
 uint64_t takeover_epoch_known(const struct takeover *t);
 /* A storage server has promised it, to whomever. */
 void takeover_epoch_promised(struct takeover *t, uint64_t epoch);

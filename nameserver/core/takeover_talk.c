@@ -112,11 +112,12 @@ static int hello_check(const struct takeover *t, const struct takeover_conn *fro
 		       : 0;
 }
 
+/* A client goes to nobody of a lower epoch any more: it must not hear of one that may never begin. */
 static void greet(struct takeover *t, struct takeover_conn *c, uint32_t id)
 {
 	const struct hello_reply reply = {
 		.version = PROTOCOL_VERSION,
-		.epoch = t->epoch,
+		.epoch = c->role == ROLE_STORAGE ? t->epoch : t->own.last.epoch,
 		.role = ROLE_NAMESERVER,
 		.cluster = t->cluster,
 		.cluster_name = slice_of(t->cluster_name),
@@ -303,9 +304,22 @@ static void seen(struct takeover *t, const struct id *node)
 		t->seen[t->seen_count++] = *node;
 }
 
+/* What it said on a connection that is dead, and not known to be, must not count beside what it
+ * says now. */
+static void earlier_close(struct takeover *t, const struct takeover_conn *from)
+{
+	struct takeover_conn *c, *next;
+
+	HASH_ITER(hh, t->conns, c, next) {
+		if (c != from && c->registered && id_equal(&c->self, &from->self))
+			conn_close(t, c);
+	}
+}
+
 static void register_take(struct takeover *t, struct takeover_conn *from,
 			  const struct register_request *request)
 {
+	earlier_close(t, from);
 	from->registered = true;
 	seen(t, &from->self);
 	from->said = (struct journal_head){ request->catalogue_epoch, request->catalogue_sequence,

@@ -89,15 +89,20 @@ void takeover_wait_note(struct takeover *t)
 struct slice takeover_wait_names(struct takeover *t)
 {
 	struct waited waited;
-	char *text;
+	uint8_t *text;
+	size_t size;
 
 	look(t, &waited);
 	if (waited.empty[0]) {
 		size_t used = strlen(waited.missing);
 
-		snprintf(waited.missing + used, NAMES_MAX - used, "%s%s (empty)",
-			 used ? "," : "", waited.empty);
+		snprintf(waited.missing + used, NAMES_MAX - used, "%s%s (empty)", used ? "," : "",
+			 waited.empty);
 	}
-	text = arena_alloc(&t->arena, strlen(waited.missing) + 1);
-	return text ? slice_of(strcpy(text, waited.missing)) : (struct slice){ 0 };
+	size = strlen(waited.missing);
+	text = arena_alloc(&t->arena, size);
+	if (!text)
+		return (struct slice){ 0 };
+	memcpy(text, waited.missing, size);
+	return (struct slice){ text, size };
 }

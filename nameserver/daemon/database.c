@@ -38,10 +38,17 @@ __attribute__((format(printf, 3, 4))) static int complain(struct opening *openin
 
 static bool is_ours(const char *name)
 {
-	static const char *const names[] = { "lock",          "journal",          "view",
-					     "identity",      "identity.new",     "lost+found",
-					     "view.damaged-", "journal.damaged-", "view.unused-",
-					     "journal.unused-", NULL };
+	static const char *const names[] = { "lock",
+					     "journal",
+					     "view",
+					     "identity",
+					     "identity.new",
+					     "lost+found",
+					     "view.damaged-",
+					     "journal.damaged-",
+					     "view.unused-",
+					     "journal.unused-",
+					     NULL };
 
 	for (const char *const *known = names; *known; known++) {
 		size_t length = strlen(*known);

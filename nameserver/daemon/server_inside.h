@@ -57,6 +57,7 @@ struct server {
 	struct history *history;
 	bool in_turn; /* something happened since the last end of a turn */
 	bool serving;
+	bool has_served;          /* ever */
 	bool deposed;             /* the core is to be dropped */
 	bool superfluous;         /* and its catalogue, too */
 	uint64_t namesake_ms;     /* when that was told last; 0: never */
@@ -93,7 +94,7 @@ int server_open(struct server *server);
 void server_serves(struct server *server);
 /* No longer a name server: takes over anew if that may be. */
 void server_depose(struct server *server);
-/* Is there a cluster of our name already, and nothing in ours? If there is something, it is told. */
+/* There is a cluster of our name already, and nothing in ours. If there is, that is told. */
 bool server_is_superfluous(struct server *server, const struct beacon *beacon,
 			   const struct endpoint *source);
 /* Into the log and to those who ask with EVENTS. */

@@ -222,7 +222,7 @@ void server_serves(struct server *server)
 	struct nameserver_info info = nameserver_info(server->ns);
 	char name[LOG_QUOTE_MAX], cluster[ID_TEXT_MAX], address[ENDPOINT_TEXT_MAX];
 
-	server->serving = true;
+	server->serving = server->has_served = true;
 	log_quote(info.cluster_name, strlen(info.cluster_name), name, sizeof(name));
 	server_event(server, LOG_INFO, "started",
 		     "address=%s port=%u cluster=%s name=%s epoch=%" PRIu64 " took_ms=%" PRIu64
@@ -277,9 +277,9 @@ void server_depose(struct server *server)
 		  info.committed);
 	core_drop(server);
 	database_release(server->database);
-	rc = server->superfluous ? database_put_away(server->settings->data, server->database,
-						     server->message)
-				 : 0;
+	rc = server->superfluous
+		     ? database_put_away(server->settings->data, server->database, server->message)
+		     : 0;
 	server->superfluous = false;
 	if (rc == 0)
 		rc = database_reopen(server->settings->data, server->database, server->message);

@@ -263,7 +263,8 @@ static int config_fill(struct server *server, struct takeover_config *config)
 		.port = server->port,
 		.process = server->process,
 		.version = MUSTER_VERSION,
-		.standby = settings->standby,
+		/* Who has served until now is nobody's deputy, unless another one is heard. */
+		.standby = settings->standby && !server->has_served,
 		.accept_rebuild = settings->accept_rebuild,
 		.beacon_interval_ms = settings->beacon_interval_ms,
 		.dead_after_ms = settings->dead_after_ms,
