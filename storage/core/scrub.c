@@ -3,8 +3,8 @@
  * A pass goes through the chunks in the order of their ids, at the pace at which it ends a little
  * before the period does: bytes left over time left. It is never slower than a gentle minimum, so a
  * small disk is done early and rests then; it never takes more than a quarter of the disk's time,
- * and waits while clients want much of it. Time counts while the server runs. A disk that has failed
- * is left to those who copy what can still be read.
+ * and waits while clients want much of it. Time counts while the server runs. A disk that has
+ * failed is left to those who copy what can still be read.
  *
  * Reading a copy, and giving up one that is bad, is INSPECT's business (inspect.c), whose own
  * questions go first. */
