@@ -41,6 +41,7 @@ struct client_config {
 	struct id machine;
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* empty: any */
 	struct id remembered_cluster; /* none: any; through whose storage servers to read */
+	bool missed;                  /* the name server was, a moment ago */
 	bool fixed;                   /* CLIENT_RESOLVE instead of listening to beacons */
 	struct endpoint remembered;   /* family 0: none */
 	enum client_transfer transfer;

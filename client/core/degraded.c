@@ -4,7 +4,7 @@
 
 enum {
 	FRESH_MS = 5000, /* storage servers speak only when somebody probes */
-	LOOKED_MS = 500,
+	LOOKED_MS = 200,
 	LOOK_MS = 400, /* for a name server to be found that was not there a while ago */
 };
 
@@ -86,7 +86,9 @@ void degraded_begin(struct client *client, const struct attempt *attempt,
 	client->storage = greeted->self;
 	client->storage_endpoint = attempt->endpoint;
 	client->port_settled = true; /* none: nobody could tell servers to dial us */
-	client->seek.looked_ms = client->now_ms;
+	/* Who has hardly looked does so before anything is refused. */
+	if (!client->config.missed)
+		client->seek.looked_ms = client->now_ms;
 	seek_stands(client, attempt, greeted);
 	control_connected(client);
 }

@@ -39,6 +39,27 @@ struct node *node_find(struct client *client, const struct id *id)
 	return node;
 }
 
+/* The catalogue's copy has the addresses that were registered last; where it was heard, it is. */
+static void node_heard(const struct client *client, struct node *node)
+{
+	const struct discovery *discovery = &client->discovery;
+	unsigned int kept = node->endpoint_count;
+
+	for (unsigned int i = 0; i < discovery->count; i++) {
+		const struct discovered *server = &discovery->servers[i];
+
+		if (server->beacon.kind != BEACON_STORAGE ||
+		    !id_equal(&server->beacon.server, &node->id))
+			continue;
+		if (kept == ENDPOINTS_MAX)
+			kept--;
+		memmove(node->endpoints + 1, node->endpoints, kept * sizeof(node->endpoints[0]));
+		node->endpoints[0] = server->endpoint;
+		node->endpoint_count = kept + 1;
+		return;
+	}
+}
+
 struct node *node_learn(struct client *client, const struct node_address *address)
 {
 	struct node *node = node_get(client, &address->node);
@@ -50,6 +71,8 @@ struct node *node_learn(struct client *client, const struct node_address *addres
 	if (address->endpoints_count > 0)
 		memcpy(node->endpoints, address->endpoints,
 		       address->endpoints_count * sizeof(node->endpoints[0]));
+	if (client->degraded)
+		node_heard(client, node);
 	return node;
 }
 

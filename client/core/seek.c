@@ -7,6 +7,7 @@ enum seek_limits {
 	FRESH_MS = 3 * BEACON_INTERVAL_MS,
 	PORT_TRIES_MAX = 16,
 	COPY_AFTER_MS = 1500, /* storage servers wait for 2 s before they stand in */
+	COPY_SOON_MS = 300,   /* they did a moment ago */
 	/* Another one takes over after 15 s of silence, or is started on an empty disk, and storage
 	 * servers follow it after 11 s. */
 	SUCCESSOR_MS = 30 * 1000,
@@ -58,7 +59,8 @@ void seek_start(struct client *client)
 	seek->active = true;
 	seek->since_ms = client->now_ms;
 	seek->probe_ms = client->now_ms;
-	seek->copy_ms = client->now_ms + patience_ms(client, COPY_AFTER_MS);
+	seek->copy_ms = client->now_ms +
+			patience_ms(client, client->config.missed ? COPY_SOON_MS : COPY_AFTER_MS);
 	seek->first_ms = 0;
 	seek->retry_ms = 0;
 	seek->backoff_ms = BACKOFF_FIRST_MS;
@@ -260,6 +262,9 @@ void seek_heard(struct client *client, const struct client_event *event)
 		return;
 	if (seek->first_ms == 0)
 		seek->first_ms = client->now_ms ? client->now_ms : 1;
+	/* Whoever speaks again may have been started a moment ago. */
+	if (client->degraded)
+		seek->retry_ms = 0;
 	seek_choose(client);
 }
 
@@ -376,6 +381,7 @@ static void session_begin(struct client *client, struct attempt *attempt,
 	client->nameserver_endpoint = client->seek.last = attempt->endpoint;
 	client->seek.error = 0;
 	client->seek.wary = false;
+	client->config.missed = false;
 	client->port_settled = false;
 	client->port_tries = 0;
 	client->proven = attempt->stage == ATTEMPT_STATUS;

@@ -32,19 +32,23 @@
  * Time. A call waits as long as something moves: a large file may take hours. When nothing at all
  * moves for `timeout_ms` of the session's options, 4.5 s by default, it ends: -MUSTER_E_TIMEOUT,
  * -MUSTER_E_UNREACHABLE or -MUSTER_E_NO_NAMESERVER. A name server that is lost and found again in
- * between gets that time anew. After such an end a change may have happened, or may still happen:
- * look before it is made again. muster_interrupt() ends a call at once. (The one thing that is not
- * in our hands is the system's resolver: options with numbers need none.) With a shorter
- * `timeout_ms` calls that may take the name server a while, such as a copy, still wait for 2.5 s:
- * it tells that it is alive every 2 s.
+ * between gets that time anew. A put that had begun when it was lost waits for it, or for another
+ * that takes over, for 30 s (less with a shorter `timeout_ms`, in proportion). After such an end a
+ * change may have happened, or may still happen: look before it is made again. muster_interrupt()
+ * ends a call at once. (The one thing that is not in our hands is the system's resolver: options
+ * with numbers need none.) With a shorter `timeout_ms` calls that may take the name server a while,
+ * such as a copy, still wait for 2.5 s: it tells that it is alive every 2 s.
  *
  * Without a name server a session still reads. After 1.5 s it turns to a storage server, which
  * answers from its copy of the catalogue: stat, list and get work, with every checksum verified as
  * always, and show what that server knew last. Such answers are *degraded*: muster_op_degraded(),
- * muster_info(). Everything else is refused, -MUSTER_E_READ_ONLY. A name server that serves again
+ * muster_info(). Everything else is refused, -MUSTER_E_READ_ONLY; but while a name server is there
+ * and takes over, it waits, -MUSTER_E_UNAVAILABLE in the end. A name server that serves again
  * is gone back to without the caller noticing. Answers of a name server that is out of touch with
  * the servers that keep the catalogue with it are marked the same way; it refuses changes with
- * -MUSTER_E_NO_QUORUM.
+ * -MUSTER_E_NO_QUORUM. A change that fails with either of the two, or with NO_NAMESERVER or
+ * UNAVAILABLE, has not been made; one whose answer was lost ends with -MUSTER_E_TIMEOUT if nobody
+ * can tell.
  *
  * Paths are absolute, '/'-separated, NUL-terminated byte strings, without "." and ".." components
  * (-MUSTER_E_BAD_NAME): at most 4096 bytes, 255 per component.
@@ -171,6 +175,9 @@ struct muster_options {
 	/* 16 bytes that no other session has or ever had: what it changes is numbered under them.
 	 * NULL: random. */
 	const uint8_t *client_id;
+	/* An earlier session read without a name server a moment ago (muster_info.degraded): if none
+	 * answers within 0.3 s, this one does, too. */
+	bool missed;
 };
 
 struct muster;

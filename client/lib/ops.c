@@ -72,7 +72,8 @@ void op_describe(struct muster *session, struct muster_op *op, const struct id *
 		snprintf(op->detail, sizeof(op->detail), "it may or may not have happened");
 	} else if (op->kind == LIB_PUT && op->result == -ERR_EXPIRED) {
 		snprintf(op->detail, sizeof(op->detail),
-			 "the name server began anew; a stream has to be put again from its start");
+			 "the name server was restarted, or nothing came for too long: put it "
+			 "again");
 	} else if (op->kind == LIB_PUT && op->result == -ERR_END) {
 		snprintf(op->detail, sizeof(op->detail), "the source is shorter than it was");
 	} else if (!id_is_none(culprit) && op->result != -ERR_CANCELLED) {

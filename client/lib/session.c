@@ -36,6 +36,7 @@ static int config_make(struct client_config *config, const struct muster_options
 
 	if (options->transfer > MUSTER_TRANSFER_PASSIVE)
 		return -ERR_USAGE;
+	config->missed = options->missed;
 	config->fixed = options->nameserver != NULL;
 	config->transfer = (enum client_transfer)options->transfer;
 	config->timeout_ms = options->timeout_ms;

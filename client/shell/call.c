@@ -109,6 +109,7 @@ static void error_print(const struct call *call, const char *path, const char *m
 
 int call_fail_text(const struct call *call, const char *path, int error, const char *message)
 {
+	call->shell->missed |= error == -ERR_NOT_FOUND || error == -ERR_UNREACHABLE;
 	if (call->shell->preferences.json)
 		object_json("error", muster_error_name(error), message, path);
 	else
@@ -208,6 +209,7 @@ static uint64_t degraded_answers(const struct shell *shell)
 void call_begin(struct call *call)
 {
 	call->degraded_answers = degraded_answers(call->shell);
+	call->shell->missed = false;
 }
 
 /* Once for a command, however many answers it needed. */
@@ -217,9 +219,10 @@ void call_end(const struct call *call, int status)
 	struct muster_info info = { 0 };
 	char message[HINT_MAX];
 
-	/* Who was refused for that very reason knows. */
-	if (count == 0 || count == call->degraded_answers || call->shell->preferences.quiet ||
-	    status == STATUS_NO_NAMESERVER)
+	if (count == 0 || count == call->degraded_answers || call->shell->preferences.quiet)
+		return;
+	/* Who was refused for that very reason knows; and most failures have another one. */
+	if (status != STATUS_DONE && (status == STATUS_NO_NAMESERVER || !call->shell->missed))
 		return;
 	muster_info(call->shell->session, &info);
 	if (info.degraded)

@@ -206,8 +206,8 @@ static void heard_format(const struct doctor_ear *ear, char ret[TEXT_MAX])
 				      : "no beacon");
 	for (unsigned int i = 0; i < ear->count && used < TEXT_MAX; i++) {
 		char name[TEXT_MAX];
-		int more = snprintf(ret + used, TEXT_MAX - used, "%scluster %s %s%s",
-				    i ? ", " : "", escaped(ear->clusters[i].name, name),
+		int more = snprintf(ret + used, TEXT_MAX - used, "%scluster %s %s%s", i ? ", " : "",
+				    escaped(ear->clusters[i].name, name),
 				    *ear->clusters[i].nameserver
 					    ? "at "
 					    : "without a name server, storage server at ",

@@ -209,7 +209,7 @@ const char *doctor_takes_over(const struct doctor *doctor)
 	if (!served || (doctor->info.degraded && strcmp(doctor->info.cluster, served->name) != 0))
 		return NULL;
 	return doctor->info.degraded || doctor->connected == -ERR_UNAVAILABLE ? served->nameserver
-									     : NULL;
+									      : NULL;
 }
 
 static void judge_takeover(struct doctor *doctor)

@@ -122,7 +122,38 @@ static void cluster_remember(struct shell *shell, const char *before)
 		state_set("clusters", shell_state_key(shell), text);
 }
 
+enum { MISSED_MS = 30 * 1000 };
+
+/* Where there was no name server a moment ago, the next command need not wait as long to believe it.
+ * The time is that since the machine started. */
+static bool missed_lately(const struct shell *shell, uint64_t within_ms)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	char text[STATE_VALUE_MAX];
+	uint64_t missed_ms;
+
+	if (state_get("missed", shell_state_key(shell), text) < 0)
+		return false;
+	missed_ms = strtoull(text, NULL, 10);
+	return missed_ms <= now_ms && now_ms - missed_ms < within_ms;
+}
+
+static void missed_remember(struct shell *shell, bool missed)
+{
+	struct muster_info info;
+	char text[24];
+
+	muster_info(shell->session, &info);
+	if (info.degraded && !missed_lately(shell, MISSED_MS / 4)) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)clock_monotonic_ms());
+		state_set("missed", shell_state_key(shell), text);
+	} else if (!info.degraded && missed) {
+		state_set("missed", shell_state_key(shell), NULL);
+	}
+}
+
 struct remembered {
+	bool missed;
 	char nameserver[STATE_VALUE_MAX];
 	char cluster[STATE_VALUE_MAX]; /* its id */
 };
@@ -133,6 +164,7 @@ static void remembered_load(const struct shell *shell, struct remembered *ret)
 	if (!shell->preferences.nameserver)
 		state_get("nameservers", shell_state_key(shell), ret->nameserver);
 	state_get("clusters", shell_state_key(shell), ret->cluster);
+	ret->missed = missed_lately(shell, MISSED_MS);
 }
 
 static int session_new(struct shell *shell, const struct remembered *remembered)
@@ -146,6 +178,7 @@ static int session_new(struct shell *shell, const struct remembered *remembered)
 		.beacon_port = preferences->beacon_port,
 		.transfer = preferences->way,
 		.timeout_ms = (unsigned int)preferences->timeout_ms,
+		.missed = remembered->missed,
 		.remembered = *remembered->nameserver ? remembered->nameserver : NULL,
 	};
 	struct muster *session = NULL;
@@ -171,8 +204,10 @@ int shell_connect(struct shell *shell)
 		rc = muster_connect(shell->session);
 	if (rc == 0 && !shell->preferences.nameserver)
 		nameserver_remember(shell, remembered.nameserver);
-	if (rc == 0)
+	if (rc == 0) {
 		cluster_remember(shell, remembered.cluster);
+		missed_remember(shell, remembered.missed);
+	}
 	return rc;
 }
 

@@ -19,8 +19,9 @@ struct shell {
 	bool interactive;     /* a person at a terminal */
 	bool script;          /* commands come from standard input */
 	bool ended;
-	bool colour;                   /* on standard output */
-	bool unheard;                  /* nobody reads standard output */
+	bool colour;  /* on standard output */
+	bool unheard; /* nobody reads standard output */
+	bool missed;  /* in this command, something that only a name server knows may be there */
 	unsigned int width;            /* of standard output; 0: no terminal */
 	volatile sig_atomic_t running; /* a command runs */
 	volatile sig_atomic_t interrupted;
