@@ -41,7 +41,7 @@ enum {
 	EVENT_NAME_MAX = 31,
 	EVENT_TEXT_MAX = 4600, /* a path and what else there is to say */
 	DETAIL_TEXT_MAX = 255,
-	WAITING_TEXT_MAX = 600, /* six names */
+	WAITING_TEXT_MAX = 600,      /* six names */
 	EVENTS_WAIT_MS = 2000,       /* longest that EVENTS waits */
 	IN_PROGRESS_AFTER_MS = 2000, /* then a request that takes longer is answered so */
 
