@@ -8,91 +8,20 @@ machine does meets both. Prints one JSON line per figure, then a table. Loopback
     run.py [--rounds N] [--mib N] [--files N] [--names N] [WORKLOAD …]
 """
 import argparse
-import json
 import os
-import platform
-import re
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
+import mesh  # noqa: E402
+from figures import BENCH, Peak, figure, floor, lines, memory, table, timed, value  # noqa: E402
 from muster_cluster import BUILD, Cluster  # noqa: E402
 from muster_proc import wait_until  # noqa: E402
-
-BENCH = os.path.join(BUILD, "bench")
-FIGURES = []
-
-
-def lines(*command):
-    """The JSON lines that a program prints."""
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, timeout=600)
-    if done.returncode:
-        sys.exit("%s: exit status %d" % (" ".join(map(str, command)), done.returncode))
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def floor(*words):
-    return lines(BENCH + "/floor", *words)[0]["per_second"]
-
-
-def quartiles(values):
-    if len(values) < 2:
-        return [values[0]] * 3
-    return statistics.quantiles(values, n=4, method="inclusive")
-
-
-def figure(name, unit, pairs, target):
-    """pairs: (floor, ours) of each round."""
-    ours, bare = quartiles([p[1] for p in pairs]), quartiles([p[0] for p in pairs])
-    ratio = quartiles([p[1] / p[0] for p in pairs])
-    FIGURES.append({"name": name, "unit": unit, "rounds": len(pairs), "target": target,
-                    "muster": [round(v, 3) for v in ours], "floor": [round(v, 3) for v in bare],
-                    "ratio": [round(v, 3) for v in ratio]})
-    print(json.dumps(FIGURES[-1]), flush=True)
-
-
-def value(name, unit, amount, target):
-    FIGURES.append({"name": name, "unit": unit, "value": round(amount, 3), "target": target})
-    print(json.dumps(FIGURES[-1]), flush=True)
-
-
-def memory(process):
-    """Anonymous memory in MiB: the page cache of mapped files does not count."""
-    try:
-        with open("/proc/%d/status" % process.pid) as status:
-            return int(re.search(r"RssAnon:\s+(\d+)", status.read()).group(1)) / 1024
-    except (OSError, AttributeError):
-        return 0.0
-
-
-class Peak:
-    """The most memory that some processes had at one time, by role."""
-
-    def __init__(self, roles):
-        self.roles, self.peak = roles, {role: 0.0 for role in roles}
-        self.running = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-
-    def watch(self):
-        while not self.running.wait(0.02):
-            for role, processes in self.roles.items():
-                for process in processes:
-                    self.peak[role] = max(self.peak[role], memory(process))
-
-    def __enter__(self):
-        self.thread.start()
-        return self.peak
-
-    def __exit__(self, *_):
-        self.running.set()
-        self.thread.join()
-
 
 # ---- workloads
 
@@ -183,18 +112,6 @@ def flat(how, _):
             value("memory of the %s, %d MiB file" % (role, 4 * how.mib), "MiB", most, "< 64")
 
 
-def timed(cluster, *words):
-    """Seconds that a whole command takes, and the most memory it had in MiB. Its output goes nowhere."""
-    with open(os.devnull, "wb") as out:
-        start = time.monotonic()
-        process = cluster.open(*words, stdout=out)
-        with Peak({"client": [process]}) as peak:
-            status = process.wait()
-    if status:
-        sys.exit("%s: exit status %d" % (" ".join(words), status))
-    return time.monotonic() - start, peak["client"]
-
-
 def listings(how, _):
     """Long listings: time, and memory that does not grow with them."""
     with Cluster(0) as cluster:
@@ -269,33 +186,9 @@ def discovery(how, _):
     value("client finds the name server (whole command)", "ms", statistics.median(finds), "< 300")
 
 
-WORKLOADS = {f.__name__: f for f in (large, small, names, million, listings, trees, flat, interrupt, discovery)}
-
-
-# ---- the page
-
-
-def processor():
-    with open("/proc/cpuinfo") as info:
-        found = re.search(r"model name\s*: (.*)", info.read())
-    return found.group(1) if found else platform.machine()
-
-
-def table():
-    print("\n%d × %s, Linux %s. Muster and floor: median [quartiles]." %
-          (os.cpu_count(), processor(), platform.release()))
-    print("\n| figure | unit | Muster | floor | ratio | target |\n|---|---|---|---|---|---|")
-
-    def show(three, digits):
-        return "%.*f [%.*f–%.*f]" % (digits, three[1], digits, three[0], digits, three[2])
-
-    for f in FIGURES:
-        if "value" in f:
-            print("| %s | %s | %.3g | – | – | %s |" % (f["name"], f["unit"], f["value"], f["target"]))
-        else:
-            print("| %s | %s | %s | %s | %s | %s |" % (
-                f["name"], f["unit"], show(f["muster"], 0), show(f["floor"], 0), show(f["ratio"], 2),
-                f["target"]))
+WORKLOADS = {f.__name__: f for f in (large, small, names, million, listings, trees, flat, interrupt, discovery,
+                                   *mesh.WORKLOADS)}
+LONG = {f.__name__: f for f in mesh.LONG}  # only when named
 
 
 def main():
@@ -304,9 +197,10 @@ def main():
     parser.add_argument("--mib", type=int, default=1024, help="size of the large file")
     parser.add_argument("--files", type=int, default=20000, help="small files in a round")
     parser.add_argument("--names", type=int, default=1000000, help="names in a full catalogue")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS) + "; only when named: " + ", ".join(LONG))
     how = parser.parse_args()
-    unknown = set(how.workloads) - set(WORKLOADS)
+    every = {**WORKLOADS, **LONG}
+    unknown = set(how.workloads) - set(every)
     if unknown:
         parser.error("unknown workload: " + ", ".join(unknown))
     with tempfile.NamedTemporaryFile(prefix="muster-bench-") as source:
@@ -314,7 +208,7 @@ def main():
             source.write(os.urandom(1 << 20))
         source.flush()
         for name in how.workloads or WORKLOADS:
-            WORKLOADS[name](how, source.name)
+            every[name](how, source.name)
     table()
 
 

@@ -211,6 +211,16 @@ class Clients:
             return result.status == DONE and result.json()["nodes_online"] == count
         self.wait_until(online, seconds, 0.05)
 
+    def wait_set(self, count, seconds=20.0):
+        """So many storage servers decide with the name server; what made them so is over."""
+        def level():
+            result = self.muster("status", json_=True)
+            status = result.json() if result.status == DONE else {}
+            return (status.get("journal_set"), status.get("journal_up")) == (count, count)
+        self.wait_until(level, seconds)
+        self.ok("mkdir", "-p", "/.set")
+        self.ok("rm", "-r", "/.set")
+
     def wait_until(self, condition, seconds=20.0, pause=0.1):
         end = time.monotonic() + seconds
         while not condition():
@@ -273,12 +283,12 @@ class Cluster(Workspace, Clients):
         self.daemons.append(daemon)
         return daemon
 
-    def nameserver_start(self, port=None):
+    def nameserver_start(self, port=None, seconds=10.0):
         self.nameserver = self.daemon(
             "muster-nameserver", "--data", self.path + "/ns", "--cluster", self.name, "--interface",
             "lo", "--port", str(port or self.port or 0), "--beacon-port", str(self.beacon_port),
             "--client-ports", self.client_ports, *self.ns_arguments)
-        line = self.nameserver.event("started")
+        line = self.nameserver.event("started", seconds)
         assert line, self.nameserver.output()
         self.port = int(line.split(" port=")[1].split()[0])
 

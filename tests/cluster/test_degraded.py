@@ -6,11 +6,13 @@
 import os
 import re
 import signal
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from muster_cluster import (DONE, MIB, MUSTER, NO_NAMESERVER, Cluster, content, expect,  # noqa: E402
-                            main)
+from muster_cluster import (DONE, LIMIT_S, MIB, MUSTER, NO_NAMESERVER, Cluster, Reader,  # noqa: E402
+                            content, expect, main)
 from terminal import Terminal  # noqa: E402
 
 WORKERS = 2
@@ -152,9 +154,8 @@ def case_a_shell_lives_through_it():
             shell.ask("get /d/small small", "muster:/ [degraded]> ")
             with open(os.path.join(cluster.path, "small"), "rb") as file:
                 expect(file.read(), SMALL, "got")
+            # It may still be taking over: that is waited for.
             cluster.nameserver_start()
-            cluster.wait_normal()
-            cluster.wait_until(lambda: "[" not in shell.ask("pwd", "> "), BACK_S)
             shell.ask("mkdir /new", "muster:/> ")
             shown = shell.ask("ls", "muster:/> ")
             assert "new" in shown and "degraded" not in shown, shown
@@ -162,10 +163,90 @@ def case_a_shell_lives_through_it():
             expect(shell.end(), DONE, "status")
 
 
+# ---- transfers under way
+
+def case_gets_live_through_it():
+    """One that had a name server, one that began without, one that stays without."""
+    data = content(120 * MIB + 7, 3)
+    with Mesh(2) as cluster:
+        cluster.fill()
+        cluster.put("/long", data, "--copies", "2")
+        cluster.wait_until(cluster.copies_are_level, 30)
+
+        def begun():
+            reader = Reader(cluster.open("get", "/long", "-"))
+            assert reader.take(MIB)
+            return reader
+
+        before = begun()
+        cluster.nameserver_kill()
+        cluster.wait_degraded()
+        between, without = begun(), begun()
+        assert without.finish().status == DONE and bytes(without.data) == data, "without"
+        cluster.nameserver_start()
+        cluster.wait_normal()
+        for what, reader in (("before", before), ("between", between)):
+            result = reader.finish()
+            expect(result.status, DONE, (what, result))
+            expect(bytes(reader.data) == data, True, what)
+            assert "degraded" in result.err if what == "between" else result.err == "", (what,
+                                                                                          result)
+
+
+def put_interrupted(cluster, away_s, *words):
+    """The name server dies while it runs, and returns."""
+    process = cluster.open("put", "--copies", "1", *words)
+    cluster.wait_until(lambda: cluster.talking_to(process), pause=0.01)
+    process.send_signal(signal.SIGSTOP)
+    cluster.nameserver_kill()
+    process.send_signal(signal.SIGCONT)
+    time.sleep(away_s)
+    expect(process.poll(), None, "still running")
+    cluster.nameserver_start()
+    return process
+
+
+def case_puts_live_through_it():
+    """A file is put all the same; what cannot be read twice may have to be put again."""
+    size = 500 * MIB
+    with Mesh(3) as cluster:
+        cluster.fill()
+        source = os.path.join(cluster.path, "source")
+        with open(source, "wb") as file:
+            file.truncate(size)
+        for name, away_s in (("/short", 0.3), ("/long", 5.0)):
+            process = put_interrupted(cluster, away_s, source, name)
+            error = process.stderr.read().decode()
+            expect((process.wait(LIMIT_S), error), (DONE, ""), name)
+            expect(cluster.ok("stat", name, json_=True).json()["size"], size, name)
+        process = put_begun(cluster)
+        cluster.nameserver_kill()
+        cluster.nameserver_start()
+        try:
+            process.stdin.write(bytes(40 * MIB))
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        error = process.stderr.read().decode()
+        if process.wait(LIMIT_S) != DONE:
+            assert "the name server was restarted" in error and "put it again" in error, error
+        expect("stream" in cluster.names(), process.returncode == DONE, error)
+
+
+def put_begun(cluster):
+    process = cluster.open("put", "-", "/stream", stdin=subprocess.PIPE)
+    process.stdin.write(bytes(24 * MIB))
+    process.stdin.flush()
+    cluster.wait_until(lambda: cluster.talking_to(process))
+    return process
+
+
 CASES = [
     case_files_are_read,
     case_what_is_said,
     case_a_shell_lives_through_it,
+    case_gets_live_through_it,
+    case_puts_live_through_it,
 ]
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from muster_proc import BEACON, Beacon, wait_until  # noqa: E402
 
 WORKERS = 4
 SLACK_S = 1.0
+NAMESERVER, PROBE = 1, 2  # kinds of datagrams
 
 # Prints each datagram with the time it came.
 LISTEN = """
@@ -88,10 +89,12 @@ def case_beacons_are_regular():
             data = bytes.fromhex(data.decode())
             expect((len(data), source.decode()), (BEACON.size, "%s.1" % NET))
             beacon = Beacon(data, float(when))
-            expect((beacon.magic, beacon.kind, beacon.name), (b"MSTR", 1, "lan"))
+            expect((beacon.magic, beacon.name), (b"MSTR", "lan"))
+            if beacon.kind == PROBE:  # before it serves it asks whether another is there
+                continue
+            expect(beacon.kind, NAMESERVER)
             heard.append(beacon)
-        # The first may be followed by one that the start asked for.
-        gaps = [b.when - a.when for a, b in zip(heard[1:], heard[2:])]
+        gaps = [b.when - a.when for a, b in zip(heard, heard[1:])]
         assert all(4.8 - 0.05 <= gap <= 5.2 + 0.05 for gap in gaps), gaps
         assert all(a.counter < b.counter for a, b in zip(heard, heard[1:]))
         return "gaps %s s" % ", ".join("%.2f" % gap for gap in gaps)
@@ -303,6 +306,38 @@ def case_renumbered_name_server_is_back():
         return "%.1f s" % took
 
 
+def case_stand_by_that_serves_goes_on_after_a_split():
+    """The first name server, back as the deputy, has drawn one storage server to itself meanwhile."""
+    with Lan(5) as lan:
+        first = lan.hosts[0].nameserver("lan", "--dead-after", "10")
+        storages = [host.storage() for host in lan.hosts[1:4]]
+        for storage in storages:
+            assert storage.event("registered"), storage.output()
+        client = lan.hosts[4]
+        client.wait_until(lambda: client.muster("status", json_=True).json()["journal_up"] == 3, 15)
+        second = client.daemon("muster-nameserver", "--data", client.path + "/ns", "--cluster", "lan",
+                               "--standby", "--dead-after", "10")
+        assert second.event("standby_waiting", 15), second.output()
+        lan.hosts[0].link("down")
+        assert second.event("started", 40), second.output()
+        lan.hosts[0].link("up")
+        assert first.event("standby_waiting", 40), first.output()
+        for host, others in ((lan.hosts[0], (3, 4, 5)), (lan.hosts[1], (3, 4, 5))):
+            host.drop(*["%s ip %s %s.%d" % (way, side, NET, other) for other in others
+                        for way, side in (("input", "saddr"), ("output", "daddr"))])
+        assert first.event("takeover_waiting", 60), first.output()
+        expect(client.muster("mkdir", "/meanwhile").status, DONE)
+        for host in lan.hosts[:2]:
+            host.inside("nft", "flush", "ruleset")
+        assert second.event("begins_anew", 30), second.output()
+        began = time.monotonic()
+        names = itertools.count()
+        client.wait_until(lambda: client.muster("mkdir", "/d%d" % next(names)).status == DONE, 6)
+        took = time.monotonic() - began
+        assert "meanwhile" in client.names("/")
+        return "%.1f s" % took
+
+
 def memory_kib(process):
     with open("/proc/%d/status" % process.pid) as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
@@ -330,7 +365,8 @@ def case_file_bytes_pass_by_the_name_server():
 
 
 # The long ones first.
-CASES = [case_beacons_are_regular, case_cable_pulled_in_a_get, case_renumbered_storage_is_back,
+CASES = [case_stand_by_that_serves_goes_on_after_a_split, case_beacons_are_regular,
+         case_cable_pulled_in_a_get, case_renumbered_storage_is_back,
          case_renumbered_name_server_is_back, case_loopback_is_for_one_machine_only,
          case_file_bytes_pass_by_the_name_server, case_client_that_can_do_neither,
          case_client_that_cannot_dial, case_client_that_cannot_be_dialled,

@@ -31,6 +31,7 @@ def seconds_until(cluster, name, state, limit=20):
 
 def test_killed_is_offline_in_a_second():
     with Cluster(2) as cluster:
+        cluster.wait_set(2)  # one that decides alone is waited for, for 2 s
         name = cluster.node_of(0)["name"]
         cluster.storages[0].kill()
         took = seconds_until(cluster, name, "offline")

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from muster_cluster import Cluster, content, expect, main  # noqa: E402
-from muster_proc import wait_until  # noqa: E402
+from muster_proc import MKDIR, OK, Connection, text, wait_until  # noqa: E402
 
 WORKERS = 2
 SOON_S = 5.0    # what takes well below a second, on a machine that is busy
@@ -203,6 +205,225 @@ def case_namesake_with_something_in_it():
         cluster.storage_start(0)
         assert daemon.event("namesake", SOON_S), daemon.output()
         expect(list(cluster.names("/")), ["new"])
+
+
+def case_dies_after_a_promise():
+    """One of two is left, and the name server dies again and again before its first batch: what the
+    survivor has promised meanwhile was promised to this very directory."""
+    with Many(2) as cluster:
+        tree = cluster.fill()
+        cluster.wait_set(2)
+        cluster.nameserver.kill()
+        cluster.storages[1].kill()
+        survivor = cluster.storages[0]
+        for _ in range(3):
+            promised = survivor.output().count(" promised ")
+            daemon = cluster.begin("ns", port=cluster.port)
+            wait_until(lambda: survivor.output().count(" promised ") > promised, FENCE_S)
+            daemon.kill()
+            assert " started " not in daemon.output(), daemon.output()
+        line = cluster.serves(cluster.begin("ns", port=cluster.port), FENCE_S)
+        expect((key(line, "from"), key(line, "rebuilt")), ("own", "no"), line)
+        assert int(key(line, "epoch")) >= 5, line
+        cluster.wait_online(1)
+        cluster.same(tree)
+        cluster.works()
+
+
+def case_old_disk_and_one_of_two():
+    """What the snapshot lacks may be on the server that is gone: however often it starts, it waits."""
+    with Many(2) as cluster:
+        cluster.ok("mkdir", "/before")
+        cluster.wait_set(2)
+        cluster.nameserver.stop()
+        shutil.copytree(cluster.path + "/ns", cluster.path + "/snapshot")
+        cluster.serves(cluster.begin("ns", port=cluster.port))
+        cluster.wait_online(2)
+        tree = cluster.fill()
+        cluster.wait_set(2)
+        cluster.nameserver.kill()
+        cluster.storages[1].kill()
+        for _ in range(2):
+            daemon = cluster.begin("snapshot", port=cluster.port)
+            wait_until(lambda: "promised=1" in daemon.output(), FENCE_S)
+            time.sleep(1.0)
+            assert " started " not in daemon.output(), daemon.output()
+            daemon.kill()
+        cluster.storage_start(1)
+        line = cluster.serves(cluster.begin("snapshot", port=cluster.port), FENCE_S)
+        expect((key(line, "from"), key(line, "rebuilt")), ("servers", "no"), line)
+        cluster.wait_online(2)
+        cluster.same(tree)
+
+
+def case_says_whom_it_waits_for():
+    with Many(2) as cluster:
+        cluster.fill()
+        cluster.wait_set(2)
+        names = sorted(node["name"] for node in cluster.nodes())
+        cluster.nameserver.kill()
+        for storage in cluster.storages:
+            storage.kill()
+        began = time.monotonic()
+        daemon = cluster.begin("ns", port=cluster.port)
+        line = daemon.event("takeover_waiting", 2 * SOON_S)
+        assert 2.5 < time.monotonic() - began < 2 * SOON_S, line
+        expect(sorted(key(line, "missing").strip('"').split(",")), names, line)
+        expect((key(line, "set"), key(line, "needed"), key(line, "promised")), ("2", "2", "0"), line)
+        result = cluster.ok("status")
+        assert b"it waits for " in result.out and b"; 0 of the 2 needed" in result.out, result
+        expect(sorted(cluster.status()["waiting"].split(",")), names)
+        shutil.rmtree(cluster.storage_data(1) + "/catalogue")
+        shutil.rmtree(cluster.path + "/ns")
+        daemon.kill()
+        cluster.storage_start(0)
+        cluster.storage_start(1)
+        daemon = cluster.begin("ns", port=cluster.port)
+        wait_until(lambda: "it may never be enough: --accept-rebuild" in daemon.output(), FENCE_S)
+        assert " (empty)" in cluster.status()["waiting"], cluster.status()
+
+
+def case_requests_are_handed_over():
+    """Fifty clients have asked while there was nobody to answer: each is answered where it asked."""
+    with Many(3) as cluster:
+        cluster.wait_set(3)
+        cluster.nameserver.kill()
+        for storage in cluster.storages:
+            storage.process.send_signal(signal.SIGSTOP)
+        daemon = cluster.begin("ns", port=cluster.port)
+
+        def listens():
+            try:
+                return Connection(cluster.port)
+            except OSError:
+                return None
+
+        connections = [wait_until(listens, SOON_S)] + [Connection(cluster.port) for _ in range(49)]
+        asked = time.monotonic()
+        for i, connection in enumerate(connections):
+            expect(connection.hello().status, OK, "HELLO")
+            connection.request(MKDIR, 1, 1, b"\0" + text("/waits-%d" % i))
+        assert " started " not in daemon.output(), daemon.output()
+        for storage in cluster.storages:
+            storage.process.send_signal(signal.SIGCONT)
+        for i, connection in enumerate(connections):
+            reply = connection.receive()
+            assert reply, "connection %d was closed" % i
+            expect(reply.status, OK, "request %d" % i)
+        took = time.monotonic() - asked
+        cluster.serves(daemon)
+        names = cluster.names("/")
+        assert all("waits-%d" % i in names for i in range(50)), names
+        for connection in connections:
+            expect(connection.stat("/waits-0"), OK)
+            connection.close()
+        return "answered after %.2f s" % took
+
+
+class Loop(threading.Thread):
+    """A client that makes directories and stores small files, one after the other. (What comes from
+    a pipe cannot be sent again by itself.)"""
+
+    def __init__(self, cluster, number, end):
+        super().__init__()
+        self.cluster, self.number, self.end = cluster, number, end
+        self.done, self.failed, self.longest = [], [], 0.0
+        self.source = "%s/source%d" % (cluster.path, number)
+
+    def one(self, i):
+        name = "/c%d-%d" % (self.number, i)
+        if i % 2:
+            result = self.cluster.muster("mkdir", name)
+        else:
+            with open(self.source, "wb") as file:
+                file.write(content(KIB + i, self.number))
+            result = self.cluster.muster("put", self.source, name)
+        self.longest = max(self.longest, result.took)
+        if result.status == 0:
+            self.done.append((name, i, time.monotonic()))
+        else:
+            self.failed.append((name, result))
+
+    def run(self):
+        i = 0
+        while not self.end.is_set() and not self.failed:
+            i += 1
+            self.one(i)
+
+
+def case_restarts_under_load():
+    with Many(3) as cluster:
+        cluster.wait_set(3)
+        end = threading.Event()
+        loops = [Loop(cluster, number, end) for number in range(20)]
+        said = []
+        try:
+            for loop in loops:
+                loop.start()
+            for _ in range(3):
+                time.sleep(2.0)
+                cluster.nameserver.kill()
+                began = time.monotonic()
+                cluster.nameserver = cluster.begin("ns", port=cluster.port)
+                wait_until(lambda: any(loop.done and loop.done[-1][2] > began + 0.05 for loop in loops) or
+                           any(loop.failed for loop in loops), FENCE_S)
+                expect([loop.failed for loop in loops if loop.failed], [], "failed")
+                said.append("%.2f s" % (min(done[2] for loop in loops for done in loop.done
+                                            if done[2] > began + 0.05) - began))
+        finally:
+            end.set()
+            for loop in loops:
+                loop.join()
+        expect([loop.failed for loop in loops if loop.failed], [], "failed")
+        names = cluster.names("/")
+        done = [(loop.number,) + row for loop in loops for row in loop.done]
+        missing = [row for row in done if row[1][1:] not in names]
+        expect(missing, [], "acknowledged, and not there")
+        for number, name, i, _ in done[::17]:
+            if i % 2 == 0:
+                cluster.check(name, content(KIB + i, number))
+        return "%d changes; the first answer after a restart: %s; the longest: %.2f s" % (
+            len(done), ", ".join(said), max(loop.longest for loop in loops))
+
+
+def began_count(*daemons):
+    return sum(daemon.output().count(" started ") for daemon in daemons)
+
+
+def case_two_with_one_directory():
+    """Copies of one data directory have one server id: one of them serves, the other says so, and
+    takes its place only when it is silent."""
+    with Many(3, ns=["--dead-after", "7"]) as cluster:
+        tree = cluster.fill()
+        cluster.wait_set(3)
+        cluster.nameserver.stop()
+        shutil.copytree(cluster.path + "/ns", cluster.path + "/copy")
+        both = [cluster.begin("ns"), cluster.begin("copy")]
+        wait_until(lambda: began_count(*both), SOON_S)
+        first = 0 if " started " in both[0].output() else 1
+        winner, other = both[first], both[1 - first]
+        cluster.serves(winner)
+        line = other.event("directory_copied", 2 * SOON_S)
+        assert "delete its directory" in line, line
+        cluster.wait_online(3)
+        cluster.same(tree)
+        cluster.works()
+        time.sleep(12.0)
+        expect(began_count(*both), 1, "began")
+        cluster.wait_set(3)
+        cluster.put("/later", b"later")
+        winner.kill()
+        cluster.serves(other, TAKES_S)
+        again = cluster.begin(("ns", "copy")[first])
+        assert again.event("directory_copied", 2 * SOON_S), again.output()
+        cluster.wait_online(3)
+        cluster.same(tree)
+        cluster.check("/later", b"later")
+        cluster.works()
+        time.sleep(12.0)
+        expect(began_count(*both, again), 2, "began")
+        epochs = [key(daemon.event("started"), "epoch") for daemon in both]
+        assert epochs[0] != epochs[1], epochs
 
 
 def case_second_one_is_refused():

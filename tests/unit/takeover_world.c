@@ -93,7 +93,7 @@ void line_fork(struct line_of_batches *line, const struct line_of_batches *other
 	memcpy(line->heads, other->heads, (from + 1) * sizeof(line->heads[0]));
 }
 
-void line_done(struct line_of_batches *line)
+void batches_done(struct line_of_batches *line)
 {
 	for (unsigned int i = 0; i < line->count; i++)
 		buffer_done(&line->batches[i]);
@@ -326,6 +326,8 @@ static void fake_gets(struct world *world, struct fake *fake, const struct messa
 static void client_gets(struct world *world, const struct message *message)
 {
 	world->client_status[world->client_answers++ % ASIDE_MAX_] = message->status;
+	if (message->info->code == MSG_hello && !message->status)
+		world->client_epoch = ((const struct hello_reply *)message->body)->epoch;
 	if (message->info->code == MSG_status && !message->status) {
 		const struct status_reply *reply = message->body;
 
@@ -375,6 +377,7 @@ static void act_beacon(struct world *world, struct slice bytes)
 		return;
 	world->beacons++;
 	world->beacon_epoch = beacon.epoch;
+	world->beacon_waits = beacon.waits;
 	for (unsigned int i = 1; i <= FAKES_MAX; i++) {
 		if (world->fakes[i].up && !world->fakes[i].conn)
 			world_connect(world, i);
@@ -403,8 +406,8 @@ static void act(struct world *world, const struct takeover_action *action, struc
 	case TAKEOVER_KEEP:
 		if (!world->keep_error)
 			world->kept = action->epoch;
-		step(world, &(struct takeover_event){ .kind = TAKEOVER_KEPT,
-						      .error = world->keep_error });
+		step(world,
+		     &(struct takeover_event){ .kind = TAKEOVER_KEPT, .error = world->keep_error });
 		break;
 	case TAKEOVER_NOTE:
 		buffer_printf(&world->notes, "%s %.*s\n", action->event, (int)bytes.size,

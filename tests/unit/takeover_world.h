@@ -30,7 +30,7 @@ void line_make(struct line_of_batches *line, unsigned int members);
 /* The same up to batch `from`, and the rest to be added. */
 void line_fork(struct line_of_batches *line, const struct line_of_batches *other,
 	       unsigned int from);
-void line_done(struct line_of_batches *line);
+void batches_done(struct line_of_batches *line);
 
 struct fake {
 	bool up;
@@ -65,6 +65,7 @@ struct world {
 	char why[512];
 	unsigned int beacons, probes;
 	uint64_t beacon_epoch;
+	bool beacon_waits;
 	uint64_t kept; /* by the directory, as asked_epoch */
 	int keep_error;
 	struct buffer notes;
@@ -72,6 +73,7 @@ struct world {
 	unsigned int client_answers;
 	uint8_t client_state; /* of the last STATUS */
 	char client_waiting[WAITING_TEXT_MAX + 1];
+	uint64_t client_epoch; /* that it was greeted with */
 	bool client_closed;
 };
 

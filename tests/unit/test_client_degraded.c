@@ -64,6 +64,26 @@ static void test_a_storage_server_stands_in(void **state)
 	fake_close(&fake);
 }
 
+/* Nobody is made to wait for the same again and again; but a change looks properly. */
+static void test_who_missed_it_a_moment_ago_waits_less(void **state)
+{
+	struct client_config config = { .self = { { 'c', 1 } }, .missed = true, .seed = 1 };
+	struct fake fake;
+	uint64_t began_ms;
+
+	(void)state;
+	fake_open_config(&fake, &config);
+	session_want(&fake);
+	began_ms = fake.now_ms;
+	stand_in(&fake, 0);
+	assert_in_range(fake.now_ms - began_ms, 300, 500);
+	began_ms = fake.now_ms;
+	ask_mkdir(&fake);
+	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_READ_ONLY);
+	assert_in_range(fake.now_ms - began_ms, 400, 600);
+	fake_close(&fake);
+}
+
 static void test_a_name_server_comes_first(void **state)
 {
 	struct fake fake;
@@ -359,10 +379,70 @@ static void test_a_change_on_its_way_is_not_refused(void **state)
 	fake_close(&fake);
 }
 
+/* With a put that has begun at a name server that answers, and is then gone. */
+static void lose_with_put(struct fake *fake)
+{
+	struct client_put put = { .path = slice_of("/f"), .rewindable = true };
+	struct client_start start;
+	struct message asked;
+	uint64_t control;
+	int error;
+
+	fake_open(fake, CLIENT_PASSIVE);
+	session_want(fake);
+	control = fake_connect(fake);
+	ask_stat(fake);
+	asked = fake_sent(fake, MSG_stat, NULL);
+	fake_reply(fake, control, &asked, &(struct stat_reply){ 0 });
+	start = fake_start(fake);
+	assert_non_null(client_put(fake->client, &start, &put, &error));
+	assert_true(fake_was_sent(fake, MSG_put_begin));
+	fake_step(fake, (struct client_event){ .kind = CLIENT_CLOSED, .connection = control });
+}
+
+/* Another one may have to wait for silence first. What was not under way does not wait. */
+static void test_a_put_under_way_waits_for_a_successor(void **state)
+{
+	const struct client_action *done;
+	struct message asked;
+	struct fake fake;
+	uint64_t control;
+
+	(void)state;
+	lose_with_put(&fake);
+	refuse_dials(&fake, 20 * 1000);
+	assert_null(fake_action(&fake, CLIENT_DONE));
+	stand_in(&fake, 0);
+	fake_wait(&fake, 5000);
+	assert_null(fake_action(&fake, CLIENT_DONE));
+	ask_mkdir(&fake);
+	done = wait_for(&fake, CLIENT_DONE);
+	assert_int_equal(done->error, -ERR_READ_ONLY);
+	control = nameserver_dialled(&fake);
+	status_answer(&fake, control, SERVICE_FULL);
+	asked = fake_sent(&fake, MSG_put_begin, NULL);
+	fake_refuse(&fake, control, &asked, -ERR_IS_DIR);
+	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_IS_DIR);
+	fake_close(&fake);
+}
+
+/* But not for ever. */
+static void test_a_put_under_way_ends(void **state)
+{
+	struct fake fake;
+
+	(void)state;
+	lose_with_put(&fake);
+	refuse_dials(&fake, 29 * 1000);
+	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_NO_NAMESERVER);
+	fake_close(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_storage_server_stands_in),
+		cmocka_unit_test(test_who_missed_it_a_moment_ago_waits_less),
 		cmocka_unit_test(test_a_name_server_comes_first),
 		cmocka_unit_test(test_two_clusters_are_told_apart),
 		cmocka_unit_test(test_only_the_remembered_cluster_is_read),
@@ -374,6 +454,8 @@ int main(void)
 		cmocka_unit_test(test_a_name_server_that_serves_is_gone_back_to),
 		cmocka_unit_test(test_a_storage_server_says_that_it_has_a_name_server),
 		cmocka_unit_test(test_a_change_on_its_way_is_not_refused),
+		cmocka_unit_test(test_a_put_under_way_waits_for_a_successor),
+		cmocka_unit_test(test_a_put_under_way_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

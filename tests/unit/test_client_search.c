@@ -160,6 +160,41 @@ static void test_who_answers_later_takes_over(void **state)
 	fake_close(&reading.fake);
 }
 
+/* It was started anew since it registered: where it was heard comes first. */
+static void test_where_it_was_heard_comes_first(void **state)
+{
+	struct client_get get = { .path = slice_of("/f"), .most = UINT64_MAX };
+	struct node_address nodes[FAKE_SERVERS];
+	const struct client_action *dial;
+	struct located_chunk chunk;
+	struct client_start start;
+	struct open_reply reply;
+	struct message asked;
+	struct endpoint old;
+	struct fake fake;
+	uint64_t control = open_degraded(&fake);
+	unsigned int heard = 0;
+	int error;
+
+	(void)state;
+	reply = open_answer(&fake, nodes, &chunk);
+	old = nodes[0].endpoints[0];
+	old.port = 4444;
+	nodes[0].endpoints = &old;
+	nodes[0].endpoints_count = 1;
+	start = fake_start(&fake);
+	assert_non_null(client_get(fake.client, &start, &get, &error));
+	asked = fake_sent(&fake, MSG_open, NULL);
+	fake_reply_flags(&fake, control, &asked, &reply, FRAME_DEGRADED);
+	while ((dial = fake_action(&fake, CLIENT_DIAL)) != NULL) {
+		assert_int_not_equal(dial->endpoint.port, 4444);
+		heard += dial->endpoint.port == 3503 &&
+			 dial->endpoint.address.bytes[3] == old.address.bytes[3];
+	}
+	assert_int_equal(heard, 1);
+	fake_close(&fake);
+}
+
 /* It is looked for again, but not for ever. */
 static void test_nobody_has_it(void **state)
 {
@@ -194,6 +229,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_holders_are_asked_for),
 		cmocka_unit_test(test_who_answers_later_takes_over),
+		cmocka_unit_test(test_where_it_was_heard_comes_first),
 		cmocka_unit_test(test_nobody_has_it),
 	};
 

@@ -345,6 +345,110 @@ static void test_servers_have_names_of_their_own(void **state)
 	driver_stop(&d);
 }
 
+static void set_copies(const char *path, uint8_t copies)
+{
+	client->operation++;
+	assert_int_equal(ASK(client, set_copies, NULL, .operation = client->operation,
+			     .outstanding = client->operation, .copies = copies,
+			     .path = slice_of(path)),
+			 0);
+}
+
+static void acknowledge(unsigned int number, bool on)
+{
+	const struct message *order;
+
+	storages[number]->follows = on;
+	while (on && (order = driver_next(storages[number], MSG_batch)))
+		driver_obey(storages[number], order);
+}
+
+/* A copy is too many and is ordered away; but the change that it goes with does not count as long
+ * as nobody acknowledges it. `*ret_gone`: whose it was. */
+static void trimmed_without_quorum(unsigned int *ret_gone)
+{
+	struct located_chunk chunk;
+
+	driver_start(&d, &(struct nameserver_config){ .copies = 3 });
+	d.follow = true;
+	for (unsigned int i = 1; i <= 3; i++)
+		storages[i] = driver_storage(&d, i);
+	client = driver_client(&d, 1);
+	driver_beat(&d, 4000);
+	put("/a");
+	set_copies("/a", 2);
+	for (unsigned int i = 1; i <= 3; i++) {
+		driver_orders(storages[i], MSG_batch);
+		acknowledge(i, false);
+	}
+	driver_beat(&d, 12000);
+	assert_true(driver_logged(&d, "quorum_lost"));
+	chunk = look("/a");
+	assert_int_equal(chunk.holders_count, 2);
+	*ret_gone = 1 + 2 + 3;
+	for (unsigned int i = 0; i < 2; i++)
+		*ret_gone -= chunk.holders[i].ticket.holder.bytes[0];
+	for (unsigned int i = 1; i <= 3; i++)
+		assert_int_equal(deleted_at(storages[i]), 0);
+}
+
+static void test_deletes_are_decided_anew_when_the_quorum_is_back(void **state)
+{
+	unsigned int gone, dead;
+
+	(void)state;
+	trimmed_without_quorum(&gone);
+	dead = gone % 3 + 1;
+	driver_close(storages[dead]);
+	driver_beat(&d, 20000);
+	acknowledge(gone, true);
+	acknowledge(dead % 3 + 1, true);
+	driver_beat(&d, 10000);
+	assert_true(driver_logged(&d, "quorum_back"));
+	/* One of the two that were to stay is dead. */
+	assert_int_equal(deleted_at(storages[gone]), 0);
+	driver_beat(&d, 10 * 60 * 1000);
+	assert_int_equal(deleted_at(storages[gone]), 0);
+	assert_int_equal(look("/a").holders_count, 2); /* that can be read */
+	driver_stop(&d);
+}
+
+static void test_deletes_go_on_when_the_quorum_is_back(void **state)
+{
+	unsigned int gone, sum = 0;
+
+	(void)state;
+	trimmed_without_quorum(&gone);
+	for (unsigned int i = 1; i <= 3; i++)
+		acknowledge(i, true);
+	driver_beat(&d, 30 * 1000);
+	assert_true(driver_logged(&d, "quorum_back"));
+	for (unsigned int i = 1; i <= 3; i++)
+		sum += deleted_at(storages[i]);
+	assert_int_equal(sum, 1);
+	assert_int_equal(look("/a").holders_count, 2);
+	driver_stop(&d);
+}
+
+/* An order that waits is taken back when it shows that the catalogue is an old one. */
+static void test_no_delete_leaves_once_the_catalogue_is_old(void **state)
+{
+	struct chunk_ref held = { (uint64_t)99 << 40 | 1, 100 };
+	unsigned int gone;
+
+	(void)state;
+	trimmed_without_quorum(&gone);
+	driver_storage_with(&d,
+			    &(struct ns_storage){ .number = 4, .chunks = &held, .chunk_count = 1 });
+	assert_true(driver_logged(&d, "catalogue_is_old"));
+	for (unsigned int i = 1; i <= 3; i++)
+		acknowledge(i, true);
+	driver_beat(&d, 10 * 60 * 1000);
+	for (unsigned int i = 1; i <= 3; i++)
+		assert_int_equal(deleted_at(storages[i]), 0);
+	driver_stop(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +461,9 @@ int main(void)
 		cmocka_unit_test(test_absurd_sizes),
 		cmocka_unit_test(test_clients_leave_room_for_servers),
 		cmocka_unit_test(test_servers_have_names_of_their_own),
+		cmocka_unit_test(test_deletes_are_decided_anew_when_the_quorum_is_back),
+		cmocka_unit_test(test_deletes_go_on_when_the_quorum_is_back),
+		cmocka_unit_test(test_no_delete_leaves_once_the_catalogue_is_old),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -543,8 +543,8 @@ static void test_an_empty_stray_is_no_file(void **state)
 	driver_stop(&d);
 }
 
-/* The catalogue that was put together has all of a run that ended before its last one began: what it
- * does not explain of that run was removed, or never became a file. */
+/* The catalogue that was put together has all of a run that ended before its last one began: what
+ * it does not explain of that run was removed, or never became a file. */
 static void test_what_was_removed_long_ago_is_not_found(void **state)
 {
 	struct chunk_ref held[] = { { (uint64_t)1 << 40 | 0x100, 50 },

@@ -147,6 +147,34 @@ static void test_own_pause_is_excused(void **state)
 	driver_stop(&d);
 }
 
+/* Nor is one whose connection had just broken: it may have come back meanwhile, unheard. */
+static void test_own_pause_is_excused_to_who_was_away(void **state)
+{
+	struct ns_event tick = { .kind = NS_TICK };
+	struct ns_peer *client, *stranger;
+
+	(void)state;
+	driver_start(&d, NULL);
+	client = driver_client(&d, 1);
+	driver_storage(&d, 1);
+	driver_close(driver_storage(&d, 2));
+	assert_int_equal(state_of(client, 2), NODE_SUSPECT);
+	driver_dialled(&d, 0);
+	stranger = driver_connect(&d, "10.3.0.1", "10.0.0.1");
+	d.now_ms += 60000;
+	tick.now_ms = d.now_ms;
+	nameserver_step(d.ns, &tick, &d.outbox);
+	ns_outbox_clear(&d.outbox);
+	assert_int_equal(state_of(client, 2), NODE_SUSPECT);
+	assert_false(stranger->closed);
+	driver_beat(&d, 8000);
+	assert_int_equal(state_of(client, 2), NODE_SUSPECT);
+	driver_beat(&d, 10000);
+	assert_int_equal(state_of(client, 1), NODE_ONLINE);
+	assert_int_equal(state_of(client, 2), NODE_OFFLINE);
+	driver_stop(&d);
+}
+
 static void test_nodes_are_paged(void **state)
 {
 	struct ns_peer *client;
@@ -411,6 +439,7 @@ int main(void)
 		cmocka_unit_test(test_register),
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_own_pause_is_excused),
+		cmocka_unit_test(test_own_pause_is_excused_to_who_was_away),
 		cmocka_unit_test(test_nodes_are_paged),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_space_follows_at_once),

@@ -238,7 +238,7 @@ static void test_answers_probes(void **state)
 	probe = (struct beacon){ .kind = BEACON_PROBE, .server = fixture_id(9), .start = 1 };
 	hear(&desk, &probe);
 	assert_false(is_answered(&desk, 200, &answer));
-	/* One that is about to begin has started nothing yet, and must not found a second cluster. */
+	/* One that is about to begin has no start yet; it must not found a second cluster. */
 	probe.start = 0;
 	hear(&desk, &probe);
 	assert_true(is_answered(&desk, 101, &answer));

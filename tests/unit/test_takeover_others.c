@@ -80,7 +80,7 @@ static void test_standby_takes_over_from_three(void **state)
 		assert_true(world.opened && !outcome.rebuilt);
 		assert_true(world_has(&world, &line, line.count));
 		world_done(&world);
-		line_done(&line);
+		batches_done(&line);
 	}
 }
 
@@ -99,7 +99,7 @@ static void test_standby_leaves_two_alone(void **state)
 	world_run(&world, LONG_MS);
 	assert_false(world.opened);
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* The one that was stopped for a while finds another in its place. */
@@ -122,7 +122,7 @@ static void test_old_one_waits_quietly(void **state)
 	assert_false(world.opened);
 	assert_int_equal(world.beacons, beacons);
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* Two that begin at once must not wait for each other. */
@@ -144,7 +144,7 @@ static void test_of_two_that_begin_one_goes_on(void **state)
 		assert_int_equal(world_noted(&world, "standby_waiting"), above);
 		world_done(&world);
 	}
-	line_done(&line);
+	batches_done(&line);
 }
 
 static void run_copy(struct world *world, struct line_of_batches *line, const struct beacon *beacon)
@@ -185,7 +185,7 @@ static void test_copied_directory(void **state)
 		assert_int_equal(world_noted(&world, "directory_copied"), cases[i].quiet);
 		world_done(&world);
 	}
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* ---- who is waited for ---- */
@@ -213,7 +213,7 @@ static void test_waiting_is_told(void **state)
 	assert_true(world_noted(&world, "set=2 needed=2 promised=0"));
 	assert_false(world_noted(&world, "--accept-rebuild"));
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* One of two has lost its copy: that is never enough, and somebody has to say so. */
@@ -239,7 +239,87 @@ static void test_empty_copy_is_told(void **state)
 	assert_int_equal(world.client_state, SERVICE_TAKEOVER);
 	assert_non_null(strstr(world.client_waiting, " (empty)"));
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
+}
+
+/* One has lost its directory, and a stand-by without one is no help with a set of two: it must not
+ * keep the other from asking. */
+static void test_nobody_waits_for_an_idle_standby(void **state)
+{
+	struct beacon beacon = world_nameserver(2);
+	struct line_of_batches line;
+
+	(void)state;
+	line_make(&line, 2);
+	beacon.start = 0;
+	beacon.server.bytes[0] = 0xff;
+	for (unsigned int idle = 0; idle < 2; idle++) {
+		struct world world;
+
+		beacon.waits = idle;
+		world_init(&world, NULL, 0);
+		world_begin(&world);
+		world_run(&world, 500);
+		world_hear(&world, &beacon);
+		assert_int_equal(world_noted(&world, "standby_waiting"), !idle);
+		world_fake(&world, 1, &line, line.count);
+		world_fake(&world, 2, &line, line.count);
+		world_run(&world, 5000);
+		assert_int_equal(world.opened, idle);
+		world_done(&world);
+	}
+	batches_done(&line);
+}
+
+/* It is the one that waits, whoever of the two knows more. */
+static void test_an_idle_standby_makes_room(void **state)
+{
+	struct beacon beacon = world_nameserver(1);
+	struct line_of_batches line;
+
+	(void)state;
+	line_make(&line, 2);
+	beacon.start = 0;
+	beacon.server.bytes[0] = 0x01;
+	for (unsigned int own = 0; own <= line.count; own += line.count) {
+		struct world world;
+
+		world_init(&world, &line, own);
+		world.config.standby = true;
+		world_fake(&world, 1, &line, line.count);
+		world_begin(&world);
+		world_run(&world, LONG_MS);
+		assert_true(world.beacon_waits && !world_noted(&world, "standby_waiting"));
+		world_hear(&world, &beacon);
+		assert_true(world_noted(&world, "standby_waiting"));
+		assert_int_equal(world.fakes[1].conn, 0);
+		world_done(&world);
+	}
+	batches_done(&line);
+}
+
+/* While it slept itself nobody could be heard. */
+static void test_a_standby_that_slept_listens_anew(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	world.config.standby = true;
+	for (unsigned int i = 1; i <= 3; i++)
+		world_fake(&world, i, &line, line.count);
+	world_begin(&world);
+	hear_for(&world, LONG_MS);
+	world.now_ms += LONG_MS;
+	world_run(&world, DEAD_AFTER_MS - 1000);
+	assert_false(world.opened);
+	assert_int_equal(world.beacons, 0);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	world_done(&world);
+	batches_done(&line);
 }
 
 static void test_two_clusters_of_one_name(void **state)
@@ -264,7 +344,7 @@ static void test_two_clusters_of_one_name(void **state)
 	assert_true(world.client_closed);
 	assert_true(world_noted(&world, "two_clusters"));
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* ---- clients ---- */
@@ -293,7 +373,7 @@ static void test_clients_wait_a_while(void **state)
 	assert_int_equal(world.client_answers, 3);
 	assert_int_equal(world.client_status[2], ERR_UNAVAILABLE);
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 struct handed {
@@ -305,6 +385,25 @@ struct handed_list {
 	struct handed list[16];
 	unsigned int count;
 };
+
+/* It would refuse the one that serves in the epoch before. */
+static void test_clients_hear_of_no_epoch_to_come(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	world_fake(&world, 1, &line, line.count)->promised = 7;
+	world_begin(&world);
+	world_run(&world, 1000);
+	assert_true(world.beacon_epoch > 7);
+	world_client(&world, true);
+	assert_int_equal(world.client_epoch, line.heads[line.count].epoch);
+	world_done(&world);
+	batches_done(&line);
+}
 
 static void hand(void *context, struct ns_event *event)
 {
@@ -342,7 +441,7 @@ static void test_everything_is_handed_over(void **state)
 	assert_int_equal(handed.list[2].conn, CLIENT_CONN);
 	assert_int_equal(handed.list[3].type, MSG_register);
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* Nobody can be told a cluster that does not exist yet. */
@@ -379,8 +478,12 @@ int main(void)
 		cmocka_unit_test(test_copied_directory),
 		cmocka_unit_test(test_waiting_is_told),
 		cmocka_unit_test(test_empty_copy_is_told),
+		cmocka_unit_test(test_nobody_waits_for_an_idle_standby),
+		cmocka_unit_test(test_an_idle_standby_makes_room),
+		cmocka_unit_test(test_a_standby_that_slept_listens_anew),
 		cmocka_unit_test(test_two_clusters_of_one_name),
 		cmocka_unit_test(test_clients_wait_a_while),
+		cmocka_unit_test(test_clients_hear_of_no_epoch_to_come),
 		cmocka_unit_test(test_everything_is_handed_over),
 		cmocka_unit_test(test_greeting_waits_for_the_founding),
 	};

@@ -56,7 +56,31 @@ static void test_a_busy_source_is_waited_for(void **state)
 	assert_true(world_noted(&world, "catalogue_source_lost"));
 	assert_true(world_has(&world, &line, line.count));
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
+}
+
+/* The same, and a connection on which it had less has not been noticed to be dead. */
+static void test_a_dead_connection_does_not_speak(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	world_init(&world, &line, line.count - 1);
+	world_fake(&world, 1, &line, line.count - 1)->promised_to = fake_id(9);
+	world_begin(&world);
+	world_run(&world, SHORT_MS);
+	assert_int_equal(world.fakes[1].promises, 1);
+	world.fakes[1].has = line.count;
+	world.fakes[1].refuses = 3;
+	world_connect(&world, 1);
+	world_fake(&world, 2, &line, line.count - 1)->promised_to = fake_id(9);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	assert_true(world_has(&world, &line, line.count));
+	world_done(&world);
+	batches_done(&line);
 }
 
 /* Server 3 was replaced by 4, and knows; 1 was not in reach meanwhile and does not. */
@@ -84,8 +108,8 @@ static void test_a_replaced_one_does_not_speak_for_the_old_set(void **state)
 		assert_true(world_has(&world, &later, later.count));
 		world_done(&world);
 	}
-	line_done(&later);
-	line_done(&line);
+	batches_done(&later);
+	batches_done(&line);
 }
 
 /* The own catalogue is from the time before there was a set. */
@@ -111,8 +135,8 @@ static void test_somebody_knows_of_a_set(void **state)
 	assert_true(world.opened);
 	assert_true(world_has(&world, &later, later.count));
 	world_done(&world);
-	line_done(&later);
-	line_done(&line);
+	batches_done(&later);
+	batches_done(&line);
 }
 
 /* What another server has besides, when there is no set yet, is what the own disk did not get. */
@@ -130,7 +154,7 @@ static void test_a_tail_that_never_counted(void **state)
 	world_run(&world, LONG_MS);
 	assert_true(world.opened);
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* ---- returning ---- */
@@ -147,11 +171,11 @@ static void test_half_a_copy_does_not_return(void **state)
 	for (unsigned int own = 0; own <= 4; own += 4) {
 		world_init(&world, &line, own);
 		world_fake(&world, 1, &line, 8);
-		world_fake(&world, 2, &line, line.count)->dies_in = 13 + 4 - own;
+		world_fake(&world, 2, &line, line.count)->dies_in = own ? 12 : 17;
 		world_begin(&world);
 		world_run(&world, SHORT_MS);
 		assert_true(world_noted(&world, "catalogue_source_lost"));
-		assert_true(world_has(&world, &line, 9));
+		assert_true(world_has(&world, &line, 8) || world_has(&world, &line, 9));
 		world_disconnect(&world, 1);
 		world_run(&world, LONG_MS);
 		assert_false(world.opened);
@@ -161,7 +185,7 @@ static void test_half_a_copy_does_not_return(void **state)
 		assert_true(world_has(&world, &line, line.count));
 		world_done(&world);
 	}
-	line_done(&line);
+	batches_done(&line);
 }
 
 /* It was killed before its own disk had the last batch, but 1 has it. */
@@ -175,12 +199,73 @@ static void test_returns_to_its_own_tail(void **state)
 	world_init(&world, &line, line.count - 1);
 	world_fake(&world, 1, &line, line.count);
 	world_begin(&world);
-	world_run(&world, SHORT_MS);
+	world_run(&world, LONG_MS);
 	assert_true(world.opened);
 	assert_true(world_has(&world, &line, line.count));
 	assert_false(takeover_outcome(world.takeover).rebuilt);
 	world_done(&world);
-	line_done(&line);
+	batches_done(&line);
+}
+
+/* An old copy of the directory knows a set of 1 and 2. By now it is 2 and 3, and 1 knows no more
+ * than the directory. Who is not in the set may know more as well. */
+static void test_an_old_disk_hears_of_its_own_tail(void **state)
+{
+	const struct journal_set newer = { .now.count = 2,
+					   .now.nodes = { fake_id(2), fake_id(3) } };
+	struct line_of_batches line, later;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	line_fork(&later, &line, line.count);
+	set_seal(&later, &newer, 3);
+	world_init(&world, &line, line.count);
+	world_fake(&world, 1, &line, line.count);
+	world_begin(&world);
+	world_run(&world, FOUND_AFTER_MS - 500);
+	assert_false(world.opened);
+	world_fake(&world, 4, &later, later.count);
+	world_run(&world, LONG_MS);
+	assert_false(world.opened);
+	world_fake(&world, 2, &later, later.count);
+	world_fake(&world, 3, &later, later.count);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	assert_true(world_has(&world, &later, later.count));
+	world_done(&world);
+	batches_done(&later);
+	batches_done(&line);
+}
+
+/* It is from the time before there was a set, and nobody can be asked; so it looks who is there. */
+static void test_an_old_disk_without_a_set_looks_around(void **state)
+{
+	const struct journal_set set = { .now.count = 1, .now.nodes = { fake_id(1) } };
+	struct line_of_batches line, later;
+
+	(void)state;
+	line_make(&line, 0);
+	line_fork(&later, &line, line.count);
+	set_seal(&later, &set, 4);
+	for (unsigned int comes = 0; comes < 2; comes++) {
+		struct world world;
+
+		world_init(&world, &line, line.count);
+		world_begin(&world);
+		world_run(&world, FOUND_AFTER_MS - 500);
+		assert_false(world.opened);
+		assert_true(world.beacons > 1 && world.probes > 1);
+		if (comes)
+			world_fake(&world, 1, &later, later.count);
+		world_run(&world, 500);
+		assert_true(world.opened);
+		assert_true(world_has(&world, comes ? &later : &line,
+				      comes ? later.count : line.count));
+		world_done(&world);
+	}
+	batches_done(&later);
+	batches_done(&line);
 }
 
 /* ---- epochs ---- */
@@ -206,7 +291,7 @@ static void test_no_epoch_twice(void **state)
 		assert_true(takeover_outcome(world.takeover).epoch > epoch);
 		assert_int_equal(fake->promised, takeover_outcome(world.takeover).epoch);
 		world_done(&world);
-		line_done(&line);
+		batches_done(&line);
 	}
 }
 
@@ -279,7 +364,8 @@ static bool opens(const struct line_of_batches lines[LAST + 1], unsigned int own
 static void takeovers(const struct line_of_batches lines[LAST + 1], const unsigned int has[SERVERS])
 {
 	for (unsigned int there = 0; there < 1u << SERVERS; there++) {
-		opens(lines, 0, has, there);
+		if (there) /* else it founds a cluster */
+			opens(lines, 0, has, there);
 		for (unsigned int own = committed(has); own <= LAST; own++) {
 			if (own < ENDS || is_committed(has, BEGINS))
 				opens(lines, own, has, there);
@@ -314,18 +400,21 @@ static void test_every_moment_of_a_change(void **state)
 			takeovers(lines, has);
 	}
 	for (unsigned int i = 1; i <= LAST; i++)
-		line_done(&lines[i]);
+		batches_done(&lines[i]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_busy_source_is_waited_for),
+		cmocka_unit_test(test_a_dead_connection_does_not_speak),
 		cmocka_unit_test(test_a_replaced_one_does_not_speak_for_the_old_set),
 		cmocka_unit_test(test_somebody_knows_of_a_set),
 		cmocka_unit_test(test_a_tail_that_never_counted),
 		cmocka_unit_test(test_half_a_copy_does_not_return),
 		cmocka_unit_test(test_returns_to_its_own_tail),
+		cmocka_unit_test(test_an_old_disk_hears_of_its_own_tail),
+		cmocka_unit_test(test_an_old_disk_without_a_set_looks_around),
 		cmocka_unit_test(test_no_epoch_twice),
 		cmocka_unit_test(test_every_moment_of_a_change),
 	};
