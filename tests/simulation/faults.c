@@ -3,14 +3,15 @@
 #include "faults.h"
 
 #include "error.h"
+#include "journal_set.h"
 
 /* What shows that a rule is missing. */
 static const unsigned int sabotaged[SABOTAGE_COUNT] = {
 	[SABOTAGE_OLD_COPY] = FAULT_NS_OLD,
 	[SABOTAGE_NO_HOLD] = FAULT_NS_LOST,
 	[SABOTAGE_NO_LEASE] = FAULT_USURP,
-	[SABOTAGE_ONE_PROMISE] = FAULT_USURP,
-	[SABOTAGE_OLDEST_COPY] = FAULT_USURP,
+	[SABOTAGE_ONE_PROMISE] = FAULT_RELAPSE,
+	[SABOTAGE_OLDEST_COPY] = FAULT_USURP | FAULT_RELAPSE,
 	[SABOTAGE_OLD_BATCH] = FAULT_USURP,
 	[SABOTAGE_LOW_PROMISE] = FAULT_USURP | FAULT_NS_LOST,
 };
@@ -22,7 +23,7 @@ void faults_draw(struct world *w)
 	if (world_chance(w, 70))
 		w->faults |= 1u << world_below(w, 4);
 	if (world_chance(w, 50))
-		w->faults |= (unsigned int)FAULT_PARTITION << world_below(w, 7);
+		w->faults |= (unsigned int)FAULT_PARTITION << world_below(w, 8);
 	w->fault_gap_us = SECOND + world_below(w, 6 * SECOND);
 	if (sabotaged[w->config.sabotage])
 		w->faults = sabotaged[w->config.sabotage];
@@ -248,29 +249,44 @@ static void pause_nameserver(struct world *w)
 
 /* ---- a name server's directory ---- */
 
-/* Batches that were acknowledged are on the disks of the name server and of most of the journal
- * set. One of them may be lost while all the others have everything; not a second one before that
- * is so again. */
-bool fault_may_lose(struct world *w, const struct host *but)
+/* How many of the journal set, without `but`, have all that counts. Of one that is down nobody knows. */
+static unsigned int members_level(struct world *w, const struct host *ns, const struct host *but)
 {
-	struct host *ns = world_nameserver(w);
 	uint64_t committed = ns_host_committed(ns);
 	unsigned int count = 0;
 
-	if (w->healed || committed == 0)
-		return false;
 	for (unsigned int i = 0; i < w->storage_count; i++) {
 		const struct host *storage = world_storage(w, i);
-		struct replica_head head;
+		struct replica_head head = storage_host_catalogue(storage);
 
-		if (storage == but || !ns_host_in_set(ns, &storage->id))
-			continue;
-		head = storage_host_catalogue(storage);
-		if (!head.whole || head.last.sequence < committed)
-			return false;
-		count++;
+		count += storage != but && ns_host_in_set(ns, &storage->id) && head.whole &&
+			 head.last.sequence >= committed;
 	}
-	return count > 0;
+	return count;
+}
+
+/* Batches that were acknowledged are on the disks of the name server and of most of the journal
+ * set. A copy of one of them may be lost while all the others have everything; not a second one
+ * before that is so again. */
+bool fault_may_lose(struct world *w, const struct host *but)
+{
+	const struct host *ns = world_nameserver(w);
+	unsigned int members = ns_host_set_size(ns);
+
+	if (w->healed || ns_host_committed(ns) == 0 || members == 0)
+		return false;
+	if (ns_host_in_set(ns, &but->id))
+		members--;
+	return members > 0 && members_level(w, ns, but) == members;
+}
+
+bool fault_may_forget(struct world *w)
+{
+	const struct host *ns = world_nameserver(w);
+	unsigned int members = ns_host_set_size(ns);
+
+	return !w->healed && ns_host_committed(ns) > 0 && members > 0 &&
+	       members_level(w, ns, NULL) >= journal_needs(JOURNAL_COMMIT, members);
 }
 
 static void nameserver_replaced(struct host *host)
@@ -278,16 +294,20 @@ static void nameserver_replaced(struct host *host)
 	host_restart_after(host, 100 * MS + world_below(host->world, 5 * SECOND));
 }
 
+void fault_lose_directory(struct host *host)
+{
+	host_stop(host, HOST_KILL);
+	ns_disk_lose(host);
+	world_trace(host->world, "%s: its directory is gone", host->name);
+	nameserver_replaced(host);
+}
+
 static void lose_directory(struct world *w)
 {
 	struct host *host = any_nameserver(w);
 
-	if (!fault_may_lose(w, NULL))
-		return;
-	host_stop(host, HOST_KILL);
-	ns_disk_lose(host);
-	world_trace(w, "%s: its directory is gone", host->name);
-	nameserver_replaced(host);
+	if (fault_may_forget(w))
+		fault_lose_directory(host);
 }
 
 static void old_directory(struct world *w)
@@ -298,7 +318,7 @@ static void old_directory(struct world *w)
 		ns_disk_keep(host);
 		return;
 	}
-	if (!fault_may_lose(w, NULL))
+	if (!fault_may_forget(w))
 		return;
 	host_stop(host, HOST_KILL);
 	if (ns_disk_restore(host))
@@ -439,7 +459,7 @@ static void (*const faults[])(struct world *) = {
 	crash_nameserver, crash_storage, crash_client, power_all, reset_some,  cut,
 	cut_one_way,      pause_host,    slow,         NULL,      jump,        disk_fails,
 	disk_full,        NULL,          NULL,         NULL,      partition,   pause_nameserver,
-	lose_directory,   old_directory, crash_set,    away,      fault_usurp,
+	lose_directory,   old_directory, crash_set,    away,      fault_usurp, fault_relapse,
 };
 
 static void fault_next(struct world *w, const struct due *due)

@@ -158,6 +158,7 @@ static void act_all(struct host *host)
 		act(host, &ns->outbox.actions[i]);
 	ns_outbox_clear(&ns->outbox);
 	ns_commit_look(host);
+	ns_mark_look(host);
 	ns_arm(host, nameserver_deadline(ns->core));
 }
 

@@ -30,6 +30,7 @@ struct ns_host {
 	struct replica_job job;
 	struct buffer job_bytes;
 	bool job_due, open_due;
+	struct id promised_by; /* the last one; for sabotage */
 
 	/* While it serves. */
 	struct kv *kv;
@@ -42,6 +43,7 @@ struct ns_host {
 	bool is_appending, turn_due, deposed;
 	struct ns_flight flight;
 	uint64_t committed;
+	bool marked; /* the directory: it is being rebuilt */
 };
 
 static inline struct ns_host *ns_of(const struct host *host)
@@ -58,6 +60,8 @@ void ns_arm(struct host *host, uint64_t deadline_ms);
 bool ns_taking_start(struct host *host, struct ns_host *ns);
 void ns_taking_stop(struct host *host, bool crash);
 void ns_taking_step(struct host *host, struct takeover_event *event);
+/* Takes the mark of a rebuild back once the catalogue says it itself. */
+void ns_mark_look(struct host *host);
 
 /* ns_commit.c */
 void ns_commit(struct host *host, const struct ns_action *action, struct slice batch);
@@ -77,6 +81,8 @@ void ns_sabotage_start(struct world *w, struct kv *kv);
 void ns_sabotage_ack(struct host *host, uint64_t conn, struct slice frames);
 /* False: the frame is not to be heard. */
 bool ns_sabotage_hears(const struct host *host, const struct frame_header *header);
+/* What its own copy says of itself, before it serves. */
+void ns_sabotage_looked(struct host *host, struct replica_result *result);
 /* Before it serves: hands the frame on, changed perhaps. */
 void ns_sabotage_taking(struct host *host, uint64_t conn, const struct frame_header *header,
 			const uint8_t *body);

@@ -142,16 +142,36 @@ bool ns_sabotage_hears(const struct host *host, const struct frame_header *heade
 
 /* ---- promises that say something else ---- */
 
-/* Who promises stands for another one of the set as well. */
-static void member_double(struct promise_reply *reply, const struct id *node)
+/* One of a set stands for another one as well. */
+static void member_double(struct id *nodes[], unsigned int count, const struct id *node)
 {
-	struct node_id *set = (struct node_id *)reply->journal_set;
 	unsigned int i = 0;
 
-	while (i < reply->journal_set_count && id_equal(&set[i].node, node))
+	while (i < count && id_equal(nodes[i], node))
 		i++;
-	if (i < reply->journal_set_count)
-		set[i].node = *node;
+	if (i < count)
+		*nodes[i] = *node;
+}
+
+static void promise_double(struct promise_reply *reply, const struct id *node)
+{
+	struct id *nodes[JOURNAL_SET_MAX];
+
+	for (unsigned int i = 0; i < reply->journal_set_count; i++)
+		nodes[i] = (struct id *)&reply->journal_set[i].node;
+	member_double(nodes, reply->journal_set_count, node);
+}
+
+void ns_sabotage_looked(struct host *host, struct replica_result *result)
+{
+	struct journal_members *set = &result->facts.set.now;
+	struct id *nodes[JOURNAL_SET_MAX];
+
+	if (host->world->config.sabotage != SABOTAGE_ONE_PROMISE)
+		return;
+	for (unsigned int i = 0; i < set->count; i++)
+		nodes[i] = &set->nodes[i];
+	member_double(nodes, set->count, &ns_of(host)->promised_by);
 }
 
 /* Of those that are there. */
@@ -199,7 +219,9 @@ static void promise_forge(struct host *host, uint64_t conn, struct promise_reply
 		break;
 	case SABOTAGE_ONE_PROMISE:
 		if (from)
-			member_double(reply, &from->id);
+			promise_double(reply, &from->id);
+		if (from)
+			ns_of(host)->promised_by = from->id;
 		break;
 	case SABOTAGE_OLDEST_COPY:
 		head = oldest_copy(host->world);

@@ -35,6 +35,7 @@ static void job_done(struct world *w, const struct due *due)
 	buffer_clear(&ns->job_bytes);
 	world_trace(w, "%s: catalogue job %d: %d, at %llu", due->host->name, (int)result.kind,
 		    result.error, (unsigned long long)result.head.last.sequence);
+	ns_sabotage_looked(due->host, &result);
 	event.replica = &result;
 	ns_taking_step(due->host, &event);
 }
@@ -60,10 +61,11 @@ static void job_start(struct host *host, const struct takeover_action *action, s
 
 static void kept(struct world *w, const struct due *due)
 {
-	struct identity identity = { due->host->id, due->a };
+	struct identity identity = { due->host->id, due->a, due->b };
 	int rc = identity_write(disk_sim_disk(due->host->disk), &identity);
 
 	(void)w;
+	ns_of(due->host)->marked = rc == 0 ? identity.rebuilding : ns_of(due->host)->marked;
 	if (ns_of(due->host)->takeover)
 		ns_taking_step(due->host,
 			       &(struct takeover_event){ .kind = TAKEOVER_KEPT, .error = rc });
@@ -73,8 +75,25 @@ static void keep(struct host *host, const struct takeover_action *action)
 {
 	struct world *w = host->world;
 
-	world_after(w, 100 + world_below(w, w->sync_us),
-		    (struct due){ .run = kept, .host = host, .a = action->epoch });
+	world_after(
+		w, 100 + world_below(w, w->sync_us),
+		(struct due){
+			.run = kept, .host = host, .a = action->epoch, .b = action->rebuilding });
+}
+
+void ns_mark_look(struct host *host)
+{
+	struct ns_host *ns = ns_of(host);
+	struct disk *disk = disk_sim_disk(host->disk);
+	struct identity identity;
+
+	if (!ns->marked || !nameserver_info(ns->core).serving)
+		return;
+	ns->marked = false;
+	if (identity_read(disk, &identity) < 0)
+		return;
+	identity.rebuilding = false;
+	identity_write(disk, &identity);
 }
 
 /* After this event: the outbox it stands in goes as well. */
@@ -188,8 +207,10 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		config.head = result.head;
 		config.facts = result.facts;
 		config.found_after_ms = found_after_ms(host, &result.head);
-		if (identity_read(disk_sim_disk(host->disk), &identity) == 0)
+		if (identity_read(disk_sim_disk(host->disk), &identity) == 0) {
 			config.asked_epoch = identity.asked_epoch;
+			config.rebuilding = ns->marked = identity.rebuilding;
+		}
 		if (w->config.sabotage == SABOTAGE_FEW_PROMISES)
 			config.facts.set = (struct journal_set){ 0 };
 		rc = takeover_new(&config, host_ms(host), &ns->takeover);

@@ -262,9 +262,11 @@ static int run_one(const struct command *command)
 	bool ok = world_run(&config, &result);
 
 	printf("seed %" PRIu64 ": %s; %" PRIu64 " events, %" PRIu64 " operations (%" PRIu64
-	       " in doubt, %u paths undecided), %.0f virtual s, trace %016" PRIx64 "\n",
+	       " in doubt, %" PRIu64
+	       " of the past, %u paths undecided), %.0f virtual s, trace %016" PRIx64 "\n",
 	       command->first, ok ? "ok" : result.message, result.events, result.operations,
-	       result.doubtful, result.undecided, (double)result.virtual_us / SECOND, result.hash);
+	       result.doubtful, result.past, result.undecided, (double)result.virtual_us / SECOND,
+	       result.hash);
 	return ok ? 0 : 1;
 }
 

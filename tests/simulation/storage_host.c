@@ -28,20 +28,25 @@ static void note(struct host *host, const struct storage_action *action)
 		    (unsigned long long)action->number, action->error);
 }
 
-/* Looks at an answer to PROMISE. */
+/* Looks at an answer to PROMISE. One that tells of another is a refusal. */
 static void promise_see(struct host *host, const uint8_t *frame)
 {
-	struct storage_host *storage = storage_of(host);
+	const struct storage_host *storage = storage_of(host);
+	struct arena arena = { 0 };
 	struct frame_header header;
-	uint64_t epoch;
+	struct message message;
 
 	if (frame_header_decode(frame, &header) < 0 || header.type != MSG_promise ||
 	    !header.reply || header.status)
 		return;
-	epoch = header.arg1;
-	/* Refused: it tells of another one. */
-	if (epoch == storage->asked_epoch)
-		history_promised(host, epoch, &storage->asked_server);
+	if (message_decode(&header, frame + FRAME_HEADER_SIZE, &arena, &message) == 0) {
+		const struct promise_reply *reply = message.body;
+
+		if (reply->epoch == storage->asked_epoch &&
+		    id_equal(&reply->server, &storage->asked_server))
+			history_promised(host, reply->epoch, &reply->server);
+	}
+	arena_done(&arena);
 }
 
 /* Frames are only taken apart where one may be changed. */

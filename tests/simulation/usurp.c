@@ -1,6 +1,9 @@
-/* A name server sleeps, another one begins, and then it wakes up: what tries the rules that keep the
- * two apart. One server of the journal set misses the last batches before that; a client has heard
- * of nobody but the sleeper, and asks it as soon as it wakes. */
+/* Two courses of faults in which one server of the journal set misses the last batches.
+ *
+ * A name server sleeps, another one begins, and then it wakes up: what tries the rules that keep the
+ * two apart. A client has heard of nobody but the sleeper, and asks it as soon as it wakes.
+ *
+ * A name server loses its directory, and at first meets that one server alone. */
 #include <stdlib.h>
 
 #include "faults.h"
@@ -9,6 +12,7 @@ enum {
 	SLEEP_US = 20 * SECOND, /* longer than a stand-by waits */
 	AHEAD_US = 4 * SECOND,
 	BEHIND_US = 3 * SECOND,
+	MEET_US = 12 * SECOND, /* longer than a server is bound to the one before */
 };
 
 struct usurp {
@@ -66,6 +70,18 @@ static struct host *member_choose(struct world *w, const struct host *ns)
 	return NULL;
 }
 
+/* It hears of no batch any more. */
+static void leave_behind(struct world *w, const struct host *behind, const struct host *but,
+			 uint64_t time_us)
+{
+	for (unsigned int i = 0; i < w->host_count; i++) {
+		const struct host *host = &w->hosts[i];
+
+		if (host != behind && host != but && host->kind != HOST_CLIENT)
+			fault_cut_both(w, behind, host, time_us);
+	}
+}
+
 void fault_usurp(struct world *w)
 {
 	struct host *sleeper = world_nameserver(w);
@@ -84,11 +100,39 @@ void fault_usurp(struct world *w)
 				 .sleep_us = SLEEP_US + world_below(w, 10 * SECOND),
 				 .alone = world_chance(w, 30),
 				 .apart = world_chance(w, 50) };
-	for (unsigned int i = 0; i < w->host_count; i++) {
-		struct host *host = &w->hosts[i];
-
-		if (host != usurp->behind && host->kind != HOST_CLIENT && host != usurp->successor)
-			fault_cut_both(w, usurp->behind, host, ahead_us + usurp->sleep_us);
-	}
+	leave_behind(w, usurp->behind, usurp->successor, ahead_us + usurp->sleep_us);
 	world_after(w, ahead_us, (struct due){ .run = sleep_now, .context = usurp, .owned = true });
+}
+
+/* ---- a directory is lost ---- */
+
+static void meet_now(struct world *w, const struct due *due)
+{
+	struct host *ns = &w->hosts[due->a], *behind = &w->hosts[due->b];
+	uint64_t time_us = MEET_US + world_below(w, MEET_US);
+
+	if (!ns->up || !fault_may_forget(w))
+		return;
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		struct host *storage = world_storage(w, i);
+
+		if (storage == behind)
+			continue;
+		fault_cut_both(w, storage, ns, time_us);
+		fault_cut_both(w, storage, behind, time_us);
+	}
+	fault_lose_directory(ns);
+}
+
+void fault_relapse(struct world *w)
+{
+	const struct host *ns = world_nameserver(w);
+	const struct host *behind = member_choose(w, ns);
+	uint64_t ahead_us = SECOND + world_below(w, AHEAD_US);
+
+	if (!behind)
+		return;
+	leave_behind(w, behind, NULL, ahead_us);
+	world_after(w, ahead_us,
+		    (struct due){ .run = meet_now, .a = ns->index, .b = behind->index });
 }

@@ -3,48 +3,11 @@
 #include <stdlib.h>
 
 #include "error.h"
-#include "world.h"
+#include "workload.h"
 
-enum { TREE_UNMADE, TREE_ASKED, TREE_MADE };
-enum { AT_ONCE_MAX = 5, PATHS = 10 };
-
-static const char *const paths[PATHS] = { "/a", "/b",   "/c",   "/d",   "/e",
-					  "/f", "/t/a", "/t/b", "/t/c", "/t/d" };
-#define TREE "/t"
-enum {
-	RESTORED = 4,
-	ROOT_PATHS = 6
-}; /* from which on things are restored; what is not in the tree */
-
-struct workload_op {
-	struct workload_op *next;
-	struct host *host;
-	struct op_plan plan;
-	bool must_succeed;
-	uint64_t began_us;
-	unsigned int formats; /* when it began */
-	unsigned int asked;   /* positions in the model, one for each path it is about */
-	size_t positions[PATHS];
-	unsigned int paths[PATHS];
-};
-
-struct workload {
-	struct workload_op *ops;
-	unsigned int tree;
-	unsigned int formats;    /* begun so far, */
-	unsigned int formatting; /* of these not answered yet */
-	unsigned int at_once;
-	uint64_t gap_us;
-	unsigned int size_class;
-	bool quiet;
-};
+enum { AT_ONCE_MAX = 5 };
 
 /* ---- what is asked ---- */
-
-static bool is_aside(const char *path)
-{
-	return strncmp(path, ASIDE, strlen(ASIDE)) == 0;
-}
 
 static enum model_kind model_kind_of(const struct op_plan *plan)
 {
@@ -86,7 +49,7 @@ static bool concerns(const struct op_plan *plan, unsigned int path)
 	switch (plan->kind) {
 	case SIM_FORMAT: return true;
 	case SIM_PURGE:
-		return plan->path[0] ? strcmp(plan->path, paths[path]) == 0
+		return plan->path[0] ? strcmp(plan->path, workload_paths[path]) == 0
 				     : path >= RESTORED && path < ROOT_PATHS;
 	case SIM_LIST: return tree == (path >= ROOT_PATHS);
 	case SIM_COPY:
@@ -95,135 +58,18 @@ static bool concerns(const struct op_plan *plan, unsigned int path)
 		break;
 	case SIM_RENAME:
 		if (is_aside(plan->path))
-			return strcmp(plan->to, paths[path]) == 0;
+			return strcmp(plan->to, workload_paths[path]) == 0;
 		break;
 	default: break;
 	}
-	return strcmp(plan->path, paths[path]) == 0;
+	return strcmp(plan->path, workload_paths[path]) == 0;
 }
 
 static void ask(struct world *w, struct workload_op *op)
 {
 	for (unsigned int i = 0; i < PATHS; i++) {
 		if (concerns(&op->plan, i))
-			ask_about(w, op, paths[i]);
-	}
-}
-
-static uint64_t draw_size(struct world *w)
-{
-	uint64_t chunk = w->chunk_size;
-
-	switch (world_below(w, 10)) {
-	case 0: return 0;
-	case 1:
-	case 2: return 8 + world_below(w, 200);
-	case 3: return chunk * (1 + world_below(w, 2));
-	case 4:
-	case 5: return 8 + world_below(w, 3 * chunk);
-	case 6:
-		return w->workload->size_class ? 8 + world_below(w, 7 * chunk)
-					       : 8 + world_below(w, 4096);
-	default: return 8 + world_below(w, 60000);
-	}
-}
-
-static void draw_put(struct world *w, struct op_plan *plan)
-{
-	plan->kind = SIM_PUT;
-	plan->size = draw_size(w);
-	plan->content = content_new(w, plan->size);
-	plan->replace = world_chance(w, 80);
-	plan->stream = world_chance(w, 15);
-	plan->unknown_size = plan->stream && world_chance(w, 60);
-	plan->copies = (uint8_t)(world_chance(w, 20) ? 1 + world_below(w, 4) : 0);
-}
-
-static void draw_append(struct world *w, struct op_plan *plan)
-{
-	plan->kind = SIM_APPEND;
-	plan->size = 8 + world_below(w, world_chance(w, 30) ? 2 * w->chunk_size : 4096);
-	plan->content = content_new(w, plan->size);
-	plan->stream = world_chance(w, 15);
-}
-
-/* Something known that was put aside comes back, or goes; else another thing is put aside. */
-static void draw_move(struct world *w, struct op_plan *plan)
-{
-	const struct model_op *seen =
-		world_chance(w, 50) ? aside_take(w, plan->path, sizeof(plan->path)) : NULL;
-
-	plan->kind = SIM_RENAME;
-	if (!seen) {
-		aside_name(w, plan->to, sizeof(plan->to));
-	} else if (world_chance(w, 30)) {
-		plan->kind = SIM_REMOVE;
-	} else {
-		plan->content = seen->content;
-		plan->version = seen->version;
-		snprintf(plan->to, sizeof(plan->to), "%s", paths[world_below(w, ROOT_PATHS)]);
-	}
-}
-
-static void draw_copy(struct world *w, struct op_plan *plan)
-{
-	plan->kind = SIM_COPY;
-	plan->tree = w->workload->tree == TREE_MADE && world_chance(w, 40);
-	if (plan->tree)
-		snprintf(plan->path, sizeof(plan->path), TREE);
-	aside_name(w, plan->to, sizeof(plan->to));
-}
-
-static void draw_trash(struct world *w, struct op_plan *plan)
-{
-	unsigned int kind = (unsigned int)world_below(w, 100);
-
-	snprintf(plan->path, sizeof(plan->path), "%s",
-		 paths[RESTORED + world_below(w, ROOT_PATHS - RESTORED)]);
-	plan->kind = kind < 80 ? SIM_RESTORE : SIM_PURGE;
-	if (kind >= 88)
-		plan->path[0] = '\0';
-	if (kind == 99 && w->config.seed % 4 == 0)
-		plan->kind = SIM_FORMAT;
-}
-
-static void draw_named(struct world *w, struct op_plan *plan)
-{
-	unsigned int kind = (unsigned int)world_below(w, 100);
-
-	if (kind < 40)
-		draw_copy(w, plan);
-	else if (kind < 70)
-		draw_move(w, plan);
-	else
-		draw_trash(w, plan);
-}
-
-static void draw(struct world *w, struct op_plan *plan)
-{
-	unsigned int most = w->workload->tree == TREE_MADE ? PATHS : ROOT_PATHS;
-	unsigned int kind = (unsigned int)world_below(w, 115);
-
-	snprintf(plan->path, sizeof(plan->path), "%s", paths[world_below(w, most)]);
-	if (kind >= 100) {
-		draw_named(w, plan);
-	} else if (kind < 30) {
-		draw_put(w, plan);
-	} else if (kind < 40) {
-		draw_append(w, plan);
-	} else if (kind < 65) {
-		plan->kind = SIM_GET;
-	} else if (kind < 75) {
-		plan->kind = SIM_STAT;
-	} else if (kind < 80) {
-		plan->kind = SIM_LIST;
-		snprintf(plan->path, sizeof(plan->path), "%s", most == PATHS ? TREE : "/");
-	} else if (kind < 92) {
-		plan->kind = SIM_REMOVE;
-	} else if (kind < 96) {
-		plan->kind = SIM_CREATE;
-	} else {
-		plan->kind = SIM_MKDIR;
+			ask_about(w, op, workload_paths[i]);
 	}
 }
 
@@ -297,7 +143,7 @@ static void begin_next(struct world *w, const struct due *due)
 		plan.kind = SIM_MKDIR;
 		snprintf(plan.path, sizeof(plan.path), TREE);
 	} else {
-		draw(w, &plan);
+		workload_draw(w, &plan);
 	}
 	begin(host, &plan, false);
 }
@@ -331,8 +177,10 @@ static void tell(struct world *w, const struct workload_op *op, unsigned int whi
 		 struct model_op *told)
 {
 	told->told_us = w->now_us;
-	if (is_degraded(op))
+	if (is_degraded(op)) {
+		past_check(w, op, which, told);
 		told->outcome = MODEL_DOUBT;
+	}
 	if (told->outcome == MODEL_DOUBT)
 		w->result.doubtful++;
 	model_answer(&w->model, op->positions[which], told);
@@ -525,7 +373,7 @@ void workload_done(struct world *w, struct workload_op *op, const struct op_seen
 	}
 	/* Nothing may come back. */
 	if (op->plan.kind == SIM_PURGE && seen->error == 0 && op->plan.path[0] == '\0')
-		plan_next(op->host, SIM_RESTORE, paths[RESTORED + world_below(w, 2)]);
+		plan_next(op->host, SIM_RESTORE, workload_paths[RESTORED + world_below(w, 2)]);
 	if (seen->error == 0 && is_aside(op->plan.to))
 		put_aside(w, op);
 	if (op->must_succeed && (outcome_of(op, seen->error) >= MODEL_NOTHING || is_degraded(op)))
@@ -612,7 +460,7 @@ void workload_read_all(struct world *w)
 
 		if (i >= ROOT_PATHS && w->workload->tree != TREE_MADE)
 			continue;
-		snprintf(plan.path, sizeof(plan.path), "%s", paths[i]);
+		snprintf(plan.path, sizeof(plan.path), "%s", workload_paths[i]);
 		begin(world_client(w, 0), &plan, true);
 	}
 	for (size_t i = 0; (path = aside_path(w, i)); i++) {

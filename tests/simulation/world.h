@@ -220,7 +220,8 @@ enum fault {
 	FAULT_SET = 1 << 20,       /* members of the journal set die together */
 	FAULT_AWAY = 1 << 21,      /* a storage server misses 400 days */
 	FAULT_USURP = 1 << 22,     /* the name server sleeps until another one has begun */
-	FAULTS_ALL = (1 << 23) - 1,
+	FAULT_RELAPSE = 1 << 23,   /* its directory is gone, and it meets one that lacks batches */
+	FAULTS_ALL = (1 << 24) - 1,
 };
 
 struct world_config {
@@ -235,6 +236,7 @@ struct world_result {
 	uint64_t hash; /* of all that happened */
 	uint64_t events;
 	uint64_t operations, doubtful;
+	uint64_t past; /* answers that may be of the past, and were looked at */
 	uint64_t virtual_us;
 	unsigned int undecided; /* paths with too much in doubt */
 };
@@ -352,8 +354,7 @@ void faults_heal(struct world *w);
 void fault_disk_lies(struct world *w);
 /* Without a second name server a removed rule makes no difference. */
 bool fault_needs_two(const struct world *w);
-/* Does no acknowledged batch rest on the catalogue of one host alone, `but` (NULL: none) not
- * counted? */
+/* Has everybody else all that counts, so that this storage server's catalogue may be lost? */
 bool fault_may_lose(struct world *w, const struct host *but);
 /* A change has just been acknowledged; an answer has just been sent there. */
 void fault_acknowledged(struct world *w);
