@@ -16,7 +16,8 @@
 #include "ns_state.h"
 
 enum {
-	COUNT_STEP = 2048,
+	COUNT_STEP = 2048,         /* some 1 ms, */
+	COUNT_STEP_MS = 3,         /* so far apart: trimming waits for it, and it is over soon */
 	COUNT_AT_ONCE = 32 * 1024, /* so few are counted in one step: some 0.1 s, once */
 	ASK_AGAIN_BEATS = 15,      /* at least so many heartbeats' time apart */
 };
@@ -37,6 +38,21 @@ static int count_chunk(struct nameserver *ns, uint64_t chunk)
 	return rc;
 }
 
+/* Who has registered meanwhile need not be asked if it had then what we believe now: what has come
+ * or gone since we know of. */
+static void count_end(struct nameserver *ns)
+{
+	ns->count.running = false;
+	ns->count.done = true;
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		struct member *member = ns->sorted[i];
+
+		if (member->stage == INVENTORY_COUNTING &&
+		    digest_equal(&member->sum->whole, &member->beat.theirs))
+			inventory_end(ns, member);
+	}
+}
+
 static void count_step(struct nameserver *ns, unsigned int most)
 {
 	struct inventory_count *count = &ns->count;
@@ -46,8 +62,7 @@ static void count_step(struct nameserver *ns, unsigned int most)
 		int rc = chunk_next(ns->kv, count->cursor, &chunk);
 
 		if (rc == -ERR_NOT_FOUND) {
-			count->running = false;
-			count->done = true;
+			count_end(ns);
 			return;
 		}
 		count->cursor = chunk;
@@ -58,7 +73,7 @@ static void count_step(struct nameserver *ns, unsigned int most)
 			return;
 		}
 	}
-	count->next_ms = ns->now_ms + STEP_MS;
+	count->next_ms = ns->now_ms + COUNT_STEP_MS;
 }
 
 static void count_begin(struct nameserver *ns)
@@ -129,7 +144,7 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 {
 	count_begin(ns);
 	chunk_set_done(&member->away); /* the key is another: old receipts are void */
-	member->beat = (struct inventory_beat){ 0 };
+	member->beat = (struct inventory_beat){ .theirs = *digest };
 	inventory_await(member);
 	if (!ns->count.done)
 		member->stage = INVENTORY_COUNTING;

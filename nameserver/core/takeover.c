@@ -11,7 +11,7 @@ bool takeover_is_empty(const struct takeover *t)
 
 static bool owns_nothing(const struct takeover *t)
 {
-	return takeover_is_empty(t) && !t->config.unfinished;
+	return takeover_is_empty(t) && !t->config.unfinished && !t->config.rebuilding;
 }
 
 bool takeover_is_deputy(const struct takeover *t)
@@ -118,7 +118,7 @@ static void beacon(struct takeover *t)
 		every_ms = SEEK_BEACON_MS;
 	t->next_beacon_ms = t->now_ms + every_ms - every_ms / 10;
 	t->next_beacon_ms += prng_below(&t->prng, every_ms / 5 + 1);
-	takeover_datagram(t, BEACON_NAMESERVER);
+	takeover_datagram(t, BEACON_BEGINNER);
 }
 
 static bool may_found(const struct takeover *t)
@@ -264,7 +264,7 @@ static void answer_probe(struct takeover *t)
 		return;
 	*oldest = t->now_ms;
 	t->probe++;
-	takeover_datagram(t, BEACON_NAMESERVER);
+	takeover_datagram(t, BEACON_BEGINNER);
 }
 
 static void on_heard(struct takeover *t, const struct takeover_event *event)
@@ -279,7 +279,7 @@ static void on_heard(struct takeover *t, const struct takeover_event *event)
 	if (!is_of_our_cluster(t, heard))
 		return;
 	t->heard = t->heard || !id_is_none(&heard->cluster);
-	if (heard->kind == BEACON_NAMESERVER)
+	if (beacon_is_nameserver(heard))
 		another_heard(t, event);
 	else if (heard->kind == BEACON_STORAGE)
 		takeover_epoch_heard(t, heard->epoch);
@@ -408,6 +408,7 @@ int takeover_new(const struct takeover_config *config, uint64_t now_ms, struct t
 	       sizeof(t->cluster_name));
 	t->deciding = config->facts.set;
 	t->kept = config->asked_epoch;
+	t->rebuilding = t->outcome.rebuilt = config->rebuilding;
 	t->epoch = takeover_epoch_known(t) + 1;
 	t->prng.state = config->seed;
 	t->arena.limit = TAKEOVER_ARENA_MAX;

@@ -52,6 +52,7 @@ struct takeover_config {
 	uint32_t process; /* a random number: beacons of another process with our id are no echo */
 	const char *version;
 	uint64_t asked_epoch;       /* of the directory: see TAKEOVER_KEEP */
+	bool rebuilding;            /* so was this */
 	struct replica_head head;   /* of the own catalogue; zeros: the directory is empty */
 	struct replica_facts facts; /* of it; zeros where it is empty or not whole */
 	char cluster_name[CLUSTER_NAME_MAX + 1]; /* wanted; empty: that of the own catalogue */
@@ -98,7 +99,9 @@ enum takeover_action_kind {
 	/* epoch: durable from now on as the directory's asked_epoch → TAKEOVER_KEPT. It means that
 	 * whatever this server id was promised up to there, was promised to this directory as it is
 	 * now. So one that is older than what storage servers have promised keeps the lower
-	 * number. */
+	 * number. `rebuilding`: what is fetched now, or was, may lack what somebody was told; the
+	 * glue takes it back once the first batch of the next core is committed, which says so
+	 * itself. */
 	TAKEOVER_KEEP,
 	TAKEOVER_NOTE,   /* level, event, bytes: for the log, as NS_EVENT */
 	TAKEOVER_OPEN,   /* done: takeover_outcome(), takeover_hand_over() */
@@ -111,6 +114,7 @@ struct takeover_action {
 	size_t offset, size; /* into the outbox's bytes */
 	struct replica_job job;
 	uint64_t epoch;
+	bool rebuilding;
 	enum log_level level;
 	const char *event;
 	int error;
@@ -131,11 +135,13 @@ void takeover_step(struct takeover *takeover, const struct takeover_event *event
 uint64_t takeover_deadline(const struct takeover *takeover);
 
 struct takeover_outcome {
-	uint64_t epoch;   /* promised; for nameserver_config.epoch */
-	bool founded;     /* there was no cluster: the glue formats the catalogue */
-	bool rebuilt;     /* the own catalogue was empty, and no stand-by's, or too few agreed */
-	bool copied;      /* something came from storage servers */
-	struct id source; /* from which one, the last */
+	uint64_t epoch; /* promised; for nameserver_config.epoch */
+	bool founded;   /* there was no cluster: the glue formats the catalogue */
+	/* The own catalogue was empty, and no stand-by's, or too few agreed; now, or in a takeover
+	 * that was cut short. */
+	bool rebuilt;
+	bool copied;              /* something came from storage servers */
+	struct id source;         /* from which one, the last */
 	struct journal_head head; /* of what was taken over */
 	uint64_t took_ms;
 };

@@ -21,7 +21,9 @@ unsigned int takeover_count(const struct takeover *t, bool granted)
 
 static void ask(struct takeover *t, struct takeover_conn *c)
 {
-	const struct promise_request request = { .epoch = t->epoch, .server = t->config.self };
+	const struct promise_request request = { .epoch = t->epoch,
+						 .server = t->config.self,
+						 .process = t->config.process };
 
 	if (!t->first_asked)
 		t->first_asked = t->epoch;
@@ -109,6 +111,12 @@ static void granted(struct takeover *t, struct takeover_conn *c, const struct pr
 	members_copy(reply->journal_before, reply->journal_before_count, &c->set.before);
 }
 
+static bool is_promised_to_us(const struct takeover *t, const struct promise_reply *reply)
+{
+	return reply->epoch == t->epoch && id_equal(&reply->server, &t->config.self) &&
+	       (reply->process == t->config.process || !reply->process || !t->config.process);
+}
+
 static void take_promise(struct takeover *t, struct takeover_conn *c,
 			 const struct frame_header *header, const uint8_t *body)
 {
@@ -118,7 +126,7 @@ static void take_promise(struct takeover *t, struct takeover_conn *c,
 	if (message_decode(header, body, &t->arena, &message) < 0)
 		return;
 	reply = message.body;
-	if (reply->epoch == t->epoch && id_equal(&reply->server, &t->config.self))
+	if (is_promised_to_us(t, reply))
 		granted(t, c, reply);
 	else /* Somebody else has it, or a higher one: ours must be above that. */
 		takeover_epoch_outbid(t, reply->epoch);
@@ -260,6 +268,12 @@ static bool is_outdone(const struct takeover *t)
 	return false;
 }
 
+/* What was fetched, and never opened, says nothing of what we had committed. */
+static bool is_of_our_last_epoch(const struct takeover *t, const struct journal_head *head)
+{
+	return !t->config.rebuilding && head->epoch == t->config.head.last.epoch;
+}
+
 /* May the catalogue that names this set, and ends so, be opened? All that we have committed
  * ourselves was on our disk at the start, and is in whatever our last epoch has besides: unless that
  * disk is an old copy of what it was. So who might know is waited for first. */
@@ -271,11 +285,25 @@ static bool is_enough(struct takeover *t, const struct journal_set *set,
 	if (t->config.standby && set->now.count < STANDBY_SET)
 		return false;
 	if (set->now.count == 0 && !set->changing)
-		return head->epoch == t->config.head.last.epoch && takeover_has_looked(t) &&
-		       !is_outdone(t);
+		return is_of_our_last_epoch(t, head) && takeover_has_looked(t) && !is_outdone(t);
 	return journal_agrees(set, JOURNAL_TAKE, has_promised, &votes) ||
-	       (head->epoch == t->config.head.last.epoch && takeover_has_looked(t) &&
+	       (is_of_our_last_epoch(t, head) && takeover_has_looked(t) &&
 		journal_agrees(set, JOURNAL_RETURN, has_returned, &votes));
+}
+
+/* An empty stand-by fetches what goes on elsewhere. */
+static bool is_loss(const struct takeover *t, bool enough)
+{
+	return !enough || (t->config.head.last.sequence == 0 && !t->config.standby);
+}
+
+/* The directory knows before it has anything of it: later nothing else tells. */
+static void fetch(struct takeover *t, struct takeover_conn *source, bool enough)
+{
+	if (is_loss(t, enough) && !takeover_rebuild_is_kept(t))
+		return;
+	t->outcome.rebuilt = t->outcome.rebuilt || is_loss(t, enough);
+	takeover_pull_start(t, source);
 }
 
 void takeover_choose(struct takeover *t)
@@ -294,10 +322,11 @@ void takeover_choose(struct takeover *t)
 	enough = is_enough(t, set, best ? &best->head : &t->own.last);
 	if (!enough && !is_accepted(t))
 		return;
+	if (best) {
+		fetch(t, best, enough);
+		return;
+	}
 	/* Something may be missing that somebody was told. */
 	t->outcome.rebuilt = t->outcome.rebuilt || !enough;
-	if (best)
-		takeover_pull_start(t, best);
-	else
-		takeover_finish(t);
+	takeover_finish(t);
 }

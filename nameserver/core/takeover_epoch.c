@@ -61,33 +61,57 @@ bool takeover_epoch_is_wrong(const struct takeover *t)
 	return t->kept > epoch_to_keep(t);
 }
 
+static void keep(struct takeover *t, uint64_t epoch)
+{
+	struct takeover_action *action = takeover_act(t, TAKEOVER_KEEP);
+
+	action->epoch = t->keeping_epoch = epoch;
+	action->rebuilding = t->rebuilding || t->keeping_mark;
+	t->keeping = true;
+}
+
 bool takeover_epoch_is_kept(struct takeover *t)
 {
 	const uint64_t epoch = epoch_to_keep(t);
 
 	if (t->kept == epoch || (t->keeps_not && !takeover_epoch_is_wrong(t)))
 		return true;
-	if (!t->keeping) {
-		t->keeping = epoch;
-		takeover_act(t, TAKEOVER_KEEP)->epoch = epoch;
-	}
+	if (!t->keeping)
+		keep(t, epoch);
 	return false;
 }
 
-/* A full disk only makes the next start slower. */
-void takeover_epoch_kept(struct takeover *t, int error)
+bool takeover_rebuild_is_kept(struct takeover *t)
 {
-	const uint64_t epoch = t->keeping;
+	if (!t->rebuilding && !t->keeping) {
+		t->keeping_mark = true;
+		keep(t, t->kept);
+	}
+	return t->rebuilding;
+}
 
-	t->keeping = 0;
-	if (!error) {
-		t->kept = epoch;
-	} else if (epoch < t->kept) {
+static void not_kept(struct takeover *t, bool needed, int error)
+{
+	if (needed) {
 		takeover_give_up(t, error, "the data directory cannot be written: %s",
 				 error_text(error));
-	} else {
-		t->keeps_not = true;
-		takeover_note(t, LOG_WARN, "epoch_not_kept", "epoch=%llu error=%s",
-			      (unsigned long long)epoch, error_name(error));
+		return;
 	}
+	t->keeps_not = true;
+	takeover_note(t, LOG_WARN, "epoch_not_kept", "epoch=%llu error=%s",
+		      (unsigned long long)t->keeping_epoch, error_name(error));
+}
+
+/* A full disk only makes the next start slower, as long as nothing is fetched. */
+void takeover_epoch_kept(struct takeover *t, int error)
+{
+	const bool mark = t->keeping_mark;
+
+	t->keeping = t->keeping_mark = false;
+	if (error) {
+		not_kept(t, mark || t->keeping_epoch < t->kept, error);
+		return;
+	}
+	t->kept = t->keeping_epoch;
+	t->rebuilding = t->rebuilding || mark;
 }

@@ -116,10 +116,13 @@ struct takeover {
 	bool asked;           /* somebody was, for that one */
 	uint64_t first_asked; /* epoch of this takeover; 0: none */
 	uint64_t kept;        /* epoch that the directory has; see TAKEOVER_KEEP */
-	uint64_t keeping;     /* on its way there; 0: none */
-	bool keeps_not;       /* it cannot be written */
-	bool overtaken;       /* somebody was promised more than this directory knows of */
-	uint64_t another_ms;  /* when another name server was heard last */
+	bool rebuilding;      /* what it says besides, or is being told */
+	bool keeping;         /* both are on their way there: */
+	uint64_t keeping_epoch;
+	bool keeping_mark;   /* `rebuilding` is news */
+	bool keeps_not;      /* it cannot be written */
+	bool overtaken;      /* somebody was promised more than this directory knows of */
+	uint64_t another_ms; /* when another name server was heard last */
 	uint64_t another_interval_ms;
 	uint64_t next_probe_ms, next_beacon_ms, next_sweep_ms, next_note_ms;
 	uint64_t beacons;
@@ -182,6 +185,8 @@ void takeover_epoch_promised(struct takeover *t, uint64_t epoch);
 bool takeover_epoch_is_kept(struct takeover *t);
 /* What it has must be less. */
 bool takeover_epoch_is_wrong(const struct takeover *t);
+/* Whether the directory knows that it is being rebuilt; else it will. */
+bool takeover_rebuild_is_kept(struct takeover *t);
 void takeover_epoch_kept(struct takeover *t, int error);
 
 /* takeover_choose.c */

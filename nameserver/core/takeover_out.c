@@ -102,7 +102,7 @@ void takeover_datagram(struct takeover *t, enum beacon_kind kind)
 		.counter = t->wall_ms + ++t->beacons,
 		.interval_ms = (uint32_t)t->config.beacon_interval_ms,
 		.process = t->config.process,
-		.waits = kind == BEACON_NAMESERVER && takeover_is_deputy(t),
+		.waits = kind == BEACON_BEGINNER && takeover_is_deputy(t),
 	};
 	uint8_t bytes[BEACON_SIZE];
 

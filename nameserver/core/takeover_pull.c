@@ -65,8 +65,6 @@ void takeover_pull_start(struct takeover *t, struct takeover_conn *source)
 	t->pull.target = source->head;
 	t->outcome.copied = true;
 	t->outcome.source = source->self;
-	if (t->config.head.last.sequence == 0 && !t->config.standby)
-		t->outcome.rebuilt = true;
 	takeover_phase_set(t, PHASE_PULL);
 	takeover_note(t, LOG_INFO, "catalogue_fetched", "from=%s sequence=%llu have=%llu",
 		      id_format(&source->self, text), (unsigned long long)source->head.sequence,

@@ -1,4 +1,5 @@
-/* The file: magic "MSID", u32 CRC32C of what follows, 16 bytes id, u64 asked epoch. */
+/* The file: magic "MSID", u32 CRC32C of what follows, 16 bytes id, u64 asked epoch, u8 1: it is being
+ * rebuilt. */
 #include "identity.h"
 
 #include "error.h"
@@ -8,7 +9,13 @@
 #define IDENTITY     "identity"
 #define IDENTITY_NEW "identity.new"
 
-enum { HEAD_SIZE = 8, BODY_SIZE = ID_SIZE + 8, IDENTITY_SIZE = HEAD_SIZE + BODY_SIZE };
+enum {
+	HEAD_SIZE = 8,
+	EPOCH_AT = HEAD_SIZE + ID_SIZE,
+	REBUILDING_AT = EPOCH_AT + 8,
+	IDENTITY_SIZE = REBUILDING_AT + 1,
+	BODY_SIZE = IDENTITY_SIZE - HEAD_SIZE,
+};
 
 static const uint8_t magic[4] = { 'M', 'S', 'I', 'D' };
 
@@ -28,7 +35,8 @@ int identity_read(struct disk *disk, struct identity *ret)
 	    get_u32(bytes + 4) != crc32c(bytes + HEAD_SIZE, BODY_SIZE))
 		return -ERR_CORRUPT;
 	memcpy(ret->server.bytes, bytes + HEAD_SIZE, ID_SIZE);
-	ret->asked_epoch = get_u64(bytes + HEAD_SIZE + ID_SIZE);
+	ret->asked_epoch = get_u64(bytes + EPOCH_AT);
+	ret->rebuilding = bytes[REBUILDING_AT] != 0;
 	return 0;
 }
 
@@ -53,7 +61,8 @@ int identity_write(struct disk *disk, const struct identity *identity)
 
 	memcpy(bytes, magic, sizeof(magic));
 	memcpy(bytes + HEAD_SIZE, identity->server.bytes, ID_SIZE);
-	put_u64(bytes + HEAD_SIZE + ID_SIZE, identity->asked_epoch);
+	put_u64(bytes + EPOCH_AT, identity->asked_epoch);
+	bytes[REBUILDING_AT] = identity->rebuilding;
 	put_u32(bytes + 4, crc32c(bytes + HEAD_SIZE, BODY_SIZE));
 	rc = file_write(disk, bytes, sizeof(bytes));
 	if (rc == 0)
@@ -68,7 +77,7 @@ int identity_load(struct disk *disk, struct identity *ret, bool *ret_new)
 	*ret_new = rc == -ERR_NOT_FOUND || rc == -ERR_CORRUPT;
 	if (!*ret_new)
 		return rc;
-	ret->asked_epoch = 0;
+	*ret = (struct identity){ 0 };
 	rc = random_bytes(&ret->server, sizeof(ret->server));
 	return rc < 0 ? rc : identity_write(disk, ret);
 }

@@ -10,6 +10,7 @@
 struct identity {
 	struct id server;
 	uint64_t asked_epoch; /* 0: none */
+	bool rebuilding;
 };
 
 /* Reads it, or makes one where there is none or it is damaged: then *ret_new. */

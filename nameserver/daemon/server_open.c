@@ -216,6 +216,21 @@ static void rebuilt_tell(struct server *server)
 		     outcome->copied ? id_format(&outcome->source, from) : "own", outcome->took_ms);
 }
 
+/* The catalogue says it itself from now on. If the mark stays, a later start only holds deletes for
+ * longer. */
+static void mark_clear(struct server *server)
+{
+	struct identity identity = server->identity;
+	int rc;
+
+	identity.rebuilding = false;
+	rc = identity_write(server->database->disk, &identity);
+	if (rc == 0)
+		server->identity = identity;
+	else
+		server_event(server, LOG_WARN, "mark_not_cleared", "error=%s", error_name(rc));
+}
+
 void server_serves(struct server *server)
 {
 	const struct takeover_outcome *outcome = &server->outcome;
@@ -231,6 +246,8 @@ void server_serves(struct server *server)
 		     id_format(&info.cluster, cluster), name, info.epoch,
 		     clock_monotonic_ms() - server->seek_ms, outcome->copied ? "servers" : "own",
 		     outcome->rebuilt ? "yes" : "no");
+	if (server->identity.rebuilding)
+		mark_clear(server);
 	if (outcome->rebuilt)
 		rebuilt_tell(server);
 }

@@ -98,7 +98,7 @@ static void act_job(struct server *server, const struct takeover_action *action,
 static void act_keep(struct server *server, const struct takeover_action *action,
 		     struct slice bytes)
 {
-	struct identity identity = { server->identity.server, action->epoch };
+	struct identity identity = { server->identity.server, action->epoch, action->rebuilding };
 
 	(void)bytes;
 	server->kept = identity_write(server->database->disk, &identity);
@@ -260,6 +260,7 @@ static int config_fill(struct server *server, struct takeover_config *config)
 	*config = (struct takeover_config){
 		.self = server->identity.server,
 		.asked_epoch = server->identity.asked_epoch,
+		.rebuilding = server->identity.rebuilding,
 		.port = server->port,
 		.process = server->process,
 		.version = MUSTER_VERSION,
