@@ -124,7 +124,7 @@ void storage_on_beacon(struct storage *s, const struct storage_event *event)
 	if (event->endpoint_count == 0 ||
 	    beacon_decode(event->data.data, event->data.size, NULL, &beacon) < 0)
 		return;
-	if (beacon.kind != BEACON_NAMESERVER) {
+	if (!beacon_is_nameserver(&beacon)) {
 		storage_degraded_heard(s, &beacon);
 		return;
 	}

@@ -35,6 +35,7 @@ static void note_promise(struct storage *s, const struct id *server, uint64_t ep
 
 	s->previous_epoch = config->promised_epoch;
 	s->previous_server = config->promised_server;
+	s->promised_process = 0;
 	config->promised_epoch = epoch;
 	config->promised_server = *server;
 }
@@ -74,6 +75,7 @@ static void answer(struct storage *s, struct conn *conn, uint32_t request,
 				       .previous = s->previous_epoch,
 				       .server = s->config.promised_server,
 				       .previous_server = s->previous_server,
+				       .process = s->promised_process,
 				       .journal_set = set,
 				       .journal_before = before };
 
@@ -126,6 +128,17 @@ static int grant(struct storage *s, const struct promise_request *req)
 	return 0;
 }
 
+/* Two processes with copies of one directory have one id: only one of them has each epoch. */
+static bool is_asked_again(struct storage *s, const struct promise_request *req)
+{
+	if (req->epoch != s->config.promised_epoch ||
+	    !id_equal(&req->server, &s->config.promised_server))
+		return false;
+	if (!s->promised_process)
+		s->promised_process = req->process;
+	return !req->process || req->process == s->promised_process;
+}
+
 /* What was given to the copy of the catalogue before is durable when a job that follows is done. */
 int storage_on_promise(struct storage *s, struct conn *conn, const struct incoming *in)
 {
@@ -140,9 +153,7 @@ int storage_on_promise(struct storage *s, struct conn *conn, const struct incomi
 		rc = grant(s, req);
 	if (rc < 0)
 		return rc;
-	if (req->epoch == config->promised_epoch &&
-	    id_equal(&req->server, &config->promised_server) &&
-	    (state == FOLLOW_READY || state == FOLLOW_OPENING))
+	if (is_asked_again(s, req) && (state == FOLLOW_READY || state == FOLLOW_OPENING))
 		return storage_follow_submit(s, &(struct replica_job){ .kind = REPLICA_LOOK },
 					     conn->handle, in->header->id);
 	answer(s, conn, in->header->id, NULL);

@@ -303,6 +303,7 @@ struct storage {
 	/* What was promised before it was promised last; PROMISE is answered with it. */
 	uint64_t previous_epoch;
 	struct id previous_server;
+	uint32_t promised_process; /* 0: not known */
 
 	struct hmac *key; /* NULL: never registered */
 	uint64_t epoch;
