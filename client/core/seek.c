@@ -258,7 +258,7 @@ void seek_heard(struct client *client, const struct client_event *event)
 		return;
 	if (event->beacon->kind == BEACON_STORAGE)
 		seek_copies(client);
-	if (event->beacon->kind != BEACON_NAMESERVER || client->config.fixed)
+	if (!beacon_is_nameserver(event->beacon) || client->config.fixed)
 		return;
 	if (seek->first_ms == 0)
 		seek->first_ms = client->now_ms ? client->now_ms : 1;

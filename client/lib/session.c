@@ -238,7 +238,7 @@ unsigned int muster_clusters(const struct muster *session, struct muster_cluster
 			memcpy(at->id, server->beacon.cluster.bytes, ID_SIZE);
 			memcpy(at->name, server->beacon.cluster_name, sizeof(at->name));
 		}
-		endpoint_format(&server->endpoint, server->beacon.kind == BEACON_NAMESERVER
+		endpoint_format(&server->endpoint, beacon_is_nameserver(&server->beacon)
 							   ? at->nameserver
 							   : at->storage);
 	}

@@ -51,7 +51,8 @@ static const struct hint hints[] = {
 	{ ERR_TWO_CLUSTERS, NULL, -1, "choose one with --cluster NAME" },
 	{ ERR_READ_ONLY, NULL, -1, "start the name server; `status` says who answers meanwhile" },
 	{ ERR_NO_QUORUM, NULL, -1,
-	  "`status` says how many are missing: start them, or wait for them" },
+	  "`status` says how many are missing: start them, or `forget` those that are gone for "
+	  "good" },
 	{ ERR_UNAVAILABLE, NULL, -1, "`status` may say why" },
 	{ ERR_NO_NAMESERVER, NULL, -1,
 	  "is it running? -n HOST[:PORT] names one that cannot be heard" },

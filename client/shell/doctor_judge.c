@@ -197,7 +197,7 @@ static void judge_service(struct doctor *doctor)
 			     status->journal_needed, status->journal_set, status->journal_up,
 			     status->journal_up == 1 ? "is" : "are"),
 		     "start those that are offline, or let their TCP connections to the name "
-		     "server through");
+		     "server through; `forget` only those that will never return");
 }
 
 const char *doctor_takes_over(const struct doctor *doctor)
