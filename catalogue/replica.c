@@ -6,7 +6,10 @@
 #include "error.h"
 #include "pages.h"
 
-enum { PENDING_MAX = 1024 * 1024 /* bytes of batches that rows take in together */ };
+enum {
+	PENDING_MAX = 1024 * 1024,   /* bytes of batches that rows take in together, */
+	PAGES_MAX = 8 * 1024 * 1024, /* and of pages: half a copy is worth nothing after a crash */
+};
 
 struct replica {
 	struct disk *disk;
@@ -18,6 +21,7 @@ struct replica {
 	struct view_mark mark; /* of the rows */
 	struct journal_head head;
 	struct buffer pending; /* batches up to `head` that the rows lack */
+	struct buffer pages;   /* of a copy that comes in: the same */
 	struct buffer answer;
 	bool open;
 	int dropped;        /* why what was there is gone, or 0 */
@@ -59,6 +63,7 @@ static void close_all(struct replica *replica)
 	replica->open = false;
 	recent_clear(&replica->recent);
 	buffer_clear(&replica->pending);
+	buffer_done(&replica->pages);
 	replica->mark = (struct view_mark){ 0 };
 	replica->head = (struct journal_head){ 0 };
 }
@@ -70,6 +75,7 @@ void replica_free(struct replica *replica)
 	close_all(replica);
 	recent_done(&replica->recent);
 	buffer_done(&replica->pending);
+	buffer_done(&replica->pages);
 	buffer_done(&replica->answer);
 	free(replica->peers);
 	free(replica);
@@ -234,6 +240,7 @@ static int begin(struct replica *replica, bool building)
 	replica->peers_changed = true;
 	recent_clear(&replica->recent);
 	buffer_clear(&replica->pending);
+	buffer_done(&replica->pages);
 	return rc < 0 ? rc : journal_begin(replica);
 }
 
@@ -276,6 +283,18 @@ static int append(struct replica *replica, const struct replica_job *job)
 
 /* ---- pages ---- */
 
+static int pages_load(struct replica *replica)
+{
+	const struct slice rows = { replica->pages.data, replica->pages.size };
+	int rc = replica->rows->ops->load(replica->rows, rows, &replica->mark);
+
+	if (replica->mark.building)
+		buffer_clear(&replica->pages);
+	else
+		buffer_done(&replica->pages);
+	return rc;
+}
+
 static int load(struct replica *replica, const struct replica_job *job)
 {
 	struct view_mark mark = replica->mark;
@@ -291,10 +310,14 @@ static int load(struct replica *replica, const struct replica_job *job)
 		mark.head = job->point;
 	mark.whole = job->point;
 	mark.building = job->more;
-	rc = replica->rows->ops->load(replica->rows, job->bytes, &mark);
+	rc = buffer_append(&replica->pages, job->bytes.data, job->bytes.size);
 	if (rc < 0)
 		return replica->error = rc;
 	replica->mark = mark;
+	if (!mark.building || replica->pages.size >= PAGES_MAX)
+		rc = pages_load(replica);
+	if (rc < 0)
+		return replica->error = rc;
 	if (!mark.building) {
 		replica->head = mark.head;
 		replica->peers_changed = true;

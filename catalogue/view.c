@@ -259,20 +259,28 @@ void view_refresh(struct view *view)
 
 /* ---- taking batches into LMDB ---- */
 
-static int changes_write(struct view *view, MDB_txn *txn, struct slice changes)
+/* Pages come in order: at the end a row goes without a search. */
+static int row_write(struct view *view, MDB_txn *txn, const struct change *change, bool ordered)
+{
+	MDB_val key = val_of(change->key), value = val_of(change->value);
+	int rc = ordered ? mdb_put(txn, view->rows, &key, &value, MDB_APPEND) : MDB_KEYEXIST;
+
+	return rc == MDB_KEYEXIST ? mdb_put(txn, view->rows, &key, &value, 0) : rc;
+}
+
+static int changes_write(struct view *view, MDB_txn *txn, struct slice changes, bool ordered)
 {
 	struct change change;
 	int rc;
 
 	while ((rc = change_next(&changes, &change)) > 0) {
-		MDB_val key = val_of(change.key), value;
+		MDB_val key = val_of(change.key);
 
 		if (change.removed) {
 			rc = mdb_del(txn, view->rows, &key, NULL);
 			rc = rc == MDB_NOTFOUND ? 0 : rc;
 		} else {
-			value = val_of(change.value);
-			rc = mdb_put(txn, view->rows, &key, &value, 0);
+			rc = row_write(view, txn, &change, ordered);
 		}
 		if (rc)
 			return view_error(rc);
@@ -298,7 +306,7 @@ static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches,
 	if (head.sequence != reached->head.sequence + 1)
 		return -ERR_STALE;
 	reached->head = (struct journal_head){ head.epoch, head.sequence, hash };
-	return changes_write(view, txn, changes);
+	return changes_write(view, txn, changes, false);
 }
 
 static int commit(struct view *view, MDB_txn *txn, const struct view_mark *reached)
@@ -374,7 +382,7 @@ int view_replay(struct view *view, const struct batch_head *head, struct slice c
 	buffer_clear(&view->replay_batch);
 	rc = batch_encode(head, changes, &view->replay_batch, &view->replay_mark.head.hash);
 	if (rc == 0)
-		rc = changes_write(view, view->replay, changes);
+		rc = changes_write(view, view->replay, changes, false);
 	if (rc < 0) {
 		mdb_txn_abort(view->replay);
 		view->replay = NULL;
@@ -420,7 +428,7 @@ int view_load(struct view *view, struct slice rows, const struct view_mark *mark
 
 	if (rc < 0)
 		return rc;
-	rc = changes_write(view, txn, rows);
+	rc = changes_write(view, txn, rows, true);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;

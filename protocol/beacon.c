@@ -82,9 +82,15 @@ static bool is_kind_complete(const struct beacon *beacon)
 	switch (beacon->kind) {
 	case BEACON_PROBE: return true;
 	case BEACON_NAMESERVER:
+	case BEACON_BEGINNER:
 	case BEACON_STORAGE: return beacon->port != 0 && !id_is_none(&beacon->server);
 	default: return false;
 	}
+}
+
+bool beacon_is_nameserver(const struct beacon *beacon)
+{
+	return beacon->kind == BEACON_NAMESERVER || beacon->kind == BEACON_BEGINNER;
 }
 
 int beacon_decode(const void *datagram, size_t size, struct hmac *key, struct beacon *ret)

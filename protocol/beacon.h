@@ -29,6 +29,7 @@ enum beacon_kind {
 	BEACON_NAMESERVER = 1, /* "here I am", every 5 s */
 	BEACON_PROBE = 2,      /* "is anybody there?"; port, server id may be zero */
 	BEACON_STORAGE = 3,    /* "no name server, but I can read to you" */
+	BEACON_BEGINNER = 4,   /* "I am about to be the name server: come"; start is 0 */
 };
 
 struct beacon {
@@ -45,6 +46,8 @@ struct beacon {
 	char cluster_name[CLUSTER_NAME_MAX + 1];
 };
 
+/* One that serves, or is about to. */
+bool beacon_is_nameserver(const struct beacon *beacon);
 void beacon_encode(const struct beacon *beacon, struct hmac *key, uint8_t ret[BEACON_SIZE]);
 /* -ERR_BAD_REQUEST: wrong size, magic, version, kind, padding, or a name without end; port or
  * server id missing where the kind needs them. -ERR_DENIED: wrong tag or key id (`key` NULL:

@@ -94,7 +94,7 @@ bool discovery_hear(struct discovery *discovery, const struct beacon *beacon,
 static bool is_candidate(const struct discovery *discovery, const struct discovered *server,
 			 uint64_t now_ms, uint64_t fresh_ms)
 {
-	return server->beacon.kind == BEACON_NAMESERVER && now_ms - server->heard_ms <= fresh_ms &&
+	return beacon_is_nameserver(&server->beacon) && now_ms - server->heard_ms <= fresh_ms &&
 	       is_wanted(discovery, &server->beacon);
 }
 
