@@ -174,6 +174,33 @@ def case_lost_disk_and_one_of_two():
         cluster.same(tree)
 
 
+def case_rebuild_cut_short():
+    """All is fetched, but too few are in reach for the first batch to count: what the next start finds
+    in its directory is no catalogue of its own."""
+    with Many(3) as cluster:
+        tree = cluster.fill()
+        cluster.wait_set(3)
+        cluster.nameserver.kill()
+        for number in (1, 2):
+            cluster.storages[number].kill()
+        shutil.rmtree(cluster.path + "/ns")
+        daemon = cluster.begin("ns", "--accept-rebuild", port=cluster.port)
+        assert daemon.event("catalogue_fetched", FENCE_S), daemon.output()
+        assert daemon.event("quorum_lost", SOON_S), daemon.output()
+        assert " started " not in daemon.output(), daemon.output()
+        daemon.kill()
+        cluster.storage_start(1)
+        line = cluster.serves(cluster.begin("ns", port=cluster.port), FENCE_S)
+        expect((key(line, "from"), key(line, "rebuilt")), ("own", "yes"), line)
+        expect(cluster.status()["hold"], "rebuilt")
+        cluster.wait_online(2)
+        cluster.same(tree)
+        cluster.works()
+        cluster.nameserver.kill()
+        line = cluster.serves(cluster.begin("ns", port=cluster.port), FENCE_S)
+        expect(key(line, "rebuilt"), "no", line)
+
+
 def case_empty_one_was_up_before_the_others():
     """After a loss of power: it hears of no cluster, founds one, and gives it up when there is one."""
     with Many(2) as cluster:

@@ -24,7 +24,7 @@ static void hear(struct discovery *discovery, const struct beacon *beacon, uint6
 	check(discovery->count <= DISCOVERY_SERVERS_MAX);
 	rc = discovery_choose(discovery, now_ms, 3 * BEACON_INTERVAL_MS, &server, &other);
 	check(rc < 0 || server);
-	check(rc != 0 || server->beacon.kind == BEACON_NAMESERVER);
+	check(rc != 0 || beacon_is_nameserver(&server->beacon));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -145,6 +145,30 @@ void world_done(struct world *world)
 	arena_done(&world->arena);
 }
 
+void world_restart(struct world *world)
+{
+	struct replica_result result;
+
+	takeover_free(world->takeover);
+	replica_free(world->own);
+	buffer_clear(&world->inbox);
+	buffer_clear(&world->notes);
+	world->config.unfinished = world->rows.mark.building;
+	world->config.asked_epoch = world->kept;
+	world->config.rebuilding = world->marked;
+	assert_int_equal(replica_new(NULL, &world->rows.rows, &replica_limits_own, &world->own), 0);
+	replica_run(world->own, &(struct replica_job){ .kind = REPLICA_OPEN }, &result);
+	assert_int_equal(result.error, 0);
+	replica_run(world->own, &(struct replica_job){ .kind = REPLICA_LOOK }, &result);
+	assert_int_equal(result.error, 0);
+	world->config.head = result.head;
+	world->config.facts = result.facts;
+	world->opened = false;
+	for (unsigned int i = 1; i <= FAKES_MAX; i++)
+		world->fakes[i].conn = 0;
+	world_begin(world);
+}
+
 static void to_core(struct world *world, uint64_t conn, const struct buffer *frame)
 {
 	buffer_append(&world->inbox, &conn, sizeof(conn));
@@ -227,11 +251,13 @@ static void fake_promises(struct world *world, struct fake *fake, const struct m
 		fake->previous_to = fake->promised_to;
 		fake->promised = request->epoch;
 		fake->promised_to = request->server;
+		fake->process = request->process;
 	}
 	reply.previous = fake->previous;
 	reply.previous_server = fake->previous_to;
 	reply.epoch = fake->promised;
 	reply.server = fake->promised_to;
+	reply.process = fake->process;
 	reply.catalogue_epoch = head_of(fake)->epoch;
 	reply.catalogue_sequence = head_of(fake)->sequence;
 	reply.catalogue_hash = head_of(fake)->hash;
@@ -373,7 +399,7 @@ static void act_beacon(struct world *world, struct slice bytes)
 
 	assert_int_equal(beacon_decode(bytes.data, bytes.size, NULL, &beacon), 0);
 	world->probes += beacon.kind == BEACON_PROBE;
-	if (beacon.kind != BEACON_NAMESERVER)
+	if (beacon.kind != BEACON_BEGINNER)
 		return;
 	world->beacons++;
 	world->beacon_epoch = beacon.epoch;
@@ -392,8 +418,15 @@ static void act_job(struct world *world, const struct takeover_action *action, s
 	struct replica_result result;
 
 	job.bytes = bytes;
+	world->unmarked += !world->marked;
 	replica_run(world->own, &job, &result);
 	step(world, &(struct takeover_event){ .kind = TAKEOVER_REPLICA, .replica = &result });
+}
+
+static void world_keeps(struct world *world, const struct takeover_action *action)
+{
+	world->kept = action->epoch;
+	world->marked = action->rebuilding;
 }
 
 static void act(struct world *world, const struct takeover_action *action, struct slice bytes)
@@ -405,7 +438,7 @@ static void act(struct world *world, const struct takeover_action *action, struc
 	case TAKEOVER_JOB: act_job(world, action, bytes); break;
 	case TAKEOVER_KEEP:
 		if (!world->keep_error)
-			world->kept = action->epoch;
+			world_keeps(world, action);
 		step(world,
 		     &(struct takeover_event){ .kind = TAKEOVER_KEPT, .error = world->keep_error });
 		break;

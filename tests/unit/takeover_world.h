@@ -40,6 +40,7 @@ struct fake {
 	unsigned int oldest; /* the first batch that it can give one by one */
 	uint64_t promised, previous;
 	struct id promised_to, previous_to;
+	uint32_t process; /* that it is promised to; 0: whichever */
 	unsigned int busy;     /* so many promises are refused so */
 	unsigned int dies_in;  /* answers to PULL and PAGE; 0: never */
 	unsigned int refuses;  /* so many of them are refused */
@@ -66,7 +67,9 @@ struct world {
 	unsigned int beacons, probes;
 	uint64_t beacon_epoch;
 	bool beacon_waits;
-	uint64_t kept; /* by the directory, as asked_epoch */
+	uint64_t kept;         /* by the directory, as asked_epoch */
+	bool marked;           /* there: it is being rebuilt */
+	unsigned int unmarked; /* jobs before that */
 	int keep_error;
 	struct buffer notes;
 	uint8_t client_status[ASIDE_MAX_]; /* of the client's answers, in order */
@@ -81,6 +84,8 @@ struct world {
 void world_init(struct world *world, const struct line_of_batches *line, unsigned int has);
 void world_begin(struct world *world); /* after config has been changed */
 void world_done(struct world *world);
+/* Killed, and started again with what the directory has. */
+void world_restart(struct world *world);
 struct fake *world_fake(struct world *world, unsigned int number,
 			const struct line_of_batches *line, unsigned int has);
 /* Until it is open or refuses, or that much time is over. */

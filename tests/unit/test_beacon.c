@@ -64,6 +64,9 @@ static void test_round_trips(void **state)
 
 	assert_round_trip(&beacon, NULL);
 	assert_round_trip(&beacon, *state);
+	beacon.kind = BEACON_BEGINNER;
+	beacon.start = 0;
+	assert_round_trip(&beacon, *state);
 	beacon.kind = BEACON_STORAGE;
 	assert_round_trip(&beacon, *state);
 	beacon.kind = BEACON_PROBE;

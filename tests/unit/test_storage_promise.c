@@ -9,13 +9,12 @@
 #include "error.h"
 #include "storage_desk.h"
 
-static const struct message *promise(struct storage_desk *desk, uint64_t connection, uint8_t server,
-				     uint64_t epoch)
+static const struct message *promise_request(struct storage_desk *desk, uint64_t connection,
+					     const struct promise_request *req)
 {
-	struct promise_request req = { .epoch = epoch, .server = fixture_id(server) };
 	const struct message *message;
 
-	fixture_request(&desk->f, connection, MSG_promise, 70, &req);
+	fixture_request(&desk->f, connection, MSG_promise, 70, req);
 	message = fixture_sent(&desk->f, connection, 0);
 	if (message && message->info->code == MSG_promise)
 		return message;
@@ -26,6 +25,14 @@ static const struct message *promise(struct storage_desk *desk, uint64_t connect
 	}
 	fail();
 	return NULL;
+}
+
+static const struct message *promise(struct storage_desk *desk, uint64_t connection, uint8_t server,
+				     uint64_t epoch)
+{
+	const struct promise_request req = { .epoch = epoch, .server = fixture_id(server) };
+
+	return promise_request(desk, connection, &req);
 }
 
 static void assert_promised(const struct message *message, uint8_t server, uint64_t epoch)
@@ -102,6 +109,35 @@ static void test_the_same_server_again(void **state)
 	desk_register(&desk, connection, 5);
 	assert_int_equal(fixture_note(&desk.f, NOTE_REFUSED)->error, -ERR_STALE);
 	assert_non_null(fixture_find(&desk.f, ACT_CLOSE));
+	desk_end(&desk);
+}
+
+/* Two name servers with one id, on two connections: each epoch is that of one of them. */
+static void test_another_process_needs_its_own(void **state)
+{
+	static const struct {
+		uint64_t epoch;
+		uint32_t process, has;
+	} asked[] = {
+		{ 6, 1, 1 }, { 6, 2, 1 }, { 6, 1, 1 }, { 7, 2, 2 }, { 7, 1, 2 }, { 8, 1, 1 },
+	};
+	struct storage_desk desk;
+
+	(void)state;
+	desk_begin(&desk);
+	desk_start(&desk);
+	for (unsigned int i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		const struct promise_request req = { .epoch = asked[i].epoch,
+						     .server = fixture_id(0xee),
+						     .process = asked[i].process };
+		uint64_t connection = desk_dial(&desk, 0xee);
+		const struct message *message = promise_request(&desk, connection, &req);
+
+		assert_promised(message, 0xee, asked[i].epoch);
+		assert_int_equal(((const struct promise_reply *)message->body)->process,
+				 asked[i].has);
+		desk_lose(&desk, connection);
+	}
 	desk_end(&desk);
 }
 
@@ -315,6 +351,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_promise),
 		cmocka_unit_test(test_the_same_server_again),
+		cmocka_unit_test(test_another_process_needs_its_own),
 		cmocka_unit_test(test_another_server_waits),
 		cmocka_unit_test(test_a_heartbeat_counts),
 		cmocka_unit_test(test_a_restart_waits),

@@ -91,6 +91,33 @@ static void test_kept_epoch_is_taken_back(void **state)
 	batches_done(&line);
 }
 
+/* A clone of our directory was promised the epoch that we ask for: it has that one, we the next. But
+ * what it does there we do not know. */
+static void test_another_process_has_the_epoch(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	for (uint32_t process = 6; process <= 7; process++) {
+		world_init(&world, &line, line.count);
+		world.config.process = 7;
+		world_fake(&world, 1, &line, line.count)->busy = 1;
+		world_begin(&world);
+		world_run(&world, 250);
+		assert_int_equal(world.fakes[1].promises, 1);
+		world.fakes[1].promised = 4;
+		world.fakes[1].process = process;
+		world_run(&world, LONG_MS);
+		assert_int_equal(world.opened, process == 7);
+		assert_int_equal(world.fakes[1].promised, process == 7 ? 4 : 5);
+		assert_int_equal(world.fakes[1].process, 7);
+		world_done(&world);
+	}
+	batches_done(&line);
+}
+
 /* Nothing of it is needed for starting now. */
 static void test_full_disk_starts(void **state)
 {
@@ -117,6 +144,7 @@ int main(void)
 		cmocka_unit_test(test_returns_after_a_promise),
 		cmocka_unit_test(test_old_disk_never_returns),
 		cmocka_unit_test(test_kept_epoch_is_taken_back),
+		cmocka_unit_test(test_another_process_has_the_epoch),
 		cmocka_unit_test(test_full_disk_starts),
 	};
 
