@@ -230,6 +230,8 @@ void fault_pause(struct host *host, uint64_t time_us)
 {
 	struct world *w = host->world;
 
+	if (host_is_paused(host))
+		return;
 	host->paused_until_us = w->now_us + time_us;
 	/* A clock that stands still meanwhile. */
 	if (host->kind == HOST_NAMESERVER && w->config.sabotage == SABOTAGE_NO_LEASE)
@@ -249,10 +251,10 @@ static void pause_nameserver(struct world *w)
 
 /* ---- a name server's directory ---- */
 
-/* How many of the journal set, without `but`, have all that counts. Of one that is down nobody knows. */
-static unsigned int members_level(struct world *w, const struct host *ns, const struct host *but)
+/* How many of the journal set, without `but`, have that batch. Of one that is down nobody knows. */
+static unsigned int members_have(struct world *w, const struct host *but, uint64_t sequence)
 {
-	uint64_t committed = ns_host_committed(ns);
+	const struct host *ns = world_nameserver(w);
 	unsigned int count = 0;
 
 	for (unsigned int i = 0; i < w->storage_count; i++) {
@@ -260,7 +262,7 @@ static unsigned int members_level(struct world *w, const struct host *ns, const 
 		struct replica_head head = storage_host_catalogue(storage);
 
 		count += storage != but && ns_host_in_set(ns, &storage->id) && head.whole &&
-			 head.last.sequence >= committed;
+			 head.last.sequence >= sequence;
 	}
 	return count;
 }
@@ -277,16 +279,19 @@ bool fault_may_lose(struct world *w, const struct host *but)
 		return false;
 	if (ns_host_in_set(ns, &but->id))
 		members--;
-	return members > 0 && members_level(w, ns, but) == members;
+	return members > 0 && members_have(w, but, ns_host_committed(ns)) == members;
 }
 
+/* Enough of them have a copy at all: else nobody could begin without a word of the operator. */
 bool fault_may_forget(struct world *w)
 {
 	const struct host *ns = world_nameserver(w);
 	unsigned int members = ns_host_set_size(ns);
+	uint64_t committed = ns_host_committed(ns);
 
-	return !w->healed && ns_host_committed(ns) > 0 && members > 0 &&
-	       members_level(w, ns, NULL) >= journal_needs(JOURNAL_COMMIT, members);
+	return !w->healed && committed > 0 && members > 0 &&
+	       members_have(w, NULL, 1) >= journal_needs(JOURNAL_TAKE, members) &&
+	       members_have(w, NULL, committed) >= journal_needs(JOURNAL_COMMIT, members);
 }
 
 static void nameserver_replaced(struct host *host)

@@ -176,8 +176,8 @@ static int copy_open(struct host *host, struct ns_host *ns, struct replica_resul
 	return ret->error;
 }
 
-/* Beacons get lost, servers are down: whoever cannot know that there is a cluster, or how far it has
- * come, looks for longer. */
+/* Beacons get lost, servers are down: whoever cannot know that there is a cluster, or how far it
+ * has come, looks for longer. */
 static uint64_t found_after_ms(const struct host *host, const struct replica_head *own)
 {
 	bool empty = own->last.sequence == 0;

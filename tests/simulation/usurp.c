@@ -1,7 +1,7 @@
 /* Two courses of faults in which one server of the journal set misses the last batches.
  *
- * A name server sleeps, another one begins, and then it wakes up: what tries the rules that keep the
- * two apart. A client has heard of nobody but the sleeper, and asks it as soon as it wakes.
+ * A name server sleeps, another one begins, and then it wakes up: what tries the rules that keep
+ * the two apart. A client has heard of nobody but the sleeper, and asks it as soon as it wakes.
  *
  * A name server loses its directory, and at first meets that one server alone. */
 #include <stdlib.h>
@@ -84,6 +84,7 @@ static void leave_behind(struct world *w, const struct host *behind, const struc
 
 void fault_usurp(struct world *w)
 {
+	const bool lease = w->config.sabotage == SABOTAGE_NO_LEASE; /* else it hears so at once */
 	struct host *sleeper = world_nameserver(w);
 	struct usurp *usurp;
 	uint64_t ahead_us = SECOND + world_below(w, AHEAD_US);
@@ -98,9 +99,10 @@ void fault_usurp(struct world *w)
 				 .successor = world_ns(w, sleeper->number ? 0 : 1),
 				 .behind = member_choose(w, sleeper),
 				 .sleep_us = SLEEP_US + world_below(w, 10 * SECOND),
-				 .alone = world_chance(w, 30),
-				 .apart = world_chance(w, 50) };
-	leave_behind(w, usurp->behind, usurp->successor, ahead_us + usurp->sleep_us);
+				 .alone = !lease && world_chance(w, 30),
+				 .apart = lease || world_chance(w, 50) };
+	leave_behind(w, usurp->behind, usurp->successor,
+		     ahead_us + usurp->sleep_us + (usurp->apart ? BEHIND_US : 0));
 	world_after(w, ahead_us, (struct due){ .run = sleep_now, .context = usurp, .owned = true });
 }
 

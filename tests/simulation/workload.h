@@ -1,5 +1,5 @@
-/* Inside the workload: workload.c asks and hears the answers, workload_draw.c thinks of what to ask,
- * past.c looks at answers that may be old. */
+/* Inside the workload: workload.c asks and hears the answers, workload_draw.c thinks of what to
+ * ask, past.c looks at answers that may be old. */
 #ifndef MUSTER_TESTS_WORKLOAD_H
 #define MUSTER_TESTS_WORKLOAD_H
 

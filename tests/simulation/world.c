@@ -313,7 +313,7 @@ static void live(struct world *w)
 		return;
 	faults_heal(w);
 	/* A stand-by that slept may take over although nobody else is gone. */
-	world_run_until(w, w->now_us + (w->ns_count > 1 ? 25 : 3) * (uint64_t)SECOND);
+	world_run_until(w, w->now_us + (w->ns_count > 1 ? 25 : 6) * (uint64_t)SECOND);
 	workload_quiesce(w);
 	wait_idle(w, "operations");
 	oracle_registered(w);
