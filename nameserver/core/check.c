@@ -212,11 +212,49 @@ static void chunk_problem(struct checker *checker, const struct chunk_health *he
 	problem->copies_wanted = health->wanted;
 }
 
+static bool is_copy_away(const struct nameserver *ns, const struct chunk_health *health)
+{
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+
+		if (member && !member_is_up(member))
+			return true;
+	}
+	return false;
+}
+
+static bool is_room_left(const struct nameserver *ns, const struct chunk_health *health)
+{
+	struct chunk_row row;
+
+	if (chunk_find(ns->kv, health->chunk, &row) < 0)
+		return true;
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		const struct member *member = ns->sorted[i];
+
+		if (member_may_take(member, row.length) &&
+		    (!holders_have(&health->holders, member->row.number) ||
+		     copy_is_bad(member, health->chunk)))
+			return true;
+	}
+	return false;
+}
+
+static const char *remedy(const struct nameserver *ns, const struct chunk_health *health)
+{
+	if (!health->targets)
+		return "no server is left that could take another";
+	if (!is_room_left(ns, health))
+		return "no other server has room for it";
+	if (health->missed_ms == UINT64_MAX || health->missed_ms <= ns->now_ms)
+		return "being repaired";
+	return is_copy_away(ns, health) ? "to be repaired if its server does not come back"
+					: "put just now with too few; more are made soon";
+}
+
 static void lack_check(struct checker *checker, const struct chunk_health *health)
 {
-	const struct nameserver *ns = checker->ns;
 	char text[DETAIL_TEXT_MAX];
-	const char *what = "being repaired";
 
 	if (health->copies.sound == 0) {
 		chunk_problem(checker, health, PROBLEM_LOST,
@@ -225,12 +263,8 @@ static void lack_check(struct checker *checker, const struct chunk_health *healt
 						      : "no server is known to have a copy");
 		return;
 	}
-	if (!health->targets)
-		what = "no server is left that could take another";
-	else if (health->missed_ms != UINT64_MAX && health->missed_ms > ns->now_ms)
-		what = "to be repaired if its server does not come back";
 	snprintf(text, sizeof(text), "%u of %u copies; %s", health->copies.sound, health->wanted,
-		 what);
+		 remedy(checker->ns, health));
 	chunk_problem(checker, health, PROBLEM_UNDER_COPIED, text);
 }
 

@@ -258,9 +258,11 @@ int place_stored(struct nameserver *ns, struct member *member, const struct rece
 	rc = place_add(ns, receipt->chunk, member);
 	if (rc < 0)
 		return rc == -ERR_TOO_LARGE ? 1 : rc;
-	if (rc > 0)
+	/* It may have been waited for, or be one too many. */
+	if (rc > 0) {
 		member_gained(member, receipt->length);
-	repair_settled(ns, receipt->chunk);
+		repair_look(ns, receipt->chunk);
+	}
 	return 1;
 }
 

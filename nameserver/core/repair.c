@@ -208,12 +208,6 @@ static void job_settle(struct repair *repair, uint64_t chunk)
 		job_drop(repair, job);
 }
 
-void repair_settled(struct nameserver *ns, uint64_t chunk)
-{
-	if (job_waiting(ns->repair, chunk))
-		repair_look(ns, chunk);
-}
-
 /* What no file has any more may lack copies until it is collected, which can take days. */
 static enum need need_of(struct nameserver *ns, const struct chunk_health *health)
 {

@@ -96,8 +96,6 @@ uint64_t repair_rate(const struct nameserver *ns);    /* bytes a second, lately 
 uint64_t repair_left_ms(const struct nameserver *ns); /* estimated; 0: unknown, or nothing to do */
 /* Something about the chunk has changed. */
 void repair_look(struct nameserver *ns, uint64_t chunk);
-/* A copy has come: what was waited for may be there. */
-void repair_settled(struct nameserver *ns, uint64_t chunk);
 /* Much room has come somewhere. */
 void repair_has_room(struct nameserver *ns);
 /* What a walk has found. */

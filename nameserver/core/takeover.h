@@ -8,7 +8,9 @@
  *     for it.
  *  2. Beacons. Storage servers that have lost their name server dial, greet and register; their
  *     REGISTER, and whatever clients ask, waits for the end.
- *  3. PROMISE with an epoch above all that was heard of, asked of every server that has registered.
+ *  3. PROMISE with an epoch above all that was heard of, asked of every server that has registered:
+ *     once these could be enough of the own catalogue's journal set, or one of them has, or may
+ *     have, a later catalogue. Else another name server may serve with them.
  *     Who has promised a higher one is asked again with one above that. What is asked for is
  *     durable in the directory first (TAKEOVER_KEEP).
  *  4. The newest catalogue (epoch, then sequence) among the own and those of promised members of

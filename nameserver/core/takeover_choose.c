@@ -17,6 +17,11 @@ unsigned int takeover_count(const struct takeover *t, bool granted)
 	return count;
 }
 
+static bool is_own_usable(const struct takeover *t)
+{
+	return t->own.whole && t->own.last.sequence > 0;
+}
+
 /* ---- asking ---- */
 
 static void ask(struct takeover *t, struct takeover_conn *c)
@@ -32,12 +37,56 @@ static void ask(struct takeover *t, struct takeover_conn *c)
 	c->request = takeover_ask(t, c->conn, MSG_promise, &request);
 }
 
-/* A stand-by that knows nothing yet must not draw a server to itself of which it cannot tell that
- * it is one of enough. */
-static bool may_ask(const struct takeover *t)
+static bool is_registered(void *context, const struct id *node)
 {
-	return !t->config.standby || !takeover_is_empty(t) || t->config.accept_rebuild ||
-	       t->seen_count >= STANDBY_SET;
+	const struct takeover *t = context;
+	const struct takeover_conn *c;
+
+	for (c = t->conns; c; c = c->hh.next) {
+		if (c->registered && id_equal(&c->self, node))
+			return true;
+	}
+	return false;
+}
+
+/* Then the set may be another by now. Whose copy is not open yet may have that later one, if it has
+ * promised somebody a later epoch. */
+static bool may_know_later(const struct takeover *t, const struct takeover_conn *c)
+{
+	if (c->granted && journal_is_later(&c->head, &t->own.last))
+		return true;
+	return c->said.sequence ? journal_is_later(&c->said, &t->own.last)
+				: c->promised > takeover_epoch_known(t);
+}
+
+static bool is_anybody_later(const struct takeover *t)
+{
+	const struct takeover_conn *c;
+
+	for (c = t->conns; c; c = c->hh.next) {
+		if (c->registered && may_know_later(t, c))
+			return true;
+	}
+	return false;
+}
+
+/* Whether those in reach could be enough, if they promised. */
+static bool may_be_enough(struct takeover *t)
+{
+	return journal_agrees(&t->facts.set, JOURNAL_RETURN, is_registered, t) ||
+	       journal_agrees(&t->facts.set, JOURNAL_TAKE, is_registered, t);
+}
+
+/* Who promises follows nobody else any more. So nobody draws a server to itself who cannot begin
+ * with it anyway: another name server may have enough of the others, and serve. A stand-by that
+ * knows nothing yet cannot tell who is enough. */
+bool takeover_may_ask(struct takeover *t)
+{
+	if (t->config.accept_rebuild || t->phase == PHASE_PULL)
+		return true;
+	if (t->config.standby && takeover_is_empty(t))
+		return t->seen_count >= STANDBY_SET;
+	return !is_own_usable(t) || may_be_enough(t) || is_anybody_later(t);
 }
 
 static bool is_due(const struct takeover *t, const struct takeover_conn *c)
@@ -60,10 +109,10 @@ static bool is_anybody_due(const struct takeover *t)
 
 void takeover_ask_promises(struct takeover *t)
 {
+	const bool due = is_anybody_due(t) && takeover_may_ask(t);
 	struct takeover_conn *c;
 
-	if (!may_ask(t) || (!is_anybody_due(t) && !takeover_epoch_is_wrong(t)) ||
-	    !takeover_epoch_is_kept(t))
+	if ((!due && !takeover_epoch_is_wrong(t)) || !takeover_epoch_is_kept(t) || !due)
 		return;
 	for (c = t->conns; c; c = c->hh.next) {
 		if (is_due(t, c))
@@ -87,8 +136,9 @@ static bool has_been_ours(const struct takeover *t, const struct promise_reply *
 					reply->previous <= takeover_epoch_known(t));
 }
 
-/* What it says of a promise of this very takeover, on another connection perhaps, tells nothing
- * about before. */
+/* It has promised this very takeover already, on another connection perhaps, and may have started
+ * anew since: what was before is not known any more. But had somebody else come between, we would
+ * have been told so, or be by now; our own restart concludes the same (TAKEOVER_KEEP). */
 static bool is_of_now(const struct takeover *t, const struct promise_reply *reply)
 {
 	return id_equal(&reply->previous_server, &t->config.self) &&
@@ -100,7 +150,7 @@ static void granted(struct takeover *t, struct takeover_conn *c, const struct pr
 	c->granted = true;
 	if (!c->knows) {
 		c->knows = true;
-		c->returns = !is_of_now(t, reply) && has_been_ours(t, reply);
+		c->returns = is_of_now(t, reply) ? !t->overtaken : has_been_ours(t, reply);
 		if (!c->returns && !is_of_now(t, reply))
 			t->overtaken = true;
 	}
@@ -212,6 +262,11 @@ bool takeover_is_without_copy(const struct takeover *t, const struct id *node)
 	return c && c->head.sequence == 0;
 }
 
+bool takeover_is_in_reach(struct takeover *t, const struct id *node)
+{
+	return takeover_has_promised(t, node) || (is_registered(t, node) && !takeover_may_ask(t));
+}
+
 /* A server whose copy was lost speaks for nothing. */
 static bool has_promised(void *context, const struct id *node)
 {
@@ -225,11 +280,6 @@ static bool has_returned(void *context, const struct id *node)
 	const struct takeover_conn *c = vote_of(context, node);
 
 	return c && c->returns;
-}
-
-static bool is_own_usable(const struct takeover *t)
-{
-	return t->own.whole && t->own.last.sequence > 0;
 }
 
 static struct takeover_conn *best_candidate(const struct takeover *t)
@@ -275,8 +325,8 @@ static bool is_of_our_last_epoch(const struct takeover *t, const struct journal_
 }
 
 /* May the catalogue that names this set, and ends so, be opened? All that we have committed
- * ourselves was on our disk at the start, and is in whatever our last epoch has besides: unless that
- * disk is an old copy of what it was. So who might know is waited for first. */
+ * ourselves was on our disk at the start, and is in whatever our last epoch has besides: unless
+ * that disk is an old copy of what it was. So who might know is waited for first. */
 static bool is_enough(struct takeover *t, const struct journal_set *set,
 		      const struct journal_head *head)
 {

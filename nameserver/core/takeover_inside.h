@@ -59,6 +59,7 @@ struct takeover_conn {
 	bool hello_waits;
 	bool registered;
 	struct journal_head said; /* its catalogue, as it registered with */
+	uint64_t promised;        /* epoch, likewise */
 
 	uint32_t request;           /* of the PROMISE that is not answered yet; 0: none */
 	uint64_t ask_ms;            /* when to ask next, or when it was asked */
@@ -191,12 +192,16 @@ void takeover_epoch_kept(struct takeover *t, int error);
 
 /* takeover_choose.c */
 void takeover_ask_promises(struct takeover *t);
+/* Not who could not begin with those in reach, as far as is known. */
+bool takeover_may_ask(struct takeover *t);
 void takeover_promise_answered(struct takeover *t, struct takeover_conn *from,
 			       const struct frame_header *header, const uint8_t *body);
 /* Goes on if enough have promised: to a pull or to the end. */
 void takeover_choose(struct takeover *t);
 /* Of the servers of the set that decides. */
 bool takeover_has_promised(const struct takeover *t, const struct id *node);
+/* It has; or is there, and is not asked before more are. */
+bool takeover_is_in_reach(struct takeover *t, const struct id *node);
 bool takeover_is_without_copy(const struct takeover *t, const struct id *node);
 bool journal_is_later(const struct journal_head *a, const struct journal_head *b);
 unsigned int takeover_count(const struct takeover *t, bool granted); /* storage servers */

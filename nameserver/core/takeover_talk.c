@@ -112,7 +112,8 @@ static int hello_check(const struct takeover *t, const struct takeover_conn *fro
 		       : 0;
 }
 
-/* A client goes to nobody of a lower epoch any more: it must not hear of one that may never begin. */
+/* A client goes to nobody of a lower epoch any more: it must not hear of one that may never
+ * begin. */
 static void greet(struct takeover *t, struct takeover_conn *c, uint32_t id)
 {
 	const struct hello_reply reply = {
@@ -273,7 +274,7 @@ static void answer_status(struct takeover *t, const struct takeover_conn *from,
 	};
 
 	for (unsigned int i = 0; i < set->count; i++)
-		reply.journal_up += takeover_has_promised(t, &set->nodes[i]);
+		reply.journal_up += takeover_is_in_reach(t, &set->nodes[i]);
 
 	takeover_send(t, from->conn,
 		      &(struct message){ .info = message_info(MSG_status),
@@ -324,6 +325,7 @@ static void register_take(struct takeover *t, struct takeover_conn *from,
 	seen(t, &from->self);
 	from->said = (struct journal_head){ request->catalogue_epoch, request->catalogue_sequence,
 					    request->catalogue_hash };
+	from->promised = request->promised_epoch;
 	takeover_epoch_promised(t, request->promised_epoch);
 	takeover_epoch_promised(t, request->catalogue_epoch);
 }

@@ -36,7 +36,7 @@ static void member_look(struct waited *waited, const struct id *node)
 		waited->promised++;
 	else if (takeover_is_without_copy(waited->t, node))
 		name_add(waited, node, waited->empty);
-	else
+	else if (!takeover_is_in_reach(waited->t, node))
 		name_add(waited, node, waited->missing);
 }
 
@@ -53,14 +53,16 @@ static void look(struct takeover *t, struct waited *ret)
 	}
 }
 
-static const char *way_out(const struct takeover *t, const struct waited *waited)
+static const char *way_out(struct takeover *t, const struct waited *waited)
 {
 	if (t->config.accept_rebuild)
 		return "; begins soon with those in reach";
 	if (waited->empty[0])
 		return "; a copy of the catalogue is empty, so it may never be enough: "
 		       "--accept-rebuild begins with those in reach";
-	return takeover_count(t, true) ? "; --accept-rebuild begins with those in reach" : "";
+	return takeover_count(t, takeover_may_ask(t))
+		       ? "; --accept-rebuild begins with those in reach"
+		       : "";
 }
 
 static const char *quote(const char *text, char ret[QUOTED_MAX])

@@ -1,5 +1,5 @@
-/* The file: magic "MSID", u32 CRC32C of what follows, 16 bytes id, u64 asked epoch, u8 1: it is being
- * rebuilt. */
+/* The file: magic "MSID", u32 CRC32C of what follows, 16 bytes id, u64 asked epoch, u8 1: it is
+ * being rebuilt. */
 #include "identity.h"
 
 #include "error.h"

@@ -228,7 +228,7 @@ static void mark_clear(struct server *server)
 	if (rc == 0)
 		server->identity = identity;
 	else
-		server_event(server, LOG_WARN, "mark_not_cleared", "error=%s", error_name(rc));
+		log_event(LOG_WARN, "mark_not_cleared", "error=%s", error_name(rc));
 }
 
 void server_serves(struct server *server)
