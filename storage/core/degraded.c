@@ -149,10 +149,12 @@ void storage_degraded_heard(struct storage *s, const struct beacon *beacon)
 	    !id_equal(&beacon->server, &s->config.self))
 		degraded->answer_ms = 0;
 	if (!is_probe_for_us(s, beacon) || !is_without_nameserver(s) || !has_copy(s) ||
-	    s->config.endpoint_count == 0 || degraded->answer_ms ||
-	    s->now_ms < degraded->next_answer_ms)
+	    s->config.endpoint_count == 0 || degraded->answer_ms)
 		return;
+	/* Who asks too soon after another waits a little, not until it asks again. */
 	degraded->answer_ms = s->now_ms + 1 + prng_below(&s->prng, DEGRADED_DELAY_MS);
+	if (degraded->answer_ms < degraded->next_answer_ms)
+		degraded->answer_ms = degraded->next_answer_ms;
 }
 
 static void beacon_send(struct storage *s)
