@@ -5,6 +5,7 @@
 enum {
 	DIAL_MS = 3000,
 	BACKOFF_MAX_MS = 5000,
+	HELLO_SOON_MS = 1000, /* a busy machine takes that long to answer */
 };
 
 struct attempt *attempt_find(struct client *client, uint64_t connection)
@@ -38,10 +39,18 @@ bool seek_is_trying(const struct client *client)
 	return false;
 }
 
+static bool is_answering(const struct client *client, const struct attempt *attempt)
+{
+	if (attempt->stage == ATTEMPT_HELLO)
+		return id_is_none(&attempt->storage) &&
+		       client->now_ms - attempt->since_ms < patience_ms(client, HELLO_SOON_MS);
+	return attempt->stage == ATTEMPT_STATUS;
+}
+
 bool seek_sees_nameserver(const struct client *client)
 {
 	for (unsigned int i = 0; i < DIALS_MAX; i++) {
-		if (client->seek.attempts[i].stage == ATTEMPT_STATUS)
+		if (is_answering(client, &client->seek.attempts[i]))
 			return true;
 	}
 	return false;
@@ -64,6 +73,7 @@ void seek_dial(struct client *client, const struct endpoint *endpoint, const str
 		.stage = ATTEMPT_DIALLING,
 		.connection = connection_new(client),
 		.endpoint = *endpoint,
+		.since_ms = client->now_ms,
 		.deadline_ms = client->now_ms + patience_ms(client, DIAL_MS),
 	};
 	if (storage)
@@ -79,6 +89,18 @@ void attempt_close(struct client *client, struct attempt *attempt)
 		return;
 	act(client, CLIENT_CLOSE)->connection = attempt->connection;
 	attempt->stage = ATTEMPT_FREE;
+}
+
+void seek_dial_anew(struct client *client, const struct endpoint *endpoint)
+{
+	for (unsigned int i = 0; i < DIALS_MAX; i++) {
+		struct attempt *attempt = &client->seek.attempts[i];
+
+		if (attempt->stage == ATTEMPT_DIALLING &&
+		    endpoint_equal(&attempt->endpoint, endpoint))
+			attempt_close(client, attempt);
+	}
+	seek_dial(client, endpoint, NULL);
 }
 
 void attempts_close(struct client *client)

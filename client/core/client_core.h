@@ -244,6 +244,9 @@ struct client_state {
 };
 void client_state(const struct client *client, struct client_state *ret);
 const struct discovery *client_discovery(const struct client *client);
+/* What is asked from now on has nothing to do with what was asked before: if there is no name
+ * server for it, one is looked for again before it is refused. */
+void client_look_anew(struct client *client);
 /* True while somebody waits for the session: operations, or client_want(). */
 void client_want(struct client *client, uint64_t now_ms, struct client_outbox *outbox);
 /* Before the end, with no operation left: gives back what is leased. */

@@ -87,10 +87,15 @@ void degraded_begin(struct client *client, const struct attempt *attempt,
 	client->storage_endpoint = attempt->endpoint;
 	client->port_settled = true; /* none: nobody could tell servers to dial us */
 	/* Who has hardly looked does so before anything is refused. */
-	if (!client->config.missed)
+	if (!client->config.missed && !client->seek.wary)
 		client->seek.looked_ms = client->now_ms;
 	seek_stands(client, attempt, greeted);
 	control_connected(client);
+}
+
+void client_look_anew(struct client *client)
+{
+	client->seek.looked_ms = 0;
 }
 
 bool degraded_serves(unsigned int code)

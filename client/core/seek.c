@@ -163,7 +163,7 @@ void seek_look(struct client *client)
 	}
 	probe_due(client);
 	if (seek->last.family)
-		seek_dial(client, &seek->last, NULL);
+		seek_dial_anew(client, &seek->last);
 }
 
 /* Transfers go on without a name server as far as they can. */
@@ -436,7 +436,7 @@ static void hello_answered(struct client *client, struct attempt *attempt,
 		attempt->stage = ATTEMPT_FREE;
 	} else if (storage) {
 		attempt_close(client, attempt);
-	} else if (client->degraded || client->seek.wary) {
+	} else if (client->degraded || client->seek.wary || client->config.missed) {
 		attempt->stage = ATTEMPT_STATUS;
 		attempt_ask(client, attempt);
 	} else {
@@ -454,6 +454,8 @@ static void status_answered(struct client *client, struct attempt *attempt,
 	    (message->status == 0 && status->state == SERVICE_TAKEOVER)) {
 		attempt->ask_ms = client->now_ms + STATUS_EVERY_MS;
 		client->seek.error = -ERR_UNAVAILABLE;
+		if (client->config.missed)
+			client->seek.copy_ms = client->now_ms;
 		if (message->status == 0)
 			control_told(client, status);
 	} else {
@@ -522,11 +524,17 @@ void seek_lost(struct client *client, bool served)
  * again. */
 void seek_unserved(struct client *client)
 {
+	const bool degraded = client->degraded;
+
 	act(client, CLIENT_CLOSE)->connection = client->control;
 	client->seek.wary = true;
-	if (client->degraded) {
+	if (degraded) {
 		storage_lost(client);
 		client->seek.copy_ms = client->now_ms + patience_ms(client, COPY_AFTER_MS);
+		client->config.missed = false;
 	}
 	seek_lost(client, false);
+	/* It has let us wait for long enough. */
+	if (!degraded)
+		client->seek.copy_ms = client->now_ms;
 }

@@ -23,7 +23,7 @@ struct attempt {
 	enum dial_stage stage;
 	uint64_t connection;
 	struct endpoint endpoint;
-	uint64_t deadline_ms;
+	uint64_t since_ms, deadline_ms;
 	struct id storage;      /* a storage server, to read through; none: a name server */
 	struct greeted greeted; /* STATUS is out: does it serve? */
 	uint64_t ask_ms;        /* then STATUS again; 0: it is not answered yet */
@@ -63,8 +63,10 @@ void attempts_close(struct client *client);
 void attempts_tick(struct client *client);
 /* Another attempt; `storage` NULL: at a name server. */
 void seek_dial(struct client *client, const struct endpoint *endpoint, const struct id *storage);
+/* The same at a name server, whatever became of an earlier call there that nobody has taken. */
+void seek_dial_anew(struct client *client, const struct endpoint *endpoint);
 bool seek_is_trying(const struct client *client);
-/* One has answered HELLO, but does not serve yet. */
+/* One has taken a call a moment ago, or has answered HELLO but does not serve yet. */
 bool seek_sees_nameserver(const struct client *client);
 
 void seek_start(struct client *client);

@@ -175,8 +175,8 @@ struct muster_options {
 	/* 16 bytes that no other session has or ever had: what it changes is numbered under them.
 	 * NULL: random. */
 	const uint8_t *client_id;
-	/* An earlier session read without a name server a moment ago (muster_info.degraded): if none
-	 * answers within 0.3 s, this one does, too. */
+	/* An earlier session read without a name server a moment ago (muster_info.degraded): if
+	 * none answers within 0.3 s, this one does, too. */
 	bool missed;
 };
 

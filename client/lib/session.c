@@ -101,6 +101,7 @@ int muster_connect(struct muster *session)
 	struct client_state state;
 
 	client_state(session->core, &state);
+	client_look_anew(session->core);
 	if (state.connected)
 		return 0;
 	session->connect_known = false;

@@ -195,6 +195,7 @@ static int call_run(struct call *call, const struct words *words)
 		status = call->command->handler(call);
 	expansion_done(&expansion);
 	call_end(call, status);
+	shell_missed_remember(call->shell);
 	return status;
 }
 

@@ -124,8 +124,8 @@ static void cluster_remember(struct shell *shell, const char *before)
 
 enum { MISSED_MS = 30 * 1000 };
 
-/* Where there was no name server a moment ago, the next command need not wait as long to believe it.
- * The time is that since the machine started. */
+/* Where there was no name server a moment ago, the next command need not wait as long to believe
+ * it. The time is that since the machine started. */
 static bool missed_lately(const struct shell *shell, uint64_t within_ms)
 {
 	uint64_t now_ms = clock_monotonic_ms();
@@ -138,18 +138,27 @@ static bool missed_lately(const struct shell *shell, uint64_t within_ms)
 	return missed_ms <= now_ms && now_ms - missed_ms < within_ms;
 }
 
-static void missed_remember(struct shell *shell, bool missed)
+void shell_missed_remember(struct shell *shell)
 {
 	struct muster_info info;
 	char text[24];
 
+	if (!shell->session)
+		return;
 	muster_info(shell->session, &info);
-	if (info.degraded && !missed_lately(shell, MISSED_MS / 4)) {
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)clock_monotonic_ms());
-		state_set("missed", shell_state_key(shell), text);
-	} else if (!info.degraded && missed) {
+	if (!info.degraded || missed_lately(shell, MISSED_MS / 4))
+		return;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)clock_monotonic_ms());
+	state_set("missed", shell_state_key(shell), text);
+}
+
+static void missed_forget(struct shell *shell)
+{
+	struct muster_info info;
+
+	muster_info(shell->session, &info);
+	if (!info.degraded)
 		state_set("missed", shell_state_key(shell), NULL);
-	}
 }
 
 struct remembered {
@@ -206,7 +215,9 @@ int shell_connect(struct shell *shell)
 		nameserver_remember(shell, remembered.nameserver);
 	if (rc == 0) {
 		cluster_remember(shell, remembered.cluster);
-		missed_remember(shell, remembered.missed);
+		if (remembered.missed)
+			missed_forget(shell);
+		shell_missed_remember(shell);
 	}
 	return rc;
 }

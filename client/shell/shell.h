@@ -49,6 +49,8 @@ const char *shell_state_key(const struct shell *shell);
 /* Finds the name server; -MUSTER_E_… where it cannot. `shell->session` is set even then, for its
  * detail, unless memory ran out. */
 int shell_connect(struct shell *shell);
+/* That there is no name server, if that is so: the next command need not find it out. */
+void shell_missed_remember(struct shell *shell);
 
 /* Splits and runs a line. Returns its status; an empty line is done. */
 int shell_line(struct shell *shell, const char *text);
