@@ -6,6 +6,6 @@
 
 uint64_t clock_monotonic_ms(void); /* goes on while the machine is suspended */
 uint64_t clock_monotonic_ns(void); /* does not: for measuring work */
-uint64_t clock_wall_ms(void); /* since 1970; for showing, never for deciding */
+uint64_t clock_wall_ms(void);      /* since 1970; for showing, never for deciding */
 
 #endif

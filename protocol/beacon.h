@@ -8,7 +8,8 @@
  * The tag is HMAC-SHA-256 over what stands before it, cut to 16 bytes. The key id is the first u32
  * of such a tag over "muster beacon key id", 1 where that is 0.
  *
- * The one flag, 1, is that of a stand-by which does not begin by itself: others need not wait for it.
+ * The one flag, 1, is that of a stand-by which does not begin by itself: others need not wait for
+ * it.
  *
  * Two processes that have the same server id differ in `process`, a random number; 0: none.
  *
