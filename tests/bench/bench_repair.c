@@ -1,8 +1,10 @@
 /* What the walk over all chunks costs a name server: the base of repair. One chunk per file, three
- * copies of each on a thousand servers, on the real view. Prints the cost of a chunk, what part of
- * a core the walk takes while it runs, and the memory that is not the view's.
+ * copies of each on a thousand servers, on the real view.
  *
- *     bench_repair [CHUNKS]      300 000; ten million take some minutes and 6 GB of disk */
+ *     bench_repair [CHUNKS]      300 000; ten million take some minutes and 6 GB of disk
+ *
+ * Prints one JSON line: what a chunk costs and what part of a core the walk takes while it runs, on
+ * the clock and of the processor alone; its longest step; the memory that is not the view's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -17,7 +19,11 @@ enum {
 	SERVERS = 1000,
 	COPIES = 3,
 	PER_BATCH = 1000,
-	STEP_NS = 20 * 1000 * 1000
+	IDLE_NS = 50 * 1000, /* a step that took less had nothing to do */
+};
+
+struct walk {
+	double chunk_us, step_ms_most, percent, processor_percent;
 };
 
 struct bench {
@@ -29,6 +35,7 @@ struct bench {
 	struct ns_outbox outbox;
 	uint64_t now_ms;
 	unsigned int chunks;
+	struct walk walk;
 };
 
 static void must(int rc, const char *what)
@@ -92,7 +99,7 @@ static void step(struct bench *bench, struct ns_event *event)
 /* Turns until all chunks were seen: ticks, as they are due. */
 static void walk(struct bench *bench)
 {
-	uint64_t spent_ns = 0, worst_ns = 0, ticks = 0;
+	uint64_t spent_ns = 0, worst_ns = 0, start_ms = bench->now_ms, worked_ms = 1;
 	clock_t processor = clock();
 	uint64_t end_ms = bench->now_ms + (uint64_t)bench->chunks / 20;
 
@@ -101,38 +108,40 @@ static void walk(struct bench *bench)
 
 		step(bench, &(struct ns_event){ .kind = NS_TICK });
 		took = clock_monotonic_ns() - start;
-		if (took < 50 * 1000) /* nothing was to be done */
-			end_ms = bench->now_ms > 2000 ? 0 : end_ms;
+		if (took >= IDLE_NS)
+			worked_ms = bench->now_ms - start_ms;
+		else if (bench->now_ms > 2000)
+			end_ms = 0;
 		spent_ns += took;
 		worst_ns = took > worst_ns ? took : worst_ns;
-		ticks++;
 		bench->now_ms += took / 1000000 + 1;
 		if (bench->now_ms < nameserver_deadline(bench->ns))
 			bench->now_ms = nameserver_deadline(bench->ns);
 	}
-	printf("  walk over %u chunks: %.2f us each, step at most %.2f ms, %.1f %% of a core\n",
-	       bench->chunks, (double)spent_ns / 1e3 / bench->chunks, (double)worst_ns / 1e6,
-	       100.0 * (double)spent_ns / (double)(ticks * STEP_NS));
 	processor = clock() - processor;
-	printf("  of that the processor, without waiting for the disk: %.2f us each, "
-	       "%.1f %% of a core\n",
-	       1e6 * (double)processor / CLOCKS_PER_SEC / bench->chunks,
-	       100.0 * 1e9 * (double)processor / CLOCKS_PER_SEC / (double)(ticks * STEP_NS));
+	bench->walk = (struct walk){
+		.chunk_us = (double)spent_ns / 1e3 / bench->chunks,
+		.step_ms_most = (double)worst_ns / 1e6,
+		.percent = 100.0 * (double)spent_ns / (double)worked_ms / 1e6,
+		.processor_percent =
+			100.0 * 1e3 * (double)processor / CLOCKS_PER_SEC / (double)worked_ms,
+	};
 }
 
 /* The view's pages are the kernel's. */
-static void memory_print(void)
+static long memory_mib(void)
 {
 	FILE *file = fopen("/proc/self/status", "r");
 	char line[128];
-	long kib;
+	long kib = 0;
 
 	while (file && fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "RssAnon: %ld", &kib) == 1)
-			printf("  anonymous memory: %ld MiB\n", kib / 1024);
+			break;
 	}
 	if (file)
 		fclose(file);
+	return kib / 1024;
 }
 
 static void bench_run(const char *path, unsigned int chunks)
@@ -154,9 +163,12 @@ static void bench_run(const char *path, unsigned int chunks)
 	config.hash = bench.head.previous;
 	must(nameserver_new(&config, bench.kv, bench.now_ms, &bench.ns), "name server");
 	step(&bench, &(struct ns_event){ .kind = NS_TICK });
-	printf("repair, %u chunks, %d servers\n", chunks, SERVERS);
 	walk(&bench);
-	memory_print();
+	printf("{\"bench\": \"repair\", \"chunks\": %u, \"servers\": %d, \"chunk_us\": %.2f, "
+	       "\"step_ms_most\": %.2f, \"core_percent\": %.1f, \"processor_percent\": %.1f, "
+	       "\"memory_mib\": %ld}\n",
+	       chunks, SERVERS, bench.walk.chunk_us, bench.walk.step_ms_most, bench.walk.percent,
+	       bench.walk.processor_percent, memory_mib());
 	nameserver_free(bench.ns);
 	ns_outbox_done(&bench.outbox);
 	view_close(bench.view);

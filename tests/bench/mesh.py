@@ -161,9 +161,9 @@ def passed(daemon, port):
     return total
 
 
-def compared(cluster, what, restart):
-    """Until the name server knows that what its only server holds is what it believes, or where not."""
-    name, since = cluster.first, time.time()
+def compared(cluster, name, what, restart):
+    """Until the name server knows that what the first server holds is what it believes, or where not."""
+    since = time.time()
     daemon, shown = restart()
     line = until_said(daemon, "inventory_level node=%s" % name, shown)
     value("%s: until its inventory is compared" % what, "s", said_at(line) - since, "< 2")
@@ -172,11 +172,11 @@ def compared(cluster, what, restart):
 
 
 def rejoin(how, _):
-    """A server of a million chunks, each of them put through libmuster, comes back; or the name server."""
+    """A server of a million chunks, each of them put through libmuster, comes back; and so does the name
+    server."""
     with Cluster(1, ns=DEBUG + ("--copies", "1", "--trash-days", "0")) as cluster:
         lines(BENCH + "/bench_small", "127.0.0.1:%d" % cluster.port, how.names, 64, 64)
-
-        cluster.first = cluster.node_of(0)["name"]
+        name = cluster.node_of(0)["name"]
         # Without this one, which holds none of them, nothing could be removed meanwhile.
         cluster.storage_add()
         decides(cluster, 2)
@@ -191,15 +191,15 @@ def rejoin(how, _):
             return cluster.nameserver, 0
 
         cluster.storages[0].stop()
-        compared(cluster, "server of %d chunks restarted" % how.names, store_restart)
+        compared(cluster, name, "server of %d chunks restarted" % how.names, store_restart)
         cluster.storages[0].stop()
         for number in range(10):
             cluster.ok("rm", "/bench/%d/%d" % (number % 16, number))
         with Watch(cluster.port) as watch:
             watch.until(lambda: watch.status()["chunks"] == how.names - 10)
-        compared(cluster, "the same, 10 chunks differ", store_restart)
+        compared(cluster, name, "the same, 10 chunks differ", store_restart)
         cluster.nameserver.kill()
-        compared(cluster, "name server restarted", names_restart)
+        compared(cluster, name, "name server restarted", names_restart)
 
 
 # ---- the catalogue

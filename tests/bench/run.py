@@ -197,7 +197,8 @@ def main():
     parser.add_argument("--mib", type=int, default=1024, help="size of the large file")
     parser.add_argument("--files", type=int, default=20000, help="small files in a round")
     parser.add_argument("--names", type=int, default=1000000, help="names in a full catalogue")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS) + "; only when named: " + ", ".join(LONG))
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD",
+                        help="%s; only when named: %s" % (", ".join(WORKLOADS), ", ".join(LONG)))
     how = parser.parse_args()
     every = {**WORKLOADS, **LONG}
     unknown = set(how.workloads) - set(every)

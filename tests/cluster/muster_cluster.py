@@ -283,11 +283,15 @@ class Cluster(Workspace, Clients):
         self.daemons.append(daemon)
         return daemon
 
-    def nameserver_start(self, port=None, seconds=10.0):
+    def nameserver_begin(self, port=None):
+        """Without waiting until it serves."""
         self.nameserver = self.daemon(
             "muster-nameserver", "--data", self.path + "/ns", "--cluster", self.name, "--interface",
             "lo", "--port", str(port or self.port or 0), "--beacon-port", str(self.beacon_port),
             "--client-ports", self.client_ports, *self.ns_arguments)
+
+    def nameserver_start(self, port=None, seconds=10.0):
+        self.nameserver_begin(port)
         line = self.nameserver.event("started", seconds)
         assert line, self.nameserver.output()
         self.port = int(line.split(" port=")[1].split()[0])

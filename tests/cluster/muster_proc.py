@@ -238,7 +238,7 @@ class BeaconListener:
         self.socket.close()
 
     def next(self, seconds):
-        """The next beacon of a name server that serves (who is about to has no start), or None."""
+        """The next beacon of a name server that serves, or None."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
@@ -250,9 +250,7 @@ class BeaconListener:
             except socket.timeout:
                 return None
             if len(data) == BEACON.size and data[:4] == b"MSTR" and data[5] == 1:
-                beacon = Beacon(data, time.monotonic())
-                if beacon.start:
-                    return beacon
+                return Beacon(data, time.monotonic())
 
     def say(self, data):
         self.socket.sendto(data, ("127.255.255.255", self.port))

@@ -163,6 +163,27 @@ def case_a_shell_lives_through_it():
             expect(shell.end(), DONE, "status")
 
 
+def case_one_that_takes_over_is_read_around():
+    """It waits for storage servers that are gone. Only the first command asks it in vain."""
+    with Mesh(3) as cluster:
+        cluster.fill()
+        cluster.wait_until(lambda: cluster.ok("status", json_=True).json()["journal_set"] == 3, 30)
+        cluster.nameserver_kill()
+        for storage in cluster.storages[1:]:
+            storage.process.send_signal(signal.SIGKILL)
+            storage.process.wait()
+        cluster.nameserver_begin()
+        assert cluster.nameserver.event("takeover_waiting", 20)
+        cluster.wait_degraded()
+        for _ in range(3):
+            result = cluster.muster("ls", "/")
+            assert "large" in marked(result).decode()
+            assert result.took < 1.2, result
+        for i in (1, 2):
+            cluster.storage_start(i)
+        cluster.wait_normal()
+
+
 # ---- transfers under way
 
 def case_gets_live_through_it():
@@ -245,6 +266,7 @@ CASES = [
     case_files_are_read,
     case_what_is_said,
     case_a_shell_lives_through_it,
+    case_one_that_takes_over_is_read_around,
     case_gets_live_through_it,
     case_puts_live_through_it,
 ]

@@ -26,7 +26,8 @@ void storage_beacon(struct fake *fake, uint8_t cluster, unsigned int index)
 					       .count = 1 });
 }
 
-void hello_answer(struct fake *fake, uint64_t connection, uint8_t role, struct id self)
+void hello_say(struct fake *fake, uint64_t connection, const struct message *asked, uint8_t role,
+	       struct id self)
 {
 	struct hello_reply hello = {
 		.version = PROTOCOL_VERSION,
@@ -36,11 +37,17 @@ void hello_answer(struct fake *fake, uint64_t connection, uint8_t role, struct i
 		.cluster_name = slice_of("test"),
 		.self = self,
 	};
+
+	fake_reply(fake, connection, asked, &hello);
+}
+
+void hello_answer(struct fake *fake, uint64_t connection, uint8_t role, struct id self)
+{
 	struct message asked;
 
 	fake_step(fake, (struct client_event){ .kind = CLIENT_OPENED, .connection = connection });
 	asked = fake_sent(fake, MSG_hello, NULL);
-	fake_reply(fake, connection, &asked, &hello);
+	hello_say(fake, connection, &asked, role, self);
 }
 
 const struct client_action *wait_for(struct fake *fake, enum client_action_kind kind)

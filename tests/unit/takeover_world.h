@@ -40,7 +40,7 @@ struct fake {
 	unsigned int oldest; /* the first batch that it can give one by one */
 	uint64_t promised, previous;
 	struct id promised_to, previous_to;
-	uint32_t process; /* that it is promised to; 0: whichever */
+	uint32_t process;      /* that it is promised to; 0: whichever */
 	unsigned int busy;     /* so many promises are refused so */
 	unsigned int dies_in;  /* answers to PULL and PAGE; 0: never */
 	unsigned int refuses;  /* so many of them are refused */

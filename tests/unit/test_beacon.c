@@ -167,7 +167,7 @@ static void test_malformed(void **state)
 	assert_int_equal(decode_with(0, 'm'), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(4, 2), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(5, 0), -ERR_BAD_REQUEST);
-	assert_int_equal(decode_with(5, 4), -ERR_BAD_REQUEST);
+	assert_int_equal(decode_with(5, 5), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(6, 127), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(14, 2), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(111, 'x'), -ERR_BAD_REQUEST);

@@ -265,6 +265,25 @@ static void test_a_change_after_a_while_looks_first(void **state)
 	fake_close(&fake);
 }
 
+/* What was looked for in vain for one command tells nothing of the next one. */
+static void test_each_command_looks_for_itself(void **state)
+{
+	struct fake fake;
+	uint64_t began_ms;
+
+	(void)state;
+	open_degraded(&fake);
+	ask_mkdir(&fake);
+	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_READ_ONLY);
+	began_ms = fake.now_ms;
+	client_look_anew(fake.client);
+	ask_mkdir(&fake);
+	assert_non_null(fake_action(&fake, CLIENT_PROBE));
+	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_READ_ONLY);
+	assert_in_range(fake.now_ms - began_ms, 300, 500);
+	fake_close(&fake);
+}
+
 /* ---- and back ---- */
 
 static uint64_t nameserver_dialled(struct fake *fake)
@@ -285,6 +304,48 @@ static void status_answer(struct fake *fake, uint64_t connection, uint8_t state)
 				       .nameserver = endpoint_ipv4(0x0a000001u, 6235) };
 
 	fake_reply(fake, connection, &asked, &status);
+}
+
+static void nothing_done(struct fake *fake, uint64_t ms)
+{
+	const uint64_t end_ms = fake->now_ms + ms;
+
+	while (fake->now_ms < end_ms) {
+		fake_wait(fake, CLIENT_TICK_MS);
+		assert_null(fake_action(fake, CLIENT_DONE));
+	}
+}
+
+/* On a busy machine its answer takes longer than a look. But not for ever. */
+static void test_a_name_server_that_takes_the_call_is_waited_for(void **state)
+{
+	(void)state;
+	for (int answers = 0; answers <= 1; answers++) {
+		struct message asked;
+		struct fake fake;
+		uint64_t connection, began_ms;
+
+		open_degraded(&fake);
+		fake.now_ms += 60000;
+		began_ms = fake.now_ms;
+		ask_mkdir(&fake);
+		fake_beacon(&fake, 1, 1);
+		connection = wait_for(&fake, CLIENT_DIAL)->connection;
+		fake_step(&fake,
+			  (struct client_event){ .kind = CLIENT_OPENED, .connection = connection });
+		asked = fake_sent(&fake, MSG_hello, NULL);
+		nothing_done(&fake, 800);
+		if (!answers) {
+			assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_READ_ONLY);
+			assert_in_range(fake.now_ms - began_ms, 900, 1200);
+		} else {
+			hello_say(&fake, connection, &asked, ROLE_NAMESERVER,
+				  (struct id){ { 'n', 1 } });
+			status_answer(&fake, connection, SERVICE_FULL);
+			fake_sent(&fake, MSG_mkdir, NULL);
+		}
+		fake_close(&fake);
+	}
 }
 
 static void test_a_name_server_that_serves_is_gone_back_to(void **state)
@@ -308,6 +369,57 @@ static void test_a_name_server_that_serves_is_gone_back_to(void **state)
 	fake_sent(&fake, MSG_stat, &connection);
 	fake_sent(&fake, MSG_port, NULL);
 	ask_mkdir(&fake);
+	fake_sent(&fake, MSG_mkdir, NULL);
+	fake_close(&fake);
+}
+
+/* Once is enough: for what is only read nobody waits for it. */
+static void test_one_that_takes_over_is_read_around(void **state)
+{
+	struct message asked;
+	struct fake fake;
+	uint64_t control, began_ms;
+
+	(void)state;
+	fake_open(&fake, CLIENT_PASSIVE);
+	session_want(&fake);
+	control = fake_connect(&fake);
+	ask_stat(&fake);
+	asked = fake_sent(&fake, MSG_stat, NULL);
+	began_ms = fake.now_ms;
+	fake_refuse(&fake, control, &asked, -ERR_UNAVAILABLE);
+	assert_non_null(fake_action(&fake, CLIENT_DIAL));
+	assert_non_null(fake_action(&fake, CLIENT_PROBE));
+	stand_in(&fake, 0);
+	assert_in_range(fake.now_ms - began_ms, 0, 2 * CLIENT_TICK_MS);
+	assert_true(is_through(&fake, 0));
+	fake_sent(&fake, MSG_stat, NULL);
+	fake_close(&fake);
+}
+
+/* The next command knows: it does not even ask. A change waits for it. */
+static void test_who_missed_it_reads_around_its_return(void **state)
+{
+	struct client_config config = { .self = { { 'c', 1 } }, .missed = true, .seed = 1 };
+	struct fake fake;
+	uint64_t connection, began_ms;
+
+	(void)state;
+	fake_open_config(&fake, &config);
+	session_want(&fake);
+	connection = nameserver_dialled(&fake);
+	began_ms = fake.now_ms;
+	status_answer(&fake, connection, SERVICE_TAKEOVER);
+	assert_false(state_of(&fake).connected);
+	stand_in(&fake, 0);
+	assert_in_range(fake.now_ms - began_ms, 0, 2 * CLIENT_TICK_MS);
+	ask_stat(&fake);
+	fake_sent(&fake, MSG_stat, NULL);
+	ask_mkdir(&fake);
+	while (!fake_was_sent(&fake, MSG_status))
+		nothing_done(&fake, CLIENT_TICK_MS);
+	assert_true(fake.now_ms - began_ms >= 450);
+	status_answer(&fake, connection, SERVICE_FULL);
 	fake_sent(&fake, MSG_mkdir, NULL);
 	fake_close(&fake);
 }
@@ -451,7 +563,11 @@ int main(void)
 		cmocka_unit_test(test_answers_are_marked),
 		cmocka_unit_test(test_changes_are_refused_at_once),
 		cmocka_unit_test(test_a_change_after_a_while_looks_first),
+		cmocka_unit_test(test_each_command_looks_for_itself),
+		cmocka_unit_test(test_a_name_server_that_takes_the_call_is_waited_for),
 		cmocka_unit_test(test_a_name_server_that_serves_is_gone_back_to),
+		cmocka_unit_test(test_one_that_takes_over_is_read_around),
+		cmocka_unit_test(test_who_missed_it_reads_around_its_return),
 		cmocka_unit_test(test_a_storage_server_says_that_it_has_a_name_server),
 		cmocka_unit_test(test_a_change_on_its_way_is_not_refused),
 		cmocka_unit_test(test_a_put_under_way_waits_for_a_successor),

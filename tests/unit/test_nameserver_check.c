@@ -123,6 +123,49 @@ static void test_too_few_and_none(void **state)
 	driver_stop(&d);
 }
 
+static void put_two_copies(const char *path)
+{
+	struct digest digest = { { 1 } };
+	struct put_commit_reply committed;
+	struct receipt receipts[2];
+	struct put_begin_reply begun;
+
+	assert_int_equal(ASK(client, put_begin, &begun, .size = LENGTH, .flags = PUT_REPLACE,
+			     .places = 1, .path = slice_of(path)),
+			 0);
+	for (int i = 0; i < 2; i++) {
+		const struct ticket *ticket = &begun.places[0].holders[i].ticket;
+
+		receipts[i] = driver_receipt(driver_peer(&d, &ticket->holder), ticket->chunk,
+					     LENGTH, digest);
+	}
+	client->operation++;
+	assert_int_equal(ASK(client, put_commit, &committed, .operation = client->operation,
+			     .outstanding = client->operation, .put = begun.put, .size = LENGTH,
+			     .digest = digest, .flags = PUT_REPLACE, .path = slice_of(path),
+			     .receipts = receipts, .receipts_count = 2),
+			 0);
+}
+
+/* Nobody is away: the third could not take it. */
+static void test_put_with_too_few(void **state)
+{
+	struct heartbeat_reply beaten;
+
+	(void)state;
+	start(3);
+	put_two_copies("/a");
+	check();
+	assert_non_null(problem(PROBLEM_UNDER_COPIED));
+	assert_int_equal(problem(PROBLEM_UNDER_COPIED)->copies, 2);
+	assert_true(says(problem(PROBLEM_UNDER_COPIED), "2 of 3 copies; put just now"));
+	for (int i = 1; i <= 3; i++)
+		assert_int_equal(ASK(storages[i], heartbeat, &beaten, .free = 1), 0);
+	check();
+	assert_true(says(problem(PROBLEM_UNDER_COPIED), "no other server has room for it"));
+	driver_stop(&d);
+}
+
 static void test_bad_and_too_many(void **state)
 {
 	struct set_copies_reply set;
@@ -247,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_to_complain_about),
 		cmocka_unit_test(test_servers),
 		cmocka_unit_test(test_too_few_and_none),
+		cmocka_unit_test(test_put_with_too_few),
 		cmocka_unit_test(test_bad_and_too_many),
 		cmocka_unit_test(test_copies_on_one_machine),
 		cmocka_unit_test(test_removed_files),

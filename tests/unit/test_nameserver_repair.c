@@ -510,6 +510,31 @@ static void test_an_old_receipt_brings_no_copy_back(void **state)
 	driver_stop(&d);
 }
 
+/* No walk comes by, and no server registers. */
+static void test_a_late_copy_too_many_goes(void **state)
+{
+	unsigned int late, deleted = 0;
+	struct stored_reply reply;
+	struct receipt receipt;
+	uint64_t chunk;
+
+	(void)state;
+	start(4);
+	chunk = put("/a");
+	driver_beat(&d, 20000);
+	late = server(4, "/a", false, 1);
+	receipt = driver_receipt(storages[late], chunk, LENGTH, digest_of("/a", strlen("/a")));
+	assert_int_equal(
+		ASK(storages[late], stored, &reply, .receipts = &receipt, .receipts_count = 1), 0);
+	assert_int_equal(reply.accepted, 1);
+	driver_beat(&d, 4000);
+	assert_int_equal(copies_of("/a"), 3);
+	for (unsigned int i = 1; i <= 4; i++)
+		deleted += deleted_at(storages[i]);
+	assert_int_equal(deleted, 1);
+	driver_stop(&d);
+}
+
 static void test_an_old_receipt_makes_no_bad_copy_good(void **state)
 {
 	unsigned int bad;
@@ -737,6 +762,7 @@ int main(void)
 		cmocka_unit_test(test_a_late_answer_counts),
 		cmocka_unit_test(test_the_work_is_bounded),
 		cmocka_unit_test(test_an_old_receipt_brings_no_copy_back),
+		cmocka_unit_test(test_a_late_copy_too_many_goes),
 		cmocka_unit_test(test_an_old_receipt_makes_no_bad_copy_good),
 		cmocka_unit_test(test_nothing_is_fetched_to_where_it_is_being_deleted),
 		cmocka_unit_test(test_what_is_told_is_bounded),

@@ -218,8 +218,10 @@ static void test_answers_probes(void **state)
 	assert_true(id_equal(&answer.cluster, &desk.f.cluster));
 	/* Five in a second at most. */
 	hear(&desk, &probe);
+	hear(&desk, &probe);
 	assert_false(is_answered(&desk, 199, &answer));
-	fixture_tick(&desk.f, 1);
+	assert_true(is_answered(&desk, 1, &answer));
+	assert_false(is_answered(&desk, 400, &answer));
 	hear(&desk, &probe);
 	/* Another has answered. */
 	other.cluster = desk.f.cluster;

@@ -125,6 +125,7 @@ static void test_another_process_needs_its_own(void **state)
 
 	(void)state;
 	desk_begin(&desk);
+	desk.f.config.cluster = (struct id){ { 0 } };
 	desk_start(&desk);
 	for (unsigned int i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
 		const struct promise_request req = { .epoch = asked[i].epoch,

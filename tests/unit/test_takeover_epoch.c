@@ -91,8 +91,8 @@ static void test_kept_epoch_is_taken_back(void **state)
 	batches_done(&line);
 }
 
-/* A clone of our directory was promised the epoch that we ask for: it has that one, we the next. But
- * what it does there we do not know. */
+/* A clone of our directory was promised the epoch that we ask for: it has that one, we the next.
+ * But what it does there we do not know. */
 static void test_another_process_has_the_epoch(void **state)
 {
 	struct line_of_batches line;

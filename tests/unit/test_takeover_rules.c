@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "takeover_world.h"
+#include "text.h"
 
 enum { LONG_MS = 60 * 1000, SHORT_MS = 4000 };
 
@@ -268,6 +269,114 @@ static void test_an_old_disk_without_a_set_looks_around(void **state)
 	batches_done(&line);
 }
 
+/* ---- whom nobody draws away ---- */
+
+/* One of three does not decide: another name server may serve with the others, and with it. */
+static void test_too_few_are_left_in_peace(void **state)
+{
+	struct line_of_batches line;
+	struct fake *third, *fourth;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	third = world_fake(&world, 3, &line, line.count);
+	fourth = world_fake(&world, 4, &line, 0); /* is none of them */
+	third->promised = 7;
+	third->promised_to = fake_id(9);
+	world_begin(&world);
+	world_run(&world, LONG_MS);
+	assert_false(world.opened);
+	assert_int_equal(third->promises + fourth->promises, 0);
+	assert_int_equal(third->promised, 7);
+	assert_true(world_noted(&world, "set=3 needed=2 promised=0 heard=2"));
+	assert_true(world_noted(&world, "--accept-rebuild begins with those in reach"));
+	world_fake(&world, 1, &line, line.count);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	assert_true(third->promised > 7);
+	world_done(&world);
+	batches_done(&line);
+}
+
+/* The third is there, and is not named among those that are missing. */
+static void test_who_is_there_is_not_missing(void **state)
+{
+	const struct status_request status = { 0 };
+	struct line_of_batches line;
+	struct id third = fake_id(3);
+	char id[ID_TEXT_MAX];
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	world_init(&world, &line, line.count);
+	world_fake(&world, 3, &line, line.count);
+	world_begin(&world);
+	world_run(&world, SHORT_MS);
+	assert_true(world_noted(&world, "takeover_waiting"));
+	assert_false(world_noted(&world, id_format(&third, id)));
+	world_client(&world, true);
+	world_client_asks(&world, MSG_status, &status);
+	assert_non_null(strchr(world.client_waiting, ','));
+	assert_null(strstr(world.client_waiting, id));
+	world_done(&world);
+	batches_done(&line);
+}
+
+/* Of {1, 2, 3} nobody is left, and nobody here knows: but 4 has more, or may have. */
+static void test_a_later_one_is_asked(void **state)
+{
+	struct line_of_batches line, later;
+	const struct journal_set set = { .now.count = 1, .now.nodes = { fake_id(4) } };
+
+	(void)state;
+	line_make(&line, 3);
+	line_fork(&later, &line, line.count);
+	set_seal(&later, &set, 5);
+	for (int opening = 0; opening <= 1; opening++) {
+		struct world world;
+
+		world_init(&world, &line, line.count);
+		world_fake(&world, 4, &later, later.count)->opening = opening;
+		world_begin(&world);
+		world_run(&world, LONG_MS);
+		assert_true(world.opened);
+		assert_true(world_has(&world, &later, later.count));
+		world_done(&world);
+	}
+	batches_done(&later);
+	batches_done(&line);
+}
+
+/* Its promise is on its disk; what came before it knows no more when it starts anew. */
+static void test_returns_though_the_server_started_anew(void **state)
+{
+	struct line_of_batches line;
+
+	(void)state;
+	line_make(&line, 2);
+	for (unsigned int another = 0; another < 2; another++) {
+		struct world world;
+
+		world_init(&world, &line, line.count);
+		if (another) /* has the promise of server 3, a later one */
+			world_fake(&world, 3, &line, line.count)->promised_to = fake_id(9);
+		world_fake(&world, 1, &line, line.count);
+		world_begin(&world);
+		world_run(&world, 1000);
+		assert_int_equal(world.fakes[1].promised, 4);
+		world_disconnect(&world, 1);
+		world.fakes[1].previous = world.fakes[1].promised;
+		world.fakes[1].previous_to = world.fakes[1].promised_to;
+		world_run(&world, LONG_MS);
+		assert_int_equal(world.opened, !another);
+		world_done(&world);
+	}
+	batches_done(&line);
+}
+
 /* ---- epochs ---- */
 
 /* A copy learns from others, too: it may know a later epoch than it was ever promised. */
@@ -413,8 +522,12 @@ int main(void)
 		cmocka_unit_test(test_a_tail_that_never_counted),
 		cmocka_unit_test(test_half_a_copy_does_not_return),
 		cmocka_unit_test(test_returns_to_its_own_tail),
+		cmocka_unit_test(test_returns_though_the_server_started_anew),
 		cmocka_unit_test(test_an_old_disk_hears_of_its_own_tail),
 		cmocka_unit_test(test_an_old_disk_without_a_set_looks_around),
+		cmocka_unit_test(test_too_few_are_left_in_peace),
+		cmocka_unit_test(test_who_is_there_is_not_missing),
+		cmocka_unit_test(test_a_later_one_is_asked),
 		cmocka_unit_test(test_no_epoch_twice),
 		cmocka_unit_test(test_every_moment_of_a_change),
 	};
