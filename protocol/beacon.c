@@ -76,14 +76,17 @@ static bool is_signed(const uint8_t *bytes, struct hmac *key)
 	return hmac_verify(key, bytes, TAG_OFFSET, bytes + TAG_OFFSET);
 }
 
-/* Only a probe may come from nobody. */
+/* Only a probe may come from nobody, and only a name server be a stand-by. */
 static bool is_kind_complete(const struct beacon *beacon)
 {
 	switch (beacon->kind) {
-	case BEACON_PROBE: return true;
+	case BEACON_PROBE: return !beacon->waits;
+	case BEACON_STORAGE:
+		if (beacon->waits)
+			return false;
+		/* fall through */
 	case BEACON_NAMESERVER:
-	case BEACON_BEGINNER:
-	case BEACON_STORAGE: return beacon->port != 0 && !id_is_none(&beacon->server);
+	case BEACON_BEGINNER: return beacon->port != 0 && !id_is_none(&beacon->server);
 	default: return false;
 	}
 }

@@ -99,7 +99,7 @@ int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int 
 		return rc;
 	standing_change(ns, lease->chunk, (struct standing){ 0 },
 			standing_of(copies_count(ns, lease->chunk, &holders), wanted));
-	if (holders.count < wanted)
+	if (holders.count != wanted)
 		repair_look(ns, lease->chunk);
 	return 0;
 }

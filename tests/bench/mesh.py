@@ -279,7 +279,7 @@ def takeover(how, _):
             fences.append(begun - killed)
             rebuilds.append((bare, said_at(until_said(cluster.nameserver, "started")) - begun))
     median("name server killed and started, %d files: first change answered" % how.names, "s", restarts, "< 5")
-    median("its disk lost: until the catalogue's copy begins (fence)", "s", fences, "11 to 16")
+    median("its disk lost: until the catalogue's copy begins (fence)", "s", fences, "<= 13")
     figure("the copy of %d files, beside a copy of its bytes" % how.names, "s", rebuilds, "ratio <= 3")
 
 

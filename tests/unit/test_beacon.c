@@ -68,6 +68,7 @@ static void test_round_trips(void **state)
 	beacon.start = 0;
 	assert_round_trip(&beacon, *state);
 	beacon.kind = BEACON_STORAGE;
+	beacon.waits = false;
 	assert_round_trip(&beacon, *state);
 	beacon.kind = BEACON_PROBE;
 	beacon.port = 0;

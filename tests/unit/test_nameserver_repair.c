@@ -535,6 +535,47 @@ static void test_a_late_copy_too_many_goes(void **state)
 	driver_stop(&d);
 }
 
+/* Another took the place of one that was slow, which then is done as well before the commit. */
+static void test_a_copy_too_many_of_a_put_goes(void **state)
+{
+	const struct digest digest = digest_of("x", 1);
+	struct put_begin_reply begun;
+	struct put_commit_reply committed;
+	struct receipt receipts[4];
+	unsigned int deleted = 0;
+	struct put_replace_reply replaced;
+	struct stored_reply stored;
+
+	(void)state;
+	start(4);
+	assert_int_equal(ASK(client, put_begin, &begun, .size = LENGTH, .places = 1, .flags = 1,
+			     .path = slice_of("/a")),
+			 0);
+	for (unsigned int i = 0; i < 4; i++)
+		receipts[i] =
+			driver_receipt(storages[i + 1], begun.places[0].chunk, LENGTH, digest);
+	assert_int_equal(ASK(client, put_replace, &replaced, .put = begun.put,
+			     .chunk = begun.places[0].chunk,
+			     .dead = begun.places[0].holders[0].ticket.holder),
+			 0);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(ASK(storages[i + 1], stored, &stored, .receipts = &receipts[i],
+				     .receipts_count = 1),
+				 0);
+	client->operation++;
+	assert_int_equal(ASK(client, put_commit, &committed, .operation = client->operation,
+			     .outstanding = client->operation, .put = begun.put, .size = LENGTH,
+			     .digest = digest, .flags = PUT_REPLACE, .path = slice_of("/a"),
+			     .receipts = receipts, .receipts_count = 1),
+			 0);
+	driver_beat(&d, 4000);
+	assert_int_equal(copies_of("/a"), 3);
+	for (unsigned int i = 1; i <= 4; i++)
+		deleted += deleted_at(storages[i]);
+	assert_int_equal(deleted, 1);
+	driver_stop(&d);
+}
+
 static void test_an_old_receipt_makes_no_bad_copy_good(void **state)
 {
 	unsigned int bad;
@@ -763,6 +804,7 @@ int main(void)
 		cmocka_unit_test(test_the_work_is_bounded),
 		cmocka_unit_test(test_an_old_receipt_brings_no_copy_back),
 		cmocka_unit_test(test_a_late_copy_too_many_goes),
+		cmocka_unit_test(test_a_copy_too_many_of_a_put_goes),
 		cmocka_unit_test(test_an_old_receipt_makes_no_bad_copy_good),
 		cmocka_unit_test(test_nothing_is_fetched_to_where_it_is_being_deleted),
 		cmocka_unit_test(test_what_is_told_is_bounded),
