@@ -328,8 +328,9 @@ def case_restarts_keep_everything():
             if what != "nameserver":
                 for i, storage in enumerate(cluster.storages):
                     storage.kill()
-                    if what == "storages":
+                    if what == "storages":  # one at a time: of what has one copy left more are made
                         cluster.storage_start(i)
+                        assert cluster.storages[i].event("registered"), "no name server"
             if what == "all":
                 for i in range(4):
                     cluster.storage_start(i)
