@@ -94,18 +94,24 @@ def until_said(daemon, name, shown=0):
 # ---- servers that die
 
 
+def put_files(how, cluster, source, files, targets):
+    """`how.mib` MiB in so many files, under each of these names."""
+    size, path = (how.mib << 20) // files, cluster.path + "/from"
+    os.mkdir(path)
+    with open(source, "rb") as whole:
+        for number in range(files):
+            with open("%s/%d" % (path, number), "wb") as file:
+                file.write(whole.read(size))
+    for target in targets:
+        cluster.ok("put", "-r", path, target, limit=LIMIT_S)
+    shutil.rmtree(path)
+
+
 def heal_once(how, source, files):
     """One of four servers dies: seconds until it is noticed and until all copies are back, bytes that were
     missing, and the floor's rate for them."""
     with Cluster(4, ns=("--copies", "2")) as cluster:
-        size = (how.mib << 20) // files
-        with open(source, "rb") as whole:
-            os.mkdir(cluster.path + "/from")
-            for number in range(files):
-                with open("%s/from/%d" % (cluster.path, number), "wb") as file:
-                    file.write(whole.read(size))
-        cluster.ok("put", "-r", cluster.path + "/from", "/files", limit=LIMIT_S)
-        shutil.rmtree(cluster.path + "/from")
+        put_files(how, cluster, source, files, ["/files"])
         missing = cluster.node_of(0)["used"]
         bare = floor("put", 1, missing, source, cluster.path) / MIB
         with Watch(cluster.port) as watch:
@@ -130,6 +136,44 @@ def heal(how, source):
         median("1 of 4 servers killed, %d MiB in %d files: all copies back" % (how.mib, files), "s", took,
                "<= 4")
         figure("the same, as a rate of what was missing", "MiB/s", pairs, "-")
+
+
+def clients(how, cluster):
+    """What clients move in a second: small files put and got, a large one put and got."""
+    at = "127.0.0.1:%d" % cluster.port
+    rates = {line["bench"]: line["files_per_s"] for line in
+             lines(BENCH + "/bench_small", at, how.files, 16, 4096)}
+    rates.update({line["bench"]: line["mib_per_s"] for line in
+                  lines(BENCH + "/bench_large", at, how.mib // 4, 2, cluster.path + "/large")})
+    return rates
+
+
+def beside_once(how, source):
+    """Rates of clients alone, and while a dead server's copies are made again; how many chunks still lacked one
+    then."""
+    with Cluster(4, ns=("--copies", "2")) as cluster, Watch(cluster.port) as watch:
+        put_files(how, cluster, source, 1000, ["/a", "/b", "/c"])
+        alone = clients(how, cluster)
+        watch.until(lambda: watch.status()["under"] == 0)
+        cluster.storages[3].process.send_signal(signal.SIGKILL)
+        watch.until(lambda: watch.status()["under"] > 0)
+        beside = clients(how, cluster)
+        left = watch.status()["under"]
+        watch.until(lambda: watch.status()["under"] == 0)
+    return alone, beside, left
+
+
+def beside(how, source):
+    """Clients keep half of their speed while repair runs; it must not have ended before they have."""
+    pairs = {"small_put": [], "small_get": [], "large_put": [], "large_get": []}
+    for _turn in range(how.rounds):
+        alone, with_repair, left = beside_once(how, source)
+        assert left > 0, "repair had ended before the clients had"
+        for name, found in pairs.items():
+            found.append((alone[name], with_repair[name]))
+    for name, found in pairs.items():
+        figure("clients beside repair, %s" % name.replace("_", " "),
+               "files/s" if name.startswith("small") else "MiB/s", found, "ratio >= 0.5")
 
 
 def noticed(how, _):
@@ -335,5 +379,5 @@ def planning(how, _):
     value("anonymous memory", "MiB", found["memory_mib"], "< 256")
 
 
-WORKLOADS = (quorum, heal, noticed, rejoin, takeover, gossip)
+WORKLOADS = (quorum, heal, beside, noticed, rejoin, takeover, gossip)
 LONG = (planning,)
