@@ -10,6 +10,26 @@
 
 enum { TAG_SIZE = 16 };
 
+#if defined(__x86_64__)
+/* ISA-L's routine for AVX-512 leaves the upper halves of the vector registers in use. Until they
+ * are cleared each SSE instruction of the thread waits for the one before: all that it does takes
+ * up to three times as long. */
+__attribute__((target("avx"))) static void upper_halves_clear(void)
+{
+	__builtin_ia32_vzeroupper();
+}
+
+static void registers_clear(void)
+{
+	if (__builtin_cpu_supports("avx"))
+		upper_halves_clear();
+}
+#else
+static void registers_clear(void)
+{
+}
+#endif
+
 uint32_t crc32c(const void *data, size_t size)
 {
 	const uint8_t *at = data;
@@ -23,6 +43,7 @@ uint32_t crc32c(const void *data, size_t size)
 		at += part;
 		size -= part;
 	}
+	registers_clear();
 	return ~crc;
 }
 

@@ -50,6 +50,43 @@ static void test_one_crc_per_block(void **state)
 	free(data);
 }
 
+#if defined(__x86_64__)
+enum { HALF = 16, REGISTERS = 16 };
+
+/* What the upper halves of the vector registers hold. */
+__attribute__((target("avx"), noinline)) static void halves_read(uint8_t ret[REGISTERS * HALF])
+{
+#define READ(n) "vextractf128 $1, %%ymm" #n ", 16*" #n "(%0)\n\t"
+	__asm__ volatile(READ(0) READ(1) READ(2) READ(3) READ(4) READ(5) READ(6) READ(7) READ(8)
+				 READ(9) READ(10) READ(11) READ(12) READ(13) READ(14) READ(15)
+			 :
+			 : "r"(ret)
+			 : "memory");
+#undef READ
+}
+
+/* Else whoever computes one is slow from then on. */
+static void test_crc32c_leaves_no_registers_in_use(void **state)
+{
+	static const uint8_t clear[REGISTERS * HALF];
+	uint8_t halves[REGISTERS * HALF], *data = test_malloc(BLOCK_SIZE);
+
+	(void)state;
+	if (!__builtin_cpu_supports("avx")) {
+		test_free(data);
+		skip();
+	}
+	for (unsigned int i = 0; i < BLOCK_SIZE; i++)
+		data[i] = (uint8_t)(i * 7);
+	for (size_t size = 1; size <= BLOCK_SIZE; size *= 2) {
+		crc32c(data, size);
+		halves_read(halves);
+		assert_memory_equal(halves, clear, sizeof(clear));
+	}
+	test_free(data);
+}
+#endif
+
 /* As xxh128sum prints them. */
 static void test_digest_known_values(void **state)
 {
@@ -133,6 +170,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c_known_values),
 		cmocka_unit_test(test_one_crc_per_block),
+#if defined(__x86_64__)
+		cmocka_unit_test(test_crc32c_leaves_no_registers_in_use),
+#endif
 		cmocka_unit_test(test_digest_known_values),
 		cmocka_unit_test(test_stream_agrees_with_the_whole),
 		cmocka_unit_test(test_hash64_depends_on_the_seed),
