@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "fold.h"
 #include "options.h"
 #include "text.h"
 
@@ -194,6 +195,15 @@ static const char *kind_wants(enum option_kind kind)
 	return wants[kind];
 }
 
+/* Of one that stands there without a value. */
+static int value_lacks(struct parser *parser, const struct option_row *row,
+		       const struct origin *origin)
+{
+	bool named = row->kind == OPTION_TEXT && row->meta;
+
+	return complain(parser, origin, "wants %s", named ? row->meta : kind_wants(row->kind));
+}
+
 static int row_set(struct parser *parser, const struct option_row *row, const char *text,
 		   const struct origin *origin)
 {
@@ -256,7 +266,7 @@ static int long_parse(struct parser *parser, char *const argv[])
 		separate = true;
 	}
 	if (!value)
-		return complain(parser, &origin, "wants %s", kind_wants(row->kind));
+		return value_lacks(parser, row, &origin);
 	rc = row_set(parser, row, value, &origin);
 	return rc < 0 ? rc : 1 + separate;
 }
@@ -277,7 +287,7 @@ static int letters_parse(struct parser *parser, char *const argv[])
 		if (row->kind != OPTION_FLAG)
 			value = at[1] ? at + 1 : argv[1];
 		if (!value)
-			return complain(parser, &origin, "wants %s", kind_wants(row->kind));
+			return value_lacks(parser, row, &origin);
 		rc = row_set(parser, row, value, &origin);
 		if (rc < 0)
 			return rc;
@@ -464,6 +474,8 @@ int options_parse(const struct option_table *table, void *settings, const char *
 
 static void row_help(const struct option_row *row, FILE *out)
 {
+	struct fold fold = { .out = out, .indent = HELP_COLUMN, .width = FOLD_HELP_WIDTH };
+	char preset[NAME_MAX_SIZE];
 	int used = row->letter ? fprintf(out, "  -%c, --%s", row->letter, row->name)
 			       : fprintf(out, "      --%s", row->name);
 
@@ -473,18 +485,32 @@ static void row_help(const struct option_row *row, FILE *out)
 		fputc('\n', out);
 		used = 0;
 	}
-	fprintf(out, "%*s%s", HELP_COLUMN - used, "", row->help);
-	if (row->preset && *row->preset && row->kind != OPTION_FLAG)
-		fprintf(out, " (%s)", row->preset);
+	fprintf(out, "%*s", HELP_COLUMN - used, "");
+	fold_text(&fold, row->help);
+	if (row->preset && *row->preset && row->kind != OPTION_FLAG) {
+		snprintf(preset, sizeof(preset), " (%s)", row->preset);
+		fold_text(&fold, preset);
+	}
 	if (row->kind == OPTION_LIST)
-		fprintf(out, "; may be repeated");
+		fold_text(&fold, "; may be repeated");
+	fold_end(&fold);
+}
+
+static void twin_help(const struct option_row *row, FILE *out)
+{
+	struct fold fold = { .out = out, .width = FOLD_HELP_WIDTH };
+	char twin[NAME_MAX_SIZE], text[2 * NAME_MAX_SIZE + 64];
+
+	snprintf(text, sizeof(text), "Every option has an environment twin, such as %s for --%s.",
+		 twin_name(row, twin), row->name);
 	fputc('\n', out);
+	fold_text(&fold, text);
+	fold_end(&fold);
 }
 
 void options_help(const struct option_table *table, FILE *out)
 {
 	const struct option_row *example = NULL;
-	char twin[NAME_MAX_SIZE];
 
 	fprintf(out, "usage: %s %s\n", table->program, table->synopsis ? table->synopsis : "");
 	if (table->about)
@@ -500,8 +526,7 @@ void options_help(const struct option_table *table, FILE *out)
 	if (!row_find(table, "version", 7))
 		fprintf(out, "      --version%*s%s\n", HELP_COLUMN - 15, "", "the version");
 	if (example)
-		fprintf(out, "\nEvery option has an environment twin, such as %s for --%s.\n",
-			twin_name(example, twin), example->name);
+		twin_help(example, out);
 }
 
 int data_default(const char *role, char *ret, size_t size, char message[256])

@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "error.h"
+#include "fold.h"
 #include "patterns.h"
 
 enum {
@@ -252,12 +253,12 @@ void commands_help(FILE *out)
 	fputs("\n`help COMMAND` says more.\n", out);
 }
 
-static void lines_print(FILE *out, const char *lines, const char *indent)
+static void lines_print(FILE *out, const char *lines)
 {
 	while (*lines) {
 		size_t size = strcspn(lines, "\n");
 
-		fprintf(out, "%s%.*s\n", indent, (int)size, lines);
+		fprintf(out, "  %.*s\n", (int)size, lines);
 		lines += size;
 		lines += *lines == '\n';
 	}
@@ -265,6 +266,7 @@ static void lines_print(FILE *out, const char *lines, const char *indent)
 
 static void option_help(FILE *out, const struct option_info *option)
 {
+	struct fold fold = { .out = out, .indent = 31, .width = FOLD_HELP_WIDTH };
 	char names[64];
 
 	if (option->letter)
@@ -273,17 +275,34 @@ static void option_help(FILE *out, const struct option_info *option)
 	else
 		snprintf(names, sizeof(names), "    --%s %s", option->word,
 			 option->meta ? option->meta : "");
-	fprintf(out, "  %-28s %s\n", names, option->help);
+	fprintf(out, "  %-28s ", names);
+	fold_text(&fold, option->help);
+	fold_end(&fold);
+}
+
+static void usage_help(FILE *out, const struct command *command)
+{
+	struct fold fold = { .out = out, .width = FOLD_HELP_WIDTH };
+
+	fold.indent = (unsigned int)fprintf(out, "usage: %s", command->name);
+	if (*command->synopsis)
+		fold.indent += (unsigned int)fprintf(out, " ");
+	fold_text(&fold, command->synopsis);
+	fold_end(&fold);
 }
 
 void command_help_print(FILE *out, const struct command *command)
 {
-	fprintf(out, "usage: %s%s%s\n\n%s", command->name, *command->synopsis ? " " : "",
-		command->synopsis, command->summary);
+	struct fold fold = { .out = out, .width = FOLD_HELP_WIDTH };
+
+	usage_help(out, command);
+	fprintf(out, "\n%s", command->summary);
 	if (*command->aliases)
 		fprintf(out, " (also: %s)", command->aliases);
 	fputs("\n", out);
-	lines_print(out, command->text, "");
+	fold_text(&fold, command->text);
+	if (*command->text)
+		fold_end(&fold);
 	if (command->options)
 		fputs("\n", out);
 	for (int i = 0; i < CALL_OPTIONS; i++) {
@@ -291,5 +310,5 @@ void command_help_print(FILE *out, const struct command *command)
 			option_help(out, &options[i]);
 	}
 	fputs("\nexamples\n", out);
-	lines_print(out, command->examples, "  ");
+	lines_print(out, command->examples);
 }

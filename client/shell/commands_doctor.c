@@ -5,6 +5,7 @@
 
 #include "doctor.h"
 #include "error.h"
+#include "fold.h"
 #include "text.h"
 
 enum { BEACON_PORT_USUAL = 3501, TEXT_MAX = 1024 };
@@ -314,6 +315,23 @@ static void nodes_print(const struct doctor *doctor)
 		printf("Port leased to us for their calls: TCP %u\n", doctor->info.port);
 }
 
+static void problem_print(const struct doctor *doctor, unsigned int i)
+{
+	const struct shell *shell = doctor->call->shell;
+	enum tone tone = shell->colour ? TONE_BAD : TONE_PLAIN;
+	struct fold fold = { .out = stdout, .width = shell->width };
+	char text[TEXT_MAX];
+
+	fold.indent = (unsigned int)printf("%u. ", i + 1);
+	tone_begin(stdout, tone);
+	fold_text(&fold, escaped(doctor->problems[i].what, text));
+	tone_end(stdout, tone);
+	fold_end(&fold);
+	fold.extra = (unsigned int)printf("%*smend it: ", (int)fold.indent, "") - fold.indent;
+	fold_text(&fold, escaped(doctor->problems[i].mend, text));
+	fold_end(&fold);
+}
+
 static void problems_print(const struct doctor *doctor)
 {
 	bool colour = doctor->call->shell->colour;
@@ -326,12 +344,7 @@ static void problems_print(const struct doctor *doctor)
 	}
 	title_print(doctor, "Problems");
 	for (unsigned int i = 0; i < doctor->problem_count; i++) {
-		char text[TEXT_MAX];
-
-		printf("%u. ", i + 1);
-		tone_print(stdout, colour ? TONE_BAD : TONE_PLAIN,
-			   escaped(doctor->problems[i].what, text));
-		printf("\n   mend it: %s\n", escaped(doctor->problems[i].mend, text));
+		problem_print(doctor, i);
 	}
 }
 

@@ -1,9 +1,11 @@
 /* The command status: the state of the whole store, or what can be said of it without a name
  * server. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "error.h"
+#include "fold.h"
 #include "store_output.h"
 #include "text.h"
 
@@ -111,51 +113,81 @@ static void health_print(const struct shell *shell, const struct muster_status *
 	putchar('\n');
 }
 
-/* Nobody can do anything before they are there. */
-static void waiting_print(const struct muster_status *status)
+/* Room for the longest sentence; server names are short. */
+enum { SENTENCE_MAX = 1024 };
+
+static struct fold row_begin(const struct shell *shell, const char *label)
 {
+	printf("%-13s", label);
+	return (struct fold){ .out = stdout, .indent = 13, .width = shell->width };
+}
+
+__attribute__((format(printf, 2, 3))) static void row_add(struct fold *row, const char *format, ...)
+{
+	char text[SENTENCE_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	fold_text(row, text);
+}
+
+/* Nobody can do anything before they are there. */
+static void waiting_print(struct fold *row, const struct muster_status *status)
+{
+	struct buffer names = { 0 };
+
 	if (!*status->waiting) {
-		fputs(": it asks the storage servers what they know", stdout);
+		row_add(row, ": it asks the storage servers what they know");
 		return;
 	}
-	fputs(": it waits for ", stdout);
-	name_print(stdout, status->waiting);
-	printf("; %u of the %u needed %s there. If they never come back, see --accept-rebuild",
-	       status->journal_up, status->journal_needed, status->journal_up == 1 ? "is" : "are");
+	name_escape(&names, status->waiting, strlen(status->waiting));
+	row_add(row,
+		": it waits for %.*s; %u of the %u needed %s there. If they never come back, see "
+		"--accept-rebuild",
+		(int)names.size, (const char *)names.data, status->journal_up,
+		status->journal_needed, status->journal_up == 1 ? "is" : "are");
+	buffer_done(&names);
 }
 
 static void state_print(const struct shell *shell, const struct muster_status *status)
 {
 	enum tone tone = status->state == MUSTER_SERVES ? TONE_GOOD : TONE_BAD;
+	struct fold row = row_begin(shell, "state");
 
-	fputs("state        ", stdout);
-	tone_print(stdout, shell->colour ? tone : TONE_PLAIN, state_name(status));
+	tone_begin(stdout, shell->colour ? tone : TONE_PLAIN);
+	fold_text(&row, state_name(status));
+	tone_end(stdout, shell->colour ? tone : TONE_PLAIN);
 	if (status->state == MUSTER_TAKES_OVER)
-		waiting_print(status);
+		waiting_print(&row, status);
 	else if (status->journal_set)
-		printf(": changes need %u of %u server%s that keep%s the catalogue with it, "
-		       "%u %s up",
-		       status->journal_needed, status->journal_set, plural(status->journal_set),
-		       status->journal_set == 1 ? "s" : "", status->journal_up,
-		       status->journal_up == 1 ? "is" : "are");
-	putchar('\n');
+		row_add(&row,
+			": changes need %u of %u server%s that keep%s the catalogue with it, "
+			"%u %s up",
+			status->journal_needed, status->journal_set, plural(status->journal_set),
+			status->journal_set == 1 ? "s" : "", status->journal_up,
+			status->journal_up == 1 ? "is" : "are");
+	fold_end(&row);
 }
 
 /* What goes on, or does not, by itself. */
-static void work_print(const struct muster_status *status)
+static void work_print(const struct shell *shell, const struct muster_status *status)
 {
 	char text[LEFT_MAX], size[SIZE_TEXT_MAX];
+	struct fold row;
 
 	if (status->repair_rate && (status->repairing || status->repair_left_ms))
 		printf("repair       %s/s%s%s\n", size_format(status->repair_rate, size),
-		       status->repair_left_ms ? ", about " : "",
+		       status->repair_left_ms ? ", done in about " : "",
 		       status->repair_left_ms ? left_format(status->repair_left_ms, text) : "");
 	if (!is_held(status))
 		return;
-	printf("deleting     held back: %s", holds[status->hold].text);
+	row = row_begin(shell, "deleting");
+	row_add(&row, "held back: %s", holds[status->hold].text);
 	if (status->hold_left_ms)
-		printf("; for %s more", left_format(status->hold_left_ms, text));
-	putchar('\n');
+		row_add(&row, "; for %s more", left_format(status->hold_left_ms, text));
+	fold_end(&row);
 }
 
 static void status_text(const struct shell *shell, const struct muster_status *status)
@@ -180,7 +212,7 @@ static void status_text(const struct shell *shell, const struct muster_status *s
 	       (unsigned long long)status->directories, status->directories == 1 ? "y" : "ies",
 	       bytes_format(status->bytes, bytes));
 	health_print(shell, status);
-	work_print(status);
+	work_print(shell, status);
 	printf("catalogue    %u cop%s up to date\n", status->catalogue_copies,
 	       status->catalogue_copies == 1 ? "y" : "ies");
 	printf("space        %s used, %s free\n", bytes_format(status->used, used),
@@ -211,6 +243,7 @@ static int degraded_json(struct call *call, const struct muster_info *info)
 static void degraded_text(const struct shell *shell, const struct muster_info *info)
 {
 	char text[ID_TEXT_MAX];
+	struct fold row;
 	struct id storage;
 
 	memcpy(storage.bytes, info->storage_id, sizeof(storage.bytes));
@@ -218,10 +251,14 @@ static void degraded_text(const struct shell *shell, const struct muster_info *i
 	name_print(stdout, info->cluster);
 	fputs("\nname server  ", stdout);
 	tone_print(stdout, shell->colour ? TONE_BAD : TONE_PLAIN, "none is up");
-	printf("\nreading      through storage server %.8s at %s, as it knew the files in epoch "
-	       "%" PRIu64 "\n",
-	       id_format(&storage, text), info->storage, info->epoch);
-	puts("state        degraded: files can be read, not changed; start the name server");
+	putchar('\n');
+	row = row_begin(shell, "reading");
+	row_add(&row, "through storage server %.8s at %s, as it knew the files in epoch %" PRIu64,
+		id_format(&storage, text), info->storage, info->epoch);
+	fold_end(&row);
+	row = row_begin(shell, "state");
+	row_add(&row, "degraded: files can be read, not changed; start the name server");
+	fold_end(&row);
 }
 
 /* Little is known, but that is what is to be known: 3, as ever when there is no name server. */

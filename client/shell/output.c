@@ -64,12 +64,23 @@ const char *tone_code(enum tone tone)
 	return codes[tone];
 }
 
+void tone_begin(FILE *out, enum tone tone)
+{
+	if (tone != TONE_PLAIN)
+		fprintf(out, "\033[%sm", tone_code(tone));
+}
+
+void tone_end(FILE *out, enum tone tone)
+{
+	if (tone != TONE_PLAIN)
+		fputs("\033[0m", out);
+}
+
 void tone_print(FILE *out, enum tone tone, const char *text)
 {
-	if (tone == TONE_PLAIN)
-		fputs(text, out);
-	else
-		fprintf(out, "\033[%sm%s\033[0m", tone_code(tone), text);
+	tone_begin(out, tone);
+	fputs(text, out);
+	tone_end(out, tone);
 }
 
 unsigned int name_print(FILE *out, const char *name)

@@ -21,6 +21,8 @@ unsigned int text_columns(const char *text, size_t size);
 const char *tone_code(enum tone tone);
 /* `text` in a colour, or plainly. */
 void tone_print(FILE *out, enum tone tone, const char *text);
+void tone_begin(FILE *out, enum tone tone); /* until tone_end */
+void tone_end(FILE *out, enum tone tone);
 /* A name, escaped; returns the columns it took. */
 unsigned int name_print(FILE *out, const char *name);
 unsigned int name_width(const char *name); /* columns that it would take */

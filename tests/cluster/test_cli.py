@@ -245,7 +245,12 @@ def test_help():
             text = place.ok("help", name).text
             assert text.startswith("usage: " + name) and "examples" in text, text
             assert place.ok(name, "--help").text == text
+            assert max(map(len, text.splitlines())) <= 80, text
         assert "--beacon-port" in place.ok("--help").text
+        for program in ("muster", "muster-nameserver", "muster-storage"):
+            shown = subprocess.run([os.path.join(BUILD, program), "--help"], check=True,
+                                   stdout=subprocess.PIPE).stdout.decode()
+            assert max(map(len, shown.splitlines())) <= 80, shown
         assert place.ok("--version").text.startswith("muster ")
         assert place.ok("version").text == place.ok("--version").text
         place.fails(USAGE, "no such command: frob", "help", "frob")
