@@ -43,6 +43,7 @@ void storage_register_send(struct storage *s)
 		.catalogue_epoch = catalogue.epoch,
 		.catalogue_sequence = catalogue.sequence,
 		.catalogue_hash = catalogue.hash,
+		.disk_failed = usage.failed,
 	};
 	s->seeker.register_again = false;
 	ask(s, MSG_register, &req);
@@ -248,6 +249,7 @@ int storage_on_delete(struct storage *s, struct conn *conn, const struct incomin
 		reply.deleted += delete_one(s, req->chunks[i].chunk);
 	usage_get(s, &usage);
 	reply.free = usage.free;
+	reply.used = usage.used;
 	storage_note(s, NOTE_DELETED)->number = reply.deleted;
 	storage_send_reply(s, conn, in, &reply);
 	return 0;

@@ -4,9 +4,7 @@
 #include "storage_inside.h"
 
 enum {
-	LIST_STEP = 1024,            /* chunks at once */
-	LIST_MAX = 128 * LIST_STEP,  /* looked at for one message: some 10 ms */
-	MESSAGE_MAX = 4 * LIST_STEP, /* in one, each of which the name server looks up at once */
+	MESSAGE_MAX = 4096, /* chunks in one, each of which the name server looks up at once */
 };
 
 void storage_buckets_send(struct storage *s)
@@ -40,40 +38,25 @@ void storage_buckets_reply(struct storage *s, const struct incoming *in)
 	storage_inventory_send(s);
 }
 
-/* Appends what is asked for of the next few chunks. */
-static void list_step(struct storage *s, struct inventory_request *req, struct chunk_ref *refs)
-{
-	struct seeker *seeker = &s->seeker;
-	struct chunk_ref seen[LIST_STEP];
-	size_t count = s->config.chunks->list(s->config.chunks_context, seeker->inventory_after,
-					      seen, LIST_STEP);
-
-	for (size_t i = 0; i < count; i++) {
-		if (inventory_bit(seeker->differ, inventory_bucket(seen[i].chunk)))
-			refs[req->chunks_count++] = seen[i];
-	}
-	if (count)
-		seeker->inventory_after = seen[count - 1].chunk;
-	req->last = count < LIST_STEP;
-}
-
 void storage_inventory_send(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
 	struct chunk_ref *refs = arena_alloc(&s->arena, MESSAGE_MAX * sizeof(*refs));
 	struct inventory_request req = { .position = seeker->inventory_position, .chunks = refs };
+	size_t count;
 
 	if (!refs) {
 		s->error = -ERR_NO_MEMORY;
 		return;
 	}
-	for (size_t looked = 0; looked < LIST_MAX && !req.last; looked += LIST_STEP) {
-		if (req.chunks_count + LIST_STEP > MESSAGE_MAX)
-			break;
-		list_step(s, &req, refs);
-	}
+	count = s->config.chunks->list_buckets(s->config.chunks_context, seeker->differ,
+					       seeker->inventory_after, refs, MESSAGE_MAX);
+	if (count)
+		seeker->inventory_after = refs[count - 1].chunk;
+	req.chunks_count = (uint16_t)count;
+	req.last = count < MESSAGE_MAX;
 	seeker->inventory = req.last ? INVENTORY_TOLD : INVENTORY_LISTED;
-	seeker->inventory_position += req.chunks_count;
+	seeker->inventory_position += count;
 	storage_send_request(s, seeker->conn, MSG_inventory, ++seeker->request, &req);
 }
 

@@ -48,6 +48,9 @@ struct storage_chunks {
 	int (*remove)(void *context, uint64_t chunk);
 	int (*quarantine)(void *context, uint64_t chunk);
 	size_t (*list)(void *context, uint64_t after, struct chunk_ref *ret, size_t most);
+	/* Of those buckets only (INVENTORY_BITS_SIZE). */
+	size_t (*list_buckets)(void *context, const uint8_t *buckets, uint64_t after,
+			       struct chunk_ref *ret, size_t most);
 	struct digest (*inventory)(void *context);
 	/* The sum of each of the INVENTORY_BUCKETS, as in BUCKETS: protocol/inventory.h. */
 	void (*buckets)(void *context, uint64_t *ret);

@@ -53,7 +53,8 @@ static int call_quarantine(void *context, uint64_t chunk)
 	return store_quarantine(chunks->store, chunk);
 }
 
-static size_t call_list(void *context, uint64_t after, struct chunk_ref *ret, size_t most)
+static size_t call_list_buckets(void *context, const uint8_t *buckets, uint64_t after,
+				struct chunk_ref *ret, size_t most)
 {
 	struct store_chunks *chunks = context;
 	struct store_listed listed[256];
@@ -63,13 +64,18 @@ static size_t call_list(void *context, uint64_t after, struct chunk_ref *ret, si
 		size_t wanted =
 			most - count < ARRAY_SIZE(listed) ? most - count : ARRAY_SIZE(listed);
 
-		got = store_list(chunks->store, after, listed, wanted);
+		got = store_list_buckets(chunks->store, buckets, after, listed, wanted);
 		for (size_t i = 0; i < got; i++)
 			ret[count++] = (struct chunk_ref){ listed[i].chunk, listed[i].length };
 		if (got)
 			after = listed[got - 1].chunk;
 	} while (got == ARRAY_SIZE(listed) && count < most);
 	return count;
+}
+
+static size_t call_list(void *context, uint64_t after, struct chunk_ref *ret, size_t most)
+{
+	return call_list_buckets(context, NULL, after, ret, most);
 }
 
 static struct digest call_inventory(void *context)
@@ -142,6 +148,7 @@ const struct storage_chunks store_chunks_calls = {
 	.remove = call_remove,
 	.quarantine = call_quarantine,
 	.list = call_list,
+	.list_buckets = call_list_buckets,
 	.inventory = call_inventory,
 	.buckets = call_buckets,
 	.adopt = call_adopt,

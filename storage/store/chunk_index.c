@@ -236,8 +236,8 @@ static uint64_t highest(const struct store_listed *list, size_t count)
 
 /* One pass; candidates gather in twice the room asked for and are halved when it is full, so that
  * most ids are dismissed by one comparison. */
-int64_t index_list(const struct chunk_index *index, uint64_t above, struct store_listed *ret,
-		   size_t most)
+int64_t index_list(const struct chunk_index *index, const uint8_t *buckets, uint64_t above,
+		   struct store_listed *ret, size_t most)
 {
 	struct store_listed *list = most ? malloc(2 * most * sizeof(*list)) : NULL;
 	uint64_t limit = UINT64_MAX;
@@ -250,6 +250,8 @@ int64_t index_list(const struct chunk_index *index, uint64_t above, struct store
 		uint64_t chunk = slot_chunk(slot);
 
 		if (!slot->length || slot->length & bad_bit || chunk <= above || chunk > limit)
+			continue;
+		if (buckets && !inventory_bit(buckets, inventory_bucket(chunk)))
 			continue;
 		list[count++] = (struct store_listed){ chunk, slot_length(slot) };
 		if (count < 2 * most)

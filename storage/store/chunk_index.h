@@ -41,9 +41,10 @@ bool index_remove(struct chunk_index *index, uint64_t chunk);
  * the chunk just returned and to lower *cursor by 1, since another may have moved there. */
 bool index_next(const struct chunk_index *index, size_t *cursor, uint64_t *ret_chunk,
 		struct place *ret);
-/* The `most` smallest good ids above `after`, ascending, with lengths. -ERR_NO_MEMORY. */
-int64_t index_list(const struct chunk_index *index, uint64_t after, struct store_listed *ret,
-		   size_t most);
+/* The `most` smallest good ids above `after` in those buckets (NULL: in all), ascending, with
+ * lengths. -ERR_NO_MEMORY. */
+int64_t index_list(const struct chunk_index *index, const uint8_t *buckets, uint64_t after,
+		   struct store_listed *ret, size_t most);
 size_t index_bytes(const struct chunk_index *index);
 
 #endif

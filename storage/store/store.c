@@ -261,14 +261,15 @@ const struct store_identity *store_identity(const struct store *store)
 
 static int identity_set(struct store *store, const struct store_identity *identity)
 {
+	const uint64_t before = store->superblock_sequence;
 	int rc;
 
 	if (store->failed)
 		return -ERR_IO;
 	rc = superblock_write(store->disk, identity, &store->superblock_sequence);
 	if (rc < 0) {
-		/* Which of the two is on the disk now is anybody's guess. */
-		store->failed = true;
+		/* Once it was touched, which of the two is on the disk is anybody's guess. */
+		store->failed = store->superblock_sequence != before;
 		return rc;
 	}
 	store->identity = *identity;
@@ -417,15 +418,25 @@ static size_t listing_seek(const struct listing *listing, uint64_t after)
 	return from;
 }
 
-static bool listing_serves(const struct store *store, uint64_t after, size_t most)
+static bool is_selected(const struct listing *listing, const uint8_t *buckets)
+{
+	if (!buckets || !listing->selected)
+		return !buckets && !listing->selected;
+	return memcmp(listing->buckets, buckets, INVENTORY_BITS_SIZE) == 0;
+}
+
+static bool listing_serves(const struct store *store, const uint8_t *buckets, uint64_t after,
+			   size_t most)
 {
 	const struct listing *listing = &store->listing;
 
+	if (!is_selected(listing, buckets))
+		return false;
 	return listing->list && listing->version == store->version && after >= listing->after &&
 	       (!listing->more || listing->count - listing_seek(listing, after) >= most);
 }
 
-static int listing_fill(struct store *store, uint64_t after, size_t most)
+static int listing_fill(struct store *store, const uint8_t *buckets, uint64_t after, size_t most)
 {
 	struct listing *listing = &store->listing;
 	size_t room = most > LIST_AHEAD ? most : LIST_AHEAD;
@@ -433,10 +444,13 @@ static int listing_fill(struct store *store, uint64_t after, size_t most)
 
 	free(listing->list);
 	*listing = (struct listing){ .after = after, .version = store->version };
+	listing->selected = buckets != NULL;
+	if (buckets)
+		memcpy(listing->buckets, buckets, INVENTORY_BITS_SIZE);
 	if (room > store->index.good)
 		room = store->index.good + 1;
 	listing->list = malloc(room * sizeof(*listing->list));
-	count = listing->list ? index_list(&store->index, after, listing->list, room)
+	count = listing->list ? index_list(&store->index, buckets, after, listing->list, room)
 			      : -ERR_NO_MEMORY;
 	if (count < 0)
 		return (int)count;
@@ -447,10 +461,17 @@ static int listing_fill(struct store *store, uint64_t after, size_t most)
 
 size_t store_list(struct store *store, uint64_t after, struct store_listed *ret, size_t most)
 {
+	return store_list_buckets(store, NULL, after, ret, most);
+}
+
+size_t store_list_buckets(struct store *store, const uint8_t *buckets, uint64_t after,
+			  struct store_listed *ret, size_t most)
+{
 	struct listing *listing = &store->listing;
 	size_t count = 0;
 
-	if (!listing_serves(store, after, most) && listing_fill(store, after, most) < 0)
+	if (!listing_serves(store, buckets, after, most) &&
+	    listing_fill(store, buckets, after, most) < 0)
 		return 0;
 	/* Those that were removed since then are passed over. */
 	for (size_t i = listing_seek(listing, after); i < listing->count && count < most; i++)
@@ -460,7 +481,7 @@ size_t store_list(struct store *store, uint64_t after, struct store_listed *ret,
 		return count;
 	if (listing->more) {
 		listing->version--;
-		return store_list(store, after, ret, most);
+		return store_list_buckets(store, buckets, after, ret, most);
 	}
 	free(listing->list);
 	*listing = (struct listing){ 0 };

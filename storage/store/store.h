@@ -162,6 +162,9 @@ struct store_listed {
 	uint32_t length;
 };
 size_t store_list(struct store *store, uint64_t after, struct store_listed *ret, size_t most);
+/* Of those buckets only (INVENTORY_BITS_SIZE), each for a bit: protocol/inventory.h. */
+size_t store_list_buckets(struct store *store, const uint8_t *buckets, uint64_t after,
+			  struct store_listed *ret, size_t most);
 /* xor over all chunks of XXH3-128(chunk id as little-endian u64). */
 struct digest store_inventory_digest(const struct store *store);
 /* All sums; they change with the store. */

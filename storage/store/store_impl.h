@@ -115,7 +115,9 @@ struct listing {
 	size_t count;
 	uint64_t after;
 	uint64_t version;
-	bool more; /* there are chunks behind the last one */
+	bool more;     /* there are chunks behind the last one */
+	bool selected; /* only of these */
+	uint8_t buckets[INVENTORY_BITS_SIZE];
 };
 
 struct store {

@@ -10,7 +10,8 @@
  * a later version of this program; -ERR_IO … Of two whole copies the later one counts.
  * *ret_sequence is for superblock_write. */
 int superblock_read(struct disk *disk, struct store_identity *ret, uint64_t *ret_sequence);
-/* Writes both copies; durable when it returns. *sequence goes up. */
+/* Writes both copies; durable when it returns. *sequence goes up; where it has not after a failure,
+ * nothing was touched. */
 int superblock_write(struct disk *disk, const struct store_identity *identity, uint64_t *sequence);
 /* The first one ever: appears whole or not at all. */
 int superblock_create(struct disk *disk, const struct store_identity *identity, uint64_t *sequence);

@@ -76,6 +76,18 @@ static size_t chunks_list(void *context, uint64_t after, struct chunk_ref *ret, 
 	return count;
 }
 
+static size_t chunks_list_buckets(void *context, const uint8_t *buckets, uint64_t after,
+				  struct chunk_ref *ret, size_t most)
+{
+	size_t count = 0;
+
+	while (count < most && chunks_list(context, after, &ret[count], 1) == 1) {
+		after = ret[count].chunk;
+		count += inventory_bit(buckets, inventory_bucket(after));
+	}
+	return count;
+}
+
 static void sum_get(const struct chunks_memory *chunks, struct inventory_sum *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -197,6 +209,7 @@ const struct storage_chunks chunks_memory = {
 	.remove = chunks_remove,
 	.quarantine = chunks_remove,
 	.list = chunks_list,
+	.list_buckets = chunks_list_buckets,
 	.inventory = chunks_inventory,
 	.buckets = chunks_buckets,
 	.adopt = chunks_adopt,

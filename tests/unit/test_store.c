@@ -14,6 +14,7 @@
 #include "disk_sim.h"
 #include "error.h"
 #include "hash.h"
+#include "inventory.h"
 #include "store_driver.h"
 
 enum { SIM_SIZE = 64 * 1024 * 1024, SMALL = 1000, LARGE = 30000 };
@@ -352,6 +353,34 @@ static void test_list_is_ascending_and_complete(void **state)
 	assert_int_equal(seen, 59);
 }
 
+/* In pages, those of all others between them. */
+static void test_buckets_are_listed_alone(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t buckets[INVENTORY_BITS_SIZE] = { 0 };
+	struct store_listed page[3], all[3];
+	uint64_t after = 0;
+	size_t got, seen = 0;
+
+	put_many(fixture, 10, 60, 10);
+	for (uint64_t chunk = 10; chunk < 70; chunk += 6) {
+		unsigned int bucket = inventory_bucket(chunk);
+
+		buckets[bucket / 8] = (uint8_t)(buckets[bucket / 8] | 1u << bucket % 8);
+	}
+	while ((got = store_list_buckets(fixture->store, buckets, after, page, 3)) > 0) {
+		for (size_t i = 0; i < got; i++) {
+			assert_true(page[i].chunk > after);
+			assert_true(inventory_bit(buckets, inventory_bucket(page[i].chunk)));
+			after = page[i].chunk;
+			seen += after % 6 == 4;
+		}
+		assert_int_equal(store_list(fixture->store, 0, all, 3), 3);
+		assert_int_equal(all[1].chunk, 11);
+	}
+	assert_int_equal(seen, 10);
+}
+
 static void test_full_store_reads_and_deletes(void **state)
 {
 	struct fixture *fixture = *state;
@@ -591,6 +620,7 @@ int main(void)
 		ON_BOTH(test_quarantined_chunks_wait_for_a_good_copy),
 		ON_BOTH(test_dead_space_comes_back),
 		ON_BOTH(test_list_is_ascending_and_complete),
+		ON_BOTH(test_buckets_are_listed_alone),
 		ON_BOTH(test_full_store_reads_and_deletes),
 		ON_BOTH(test_one_job_at_a_time),
 		ON_BOTH(test_commit_runs_beside_the_loop),

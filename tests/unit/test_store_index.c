@@ -101,7 +101,7 @@ static void test_lists_in_order_page_by_page(void **state)
 
 		index_put(&index, prng_next(&prng) >> 1 | 1, &place);
 	}
-	while ((got = index_list(&index, after, page, 37)) > 0)
+	while ((got = index_list(&index, NULL, after, page, 37)) > 0)
 		for (int64_t i = 0; i < got; i++, seen++) {
 			assert_true(page[i].chunk > after);
 			after = page[i].chunk;

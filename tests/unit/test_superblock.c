@@ -217,6 +217,26 @@ static void test_failed_promise_is_not_believed(void **state)
 	store_close(store);
 }
 
+/* Who is short of descriptors for a moment has no broken disk. */
+static void test_promise_that_touched_nothing(void **state)
+{
+	struct store *store = open_good(*state);
+	struct id server = { { 1 } };
+	struct store_usage usage;
+
+	disk_sim_fail(*state,
+		      &(struct disk_sim_fault){ DISK_SIM_OPEN, 1, -ERR_UNAVAILABLE, false });
+	assert_int_equal(store_promise(store, 5, &server), -ERR_UNAVAILABLE);
+	assert_int_equal(store_identity(store)->promised_epoch, 0);
+	store_usage(store, &usage);
+	assert_false(usage.failed);
+	assert_int_equal(store_promise(store, 5, &server), 0);
+	store_close(store);
+	store = open_good(*state);
+	assert_int_equal(store_identity(store)->promised_epoch, 5);
+	store_close(store);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -232,6 +252,7 @@ int main(void)
 		TEST(test_segment_of_another_disk_is_not_served),
 		TEST(test_either_copy_may_be_damaged),
 		TEST(test_failed_promise_is_not_believed),
+		TEST(test_promise_that_touched_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
