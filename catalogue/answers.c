@@ -3,6 +3,7 @@
 #include "catalogue.h"
 #include "codec.h"
 #include "endpoint.h"
+#include "entries.h"
 #include "path.h"
 
 struct answering {
@@ -11,39 +12,19 @@ struct answering {
 	bool local;
 };
 
-/* ---- entries ---- */
-
-static void describe(const struct inode *inode, struct entry *ret)
+static uint8_t wanted(const struct inode *inode)
 {
-	*ret = (struct entry){
-		.name = ret->name,
-		.inode = inode->id,
-		.type = inode->type,
-		.size = inode->size,
-		.version = inode->version,
-		.created_ms = inode->created_ms,
-		.modified_ms = inode->modified_ms,
-		.copies_wanted = inode->copies ? inode->copies : COPIES_DEFAULT,
-		.chunk_size = inode->chunk_size,
-		.chunks = inode->chunks,
-		.digest_known = inode->digest_known,
-		.digest = inode->digest,
-	};
+	return inode->copies ? inode->copies : COPIES_DEFAULT;
 }
 
 static int find(const struct answering *a, struct slice path, struct inode *inode,
 		struct entry *ret)
 {
-	struct slice parent;
-	int rc = path_check(path);
+	int rc = entry_find(a->kv, path, inode, ret);
 
 	if (rc == 0)
-		rc = catalogue_find(a->kv, path, inode);
-	if (rc < 0)
-		return rc;
-	path_split(path, &parent, &ret->name);
-	describe(inode, ret);
-	return 0;
+		entry_fill(inode, wanted(inode), ret);
+	return rc;
 }
 
 /* ---- STAT ---- */
@@ -102,7 +83,7 @@ static int list_directory(const struct answering *a, uint64_t directory,
 			return 0;
 		}
 		entries[reply->entries_count].name = name;
-		describe(&inode, &entries[reply->entries_count++]);
+		entry_fill(&inode, wanted(&inode), &entries[reply->entries_count++]);
 		after = name;
 	}
 	return rc == -ERR_NOT_FOUND ? 0 : rc;

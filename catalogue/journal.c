@@ -388,6 +388,11 @@ void journal_close(struct journal *journal)
 	free(journal);
 }
 
+bool journal_is_later(const struct journal_head *a, const struct journal_head *b)
+{
+	return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
+}
+
 struct journal_head journal_head(const struct journal *journal)
 {
 	return journal->head;

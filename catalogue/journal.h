@@ -25,6 +25,8 @@ struct journal_head {
 	uint64_t sequence; /* of the last batch; 0: none yet */
 	struct digest hash;
 };
+/* Of a higher epoch, or further in the same one. */
+bool journal_is_later(const struct journal_head *a, const struct journal_head *b);
 
 /* Called for each batch in order; a negative return ends the opening with it. */
 typedef int journal_batch_fn(void *context, const struct batch_head *head, struct slice changes);

@@ -175,11 +175,10 @@ static bool is_promised(const struct replica *replica, const struct journal_head
 	       digest_equal(&head->hash, &replica->mark.whole.hash);
 }
 
-/* The head after these batches; -ERR_STALE: they do not follow. */
+/* From the head before these batches to the one after them; -ERR_STALE: they do not follow. */
 static int chain_check(const struct replica *replica, struct slice batches,
 		       struct journal_head *ret, bool *ret_promised)
 {
-	*ret = replica->head;
 	*ret_promised = true;
 	while (batches.size > 0) {
 		struct batch_head head;
@@ -232,7 +231,7 @@ static int journal_begin(struct replica *replica)
  * believed. */
 static int begin(struct replica *replica, bool building)
 {
-	const struct view_mark mark = { .building = building };
+	const struct view_mark mark = { .building = building, .had = replica->mark.had };
 	int rc = replica->rows->ops->clear(replica->rows, &mark);
 
 	replica->mark = mark;
@@ -252,6 +251,38 @@ static int broken(struct replica *replica)
 	return rc < 0 ? (replica->error = rc) : -ERR_STALE;
 }
 
+static int pages_load(struct replica *replica);
+
+/* More pages are to come, and these go on from what there is. */
+static bool is_between_pages(const struct replica *replica, struct slice batches)
+{
+	struct batch_head first;
+	size_t size;
+
+	return replica->mark.building && replica->mark.whole.sequence > 0 &&
+	       batch_peek(batches, &first, &size) == 1 && follows(&replica->mark.head, &first);
+}
+
+/* What has changed while pages came: by the time of the last one nobody may be able to tell. */
+static int catch_up(struct replica *replica, struct slice batches)
+{
+	struct journal_head head = replica->mark.head;
+	bool promised;
+	int rc = chain_check(replica, batches, &head, &promised);
+
+	if (rc == 0 && !promised)
+		return broken(replica);
+	if (rc < 0)
+		return rc;
+	rc = pages_load(replica);
+	if (rc == 0)
+		rc = replica->rows->ops->apply(replica->rows, batches);
+	if (rc < 0)
+		return replica->error = rc;
+	replica->mark.head = head;
+	return 0;
+}
+
 static int append(struct replica *replica, const struct replica_job *job)
 {
 	struct journal_head head;
@@ -260,10 +291,13 @@ static int append(struct replica *replica, const struct replica_job *job)
 
 	if (job->bytes.size == 0)
 		return 0;
+	if (is_between_pages(replica, job->bytes))
+		return catch_up(replica, job->bytes);
 	if (replica->mark.building)
 		rc = begin(replica, false);
 	if (rc < 0)
 		return replica->error = rc;
+	head = replica->head;
 	rc = chain_check(replica, job->bytes, &head, &promised);
 	if (rc == 0 && !promised)
 		return broken(replica);
@@ -295,6 +329,13 @@ static int pages_load(struct replica *replica)
 	return rc;
 }
 
+/* Nor may rows be older than the batches that were applied to those before. */
+static bool may_follow(const struct journal_head *head, const struct journal_head *point)
+{
+	return point->sequence > head->sequence ||
+	       (point->sequence == head->sequence && digest_equal(&point->hash, &head->hash));
+}
+
 static int load(struct replica *replica, const struct replica_job *job)
 {
 	struct view_mark mark = replica->mark;
@@ -304,7 +345,8 @@ static int load(struct replica *replica, const struct replica_job *job)
 	if (!mark.building || page_check(job->bytes, nothing, &last) < 0)
 		return -ERR_BAD_REQUEST;
 	/* Pages that go back are of two histories, or of a server that began anew itself. */
-	if (job->point.sequence < mark.whole.sequence || job->point.epoch < mark.whole.epoch)
+	if (job->point.sequence < mark.whole.sequence || job->point.epoch < mark.whole.epoch ||
+	    !may_follow(&mark.head, &job->point))
 		return -ERR_STALE;
 	if (mark.whole.sequence == 0)
 		mark.head = job->point;
@@ -452,6 +494,8 @@ static int open_all(struct replica *replica)
 		rc = journal_read_all(replica);
 		if (is_damage(rc)) {
 			replica->dropped = rc;
+			/* It may have had anything. */
+			replica->mark.had = (struct journal_head){ 0 };
 			rc = begin(replica, false);
 		}
 	}
@@ -555,10 +599,21 @@ static int run(struct replica *replica, const struct replica_job *job, struct re
 	case REPLICA_OPEN:
 	case REPLICA_BEGIN: break;
 	}
+	if (is_whole(replica) && journal_is_later(&replica->head, &replica->mark.had))
+		replica->mark.had = replica->head;
 	rc = begin(replica, true);
 	if (rc < 0)
 		replica->error = rc;
 	return rc;
+}
+
+static struct replica_head head_of(const struct replica *replica)
+{
+	struct replica_head head = { .last = replica->head, .whole = is_whole(replica) };
+
+	if (!head.whole || journal_is_later(&replica->mark.had, &head.last))
+		head.had = replica->mark.had;
+	return head;
 }
 
 void replica_run(struct replica *replica, const struct replica_job *job, struct replica_result *ret)
@@ -568,7 +623,7 @@ void replica_run(struct replica *replica, const struct replica_job *job, struct 
 	ret->error = run(replica, job, ret);
 	ret->dropped = job->kind == REPLICA_OPEN ? replica->dropped : 0;
 	ret->bytes = (struct slice){ replica->answer.data, replica->answer.size };
-	ret->head = (struct replica_head){ replica->head, is_whole(replica) };
+	ret->head = head_of(replica);
 	if (!replica->peers_changed || replica->error)
 		return;
 	replica->peers_changed = false;

@@ -6,8 +6,10 @@
  * in afterwards. One that lacks too many begins anew (REPLICA_BEGIN) and is loaded in pages, which
  * are rows as they are when each page is read. Rows are absolute, so the batches from the first
  * page's on, applied over them, converge; but only from the last page's batch on are they a
- * catalogue. Until then the copy is not whole: it serves nobody, and a server with one says that it
- * has none. A stop among the pages is a new beginning.
+ * catalogue. Batches may come between the pages, too: who gives them keeps them for a while only.
+ * Until then the copy is not whole: it serves nobody, and a server with one says that it has none.
+ * A stop among the pages is a new beginning. What it had before, and may have acknowledged, it
+ * remembers until it has as much again.
  *
  * After a failure of its disk a copy refuses everything until REPLICA_OPEN. */
 #ifndef MUSTER_CATALOGUE_REPLICA_H
@@ -24,6 +26,9 @@ struct replica;
 struct replica_head {
 	struct journal_head last; /* durable batch; zeros: none */
 	bool whole;               /* else `last` is of a history still to be completed */
+	/* The last batch of what was given up for that, while it is later than what is here; zeros:
+	 * there is none such, or it was lost in another way. */
+	struct journal_head had;
 };
 
 enum replica_job_kind {

@@ -10,7 +10,7 @@
 
 _Static_assert(sizeof(size_t) == 8, "the map is far larger than a 32-bit address space");
 
-enum { VIEW_VERSION = 3, APPLIED_SIZE = 1 + 2 * (8 + 8 + DIGEST_SIZE) + 1 };
+enum { VIEW_VERSION = 4, APPLIED_SIZE = 1 + 3 * (8 + 8 + DIGEST_SIZE) + 1 };
 /* Address space, not memory: enough for hundreds of millions of files. The thread sanitizer does
  * not always find much more in one piece. */
 #define MAP_SIZE ((size_t)1 << 38)
@@ -26,7 +26,8 @@ struct view {
 	/* Loop thread. */
 	struct ordered_map overlay;
 	MDB_txn *snapshot;
-	MDB_cursor *cursor;    /* of the snapshot */
+	MDB_cursor *cursor;    /* of the snapshot, */
+	struct slice walked;   /* and the key where it stands, if it is known */
 	uint64_t applied;      /* the last batch that the snapshot has */
 	struct view_mark mark; /* of that */
 	int broken;            /* why there is no snapshot, or 0 */
@@ -99,13 +100,27 @@ static int place_move(struct view *view, MDB_cursor_op how, MDB_val key, struct 
 	int rc = mdb_cursor_get(view->cursor, &key, &value, how);
 
 	ret->there = rc == 0;
+	view->walked = (struct slice){ 0 };
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc == 0) {
-		ret->key = slice_from(key);
+		ret->key = view->walked = slice_from(key);
 		ret->value = slice_from(value);
 	}
 	return view_error(rc);
+}
+
+/* The place of `key` or behind it. Who walks wants the successor of the key that was found last,
+ * which is there without a search. */
+static int place_find(struct view *view, struct slice key, struct place *ret)
+{
+	const struct slice last = view->walked;
+	MDB_cursor_op how = key.size > 0 ? MDB_SET_RANGE : MDB_FIRST;
+
+	if (last.size > 0 && key.size == last.size + 1 && key.data[last.size] == 0 &&
+	    memcmp(key.data, last.data, last.size) == 0)
+		how = MDB_NEXT;
+	return place_move(view, how, val_of(key), ret);
 }
 
 /* Both sides are walked forward together; where they meet the overlay decides, and what it says is
@@ -119,7 +134,7 @@ static int view_seek(struct kv *kv, struct slice key, struct slice *ret_key,
 	int rc = view->broken;
 
 	if (rc == 0)
-		rc = place_move(view, key.size ? MDB_SET_RANGE : MDB_FIRST, val_of(key), &place);
+		rc = place_find(view, key, &place);
 	while (rc == 0) {
 		int order = !entry ? 1 : !place.there ? -1 : slice_compare(entry->key, place.key);
 
@@ -213,6 +228,7 @@ static int applied_get(MDB_txn *txn, MDB_dbi meta, struct view_mark *ret)
 		return -ERR_BAD_FORMAT;
 	at = head_decode(at + 1, &ret->head);
 	at = head_decode(at, &ret->whole);
+	at = head_decode(at, &ret->had);
 	ret->building = at[0] != 0;
 	return 0;
 }
@@ -225,6 +241,7 @@ static int applied_put(struct view *view, MDB_txn *txn, const struct view_mark *
 	uint8_t *at = head_encode(&mark->head, row + 1);
 
 	at = head_encode(&mark->whole, at);
+	at = head_encode(&mark->had, at);
 	at[0] = mark->building;
 	return view_error(mdb_put(txn, view->meta, &key, &value, 0));
 }
@@ -235,6 +252,7 @@ static int snapshot_renew(struct view *view)
 	struct view_mark reached = { 0 };
 	int rc;
 
+	view->walked = (struct slice){ 0 };
 	mdb_txn_reset(view->snapshot);
 	rc = view_error(mdb_txn_renew(view->snapshot));
 	if (rc == 0)
@@ -259,32 +277,44 @@ void view_refresh(struct view *view)
 
 /* ---- taking batches into LMDB ---- */
 
-/* Pages come in order: at the end a row goes without a search. */
-static int row_write(struct view *view, MDB_txn *txn, const struct change *change, bool ordered)
-{
-	MDB_val key = val_of(change->key), value = val_of(change->value);
-	int rc = ordered ? mdb_put(txn, view->rows, &key, &value, MDB_APPEND) : MDB_KEYEXIST;
-
-	return rc == MDB_KEYEXIST ? mdb_put(txn, view->rows, &key, &value, 0) : rc;
-}
-
-static int changes_write(struct view *view, MDB_txn *txn, struct slice changes, bool ordered)
+static int changes_write(struct view *view, MDB_txn *txn, struct slice changes)
 {
 	struct change change;
 	int rc;
 
 	while ((rc = change_next(&changes, &change)) > 0) {
-		MDB_val key = val_of(change.key);
+		MDB_val key = val_of(change.key), value = val_of(change.value);
 
-		if (change.removed) {
+		if (change.removed)
 			rc = mdb_del(txn, view->rows, &key, NULL);
-			rc = rc == MDB_NOTFOUND ? 0 : rc;
-		} else {
-			rc = row_write(view, txn, &change, ordered);
-		}
-		if (rc)
+		else
+			rc = mdb_put(txn, view->rows, &key, &value, 0);
+		if (rc && !(change.removed && rc == MDB_NOTFOUND))
 			return view_error(rc);
 	}
+	return rc;
+}
+
+/* Pages come in order: a cursor at the end takes their rows without a search. */
+static int rows_append(struct view *view, MDB_txn *txn, struct slice rows)
+{
+	MDB_cursor *end;
+	struct change row;
+	int rc = view_error(mdb_cursor_open(txn, view->rows, &end));
+
+	if (rc < 0)
+		return rc;
+	while ((rc = change_next(&rows, &row)) > 0) {
+		MDB_val key = val_of(row.key), value = val_of(row.value);
+
+		rc = mdb_cursor_put(end, &key, &value, MDB_APPEND);
+		if (rc == MDB_KEYEXIST)
+			rc = mdb_cursor_put(end, &key, &value, 0);
+		rc = view_error(rc);
+		if (rc < 0)
+			break;
+	}
+	mdb_cursor_close(end);
 	return rc;
 }
 
@@ -306,7 +336,7 @@ static int batch_write(struct view *view, MDB_txn *txn, struct slice *batches,
 	if (head.sequence != reached->head.sequence + 1)
 		return -ERR_STALE;
 	reached->head = (struct journal_head){ head.epoch, head.sequence, hash };
-	return changes_write(view, txn, changes, false);
+	return changes_write(view, txn, changes);
 }
 
 static int commit(struct view *view, MDB_txn *txn, const struct view_mark *reached)
@@ -382,7 +412,7 @@ int view_replay(struct view *view, const struct batch_head *head, struct slice c
 	buffer_clear(&view->replay_batch);
 	rc = batch_encode(head, changes, &view->replay_batch, &view->replay_mark.head.hash);
 	if (rc == 0)
-		rc = changes_write(view, view->replay, changes, false);
+		rc = changes_write(view, view->replay, changes);
 	if (rc < 0) {
 		mdb_txn_abort(view->replay);
 		view->replay = NULL;
@@ -428,7 +458,7 @@ int view_load(struct view *view, struct slice rows, const struct view_mark *mark
 
 	if (rc < 0)
 		return rc;
-	rc = changes_write(view, txn, rows, true);
+	rc = rows_append(view, txn, rows);
 	if (rc < 0) {
 		mdb_txn_abort(txn);
 		return rc;

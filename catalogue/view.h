@@ -18,6 +18,7 @@ struct view_mark {
 	struct journal_head head;  /* the last batch applied */
 	struct journal_head whole; /* as a copy that came in pages: it is one from this batch on */
 	bool building;             /* such pages are still to come */
+	struct journal_head had;   /* that it gave up for them: see replica_head */
 };
 
 /* `path`: directory for LMDB's files, created if missing. *ret_applied: the last batch in it. */

@@ -1,4 +1,5 @@
 /* STAT, LIST and OPEN. */
+#include "entries.h"
 #include "ns_state.h"
 #include "path.h"
 
@@ -42,35 +43,8 @@ int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_r
 int entry_describe(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		   struct entry *ret)
 {
-	*ret = (struct entry){
-		.name = ret->name,
-		.inode = inode->id,
-		.type = inode->type,
-		.size = inode->size,
-		.version = inode->version,
-		.created_ms = inode->created_ms,
-		.modified_ms = inode->modified_ms,
-		.copies_wanted = copies_wanted(ns, inode),
-		.chunk_size = inode->chunk_size,
-		.chunks = inode->chunks,
-		.digest_known = inode->digest_known,
-		.digest = inode->digest,
-	};
+	entry_fill(inode, copies_wanted(ns, inode), ret);
 	return file_copies(ns, inode, range, &ret->copies);
-}
-
-/* The entry of a path, its name included. */
-int entry_find(struct nameserver *ns, struct slice path, struct inode *inode, struct entry *ret)
-{
-	struct slice parent;
-	int rc = path_check(path);
-
-	if (rc == 0)
-		rc = catalogue_find(ns->kv, path, inode);
-	if (rc < 0)
-		return rc;
-	path_split(path, &parent, &ret->name);
-	return 0;
 }
 
 /* ---- STAT ---- */
@@ -123,7 +97,7 @@ int on_stat(struct nameserver *ns, struct session *from, const struct stat_reque
 
 	(void)from;
 	if (rc == 0)
-		rc = entry_find(ns, request->path, &inode, &reply->entry);
+		rc = entry_find(ns->kv, request->path, &inode, &reply->entry);
 	if (rc == 0)
 		rc = entry_describe(ns, &inode, (struct chunk_range){ 0, inode.chunks },
 				    &reply->entry);
@@ -195,7 +169,7 @@ int on_list(struct nameserver *ns, struct session *from, const struct list_reque
 				    : ENTRIES_MAX;
 	struct entry entry;
 	struct inode inode;
-	int rc = entry_find(ns, request->path, &inode, &entry);
+	int rc = entry_find(ns->kv, request->path, &inode, &entry);
 
 	(void)from;
 	if (rc < 0)
@@ -335,7 +309,7 @@ static int content_find(struct nameserver *ns, const struct client *client,
 		rc = inode_get(ns->kv, request->inode, inode);
 		return rc == -ERR_NOT_FOUND ? -ERR_STALE : rc;
 	}
-	rc = entry_find(ns, request->path, inode, entry);
+	rc = entry_find(ns->kv, request->path, inode, entry);
 	if (rc < 0)
 		return rc;
 	if (inode->type != ENTRY_FILE)

@@ -205,6 +205,71 @@ static void test_stopped_among_pages(void **state)
 	sim_done(&sim);
 }
 
+static void assert_had(const struct replica_result *result, const struct replica_rig *rig,
+		       unsigned int number)
+{
+	const struct journal_head wanted = number ? rig->heads[number] : (struct journal_head){ 0 };
+
+	assert_int_equal(result->head.had.sequence, wanted.sequence);
+	assert_int_equal(result->head.had.epoch, wanted.epoch);
+	assert_memory_equal(result->head.had.hash.bytes, wanted.hash.bytes, DIGEST_SIZE);
+}
+
+/* What was given up for pages is remembered, over stops and whatever comes meanwhile, until there
+ * is as much again. What was lost in another way is not. */
+static void remember(struct replica *replica, const struct replica_rig *rig)
+{
+	const struct replica_job begin = { .kind = REPLICA_BEGIN };
+	struct replica_result result;
+
+	for (unsigned int i = 1; i <= 4; i++)
+		assert_int_equal(append(replica, rig_batch(rig, i)), 0);
+	result = reopen(replica);
+	assert_had(&result, rig, 0);
+	result = run(replica, begin);
+	assert_had(&result, rig, 4);
+	assert_int_equal(load(replica, rig, 5, 5, true), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		result = reopen(replica);
+		assert_int_equal(result.head.last.sequence, 0);
+		assert_had(&result, rig, 4);
+	}
+	result = run(replica, begin);
+	assert_had(&result, rig, 4);
+	assert_int_equal(load(replica, rig, 2, 2, false), 0);
+	result = reopen(replica);
+	assert_true(result.head.whole);
+	assert_had(&result, rig, 4);
+	assert_int_equal(append(replica, rig_batch(rig, 3)), 0);
+	result = reopen(replica);
+	assert_had(&result, rig, 4);
+	assert_int_equal(append(replica, rig_batch(rig, 4)), 0);
+	result = reopen(replica);
+	assert_had(&result, rig, 0);
+	assert_int_equal(append(replica, rig_batch(rig, 5)), 0);
+	result = run(replica, begin);
+	assert_had(&result, rig, 5);
+}
+
+static void test_remembers_what_it_had(void **state)
+{
+	struct replica_result result;
+	struct sim sim;
+
+	(void)state;
+	sim_init(&sim, 8);
+	remember(sim.replica, &sim.rig);
+	assert_int_equal(load(sim.replica, &sim.rig, 6, 6, false), 0);
+	assert_int_equal(append(sim.replica, rig_batch(&sim.rig, 7)), 0);
+	/* Damaged: the rows know more than the journal. */
+	assert_int_equal(replica_settle(sim.replica), 0);
+	sim.rows.mark.head.sequence = 9;
+	result = reopen(sim.replica);
+	assert_int_equal(result.dropped, -ERR_CORRUPT);
+	assert_had(&result, &sim.rig, 0);
+	sim_done(&sim);
+}
+
 /* The last page's batch is not the one that came with its number. */
 static void test_broken_promise(void **state)
 {
@@ -294,6 +359,51 @@ static void test_power_cuts(void **state)
 	}
 }
 
+/* One call to the disk fails, or all from then on. Whoever was told that batches are durable was
+ * told the truth, and a copy that is opened again is one. */
+static bool call_fails(uint64_t nth, int error, bool sticky)
+{
+	struct replica_result result;
+	unsigned int durable;
+	struct sim sim;
+	bool hit;
+
+	sim_init(&sim, 10);
+	disk_sim_fail(sim.disk, &(struct disk_sim_fault){ .kinds = DISK_SIM_EVERY,
+							  .nth = nth,
+							  .error = error,
+							  .sticky = sticky });
+	durable = live(&sim);
+	hit = disk_sim_failed(sim.disk) > 0;
+	/* It refuses until it is opened again, and then it goes on. */
+	disk_sim_fail(sim.disk, &(struct disk_sim_fault){ 0 });
+	result = reopen(sim.replica);
+	assert_int_equal(result.error, 0);
+	assert_int_equal(result.dropped, 0);
+	if (result.head.whole) {
+		assert_true(result.head.last.sequence >= durable);
+		assert_rows(&sim, (unsigned int)result.head.last.sequence);
+	} else {
+		assert_int_equal(durable, 0);
+	}
+	sim_done(&sim);
+	return hit;
+}
+
+static void test_calls_fail(void **state)
+{
+	static const int errors[] = { -ERR_IO, -ERR_LOCAL_FULL, -ERR_NO_MEMORY, -ERR_UNAVAILABLE };
+
+	(void)state;
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(errors); i++) {
+		uint64_t nth = 1;
+
+		while (call_fails(nth, errors[i / 2], i % 2))
+			nth++;
+		assert_true(nth > 40);
+	}
+}
+
 static void test_full_disk(void **state)
 {
 	struct replica_result result;
@@ -322,6 +432,7 @@ static void test_full_disk(void **state)
 static void test_view(void **state)
 {
 	char directory[TEMPORARY_PATH_MAX], path[TEMPORARY_PATH_MAX + 8];
+	struct replica_result result;
 	struct replica_rig rig;
 	struct replica_rows *rows;
 	struct replica *replica;
@@ -347,6 +458,9 @@ static void test_view(void **state)
 	wanted = rig_digest(&rig, 12);
 	assert_int_equal(rows_digest(rows->ops->kv(rows), &digest), 0);
 	assert_memory_equal(digest.bytes, wanted.bytes, DIGEST_SIZE);
+	assert_int_equal(run(replica, (struct replica_job){ .kind = REPLICA_BEGIN }).error, 0);
+	result = reopen(replica);
+	assert_had(&result, &rig, 12);
 	replica_free(replica);
 	replica_view_free(rows);
 	disk_free(disk);
@@ -354,16 +468,74 @@ static void test_view(void **state)
 	temporary_remove(directory);
 }
 
+/* Half of the rows as they are after that many batches, split by name. */
+static int load_half(struct replica *replica, const struct replica_rig *rig, unsigned int number,
+		     bool second)
+{
+	struct buffer page = { 0 };
+	struct replica_job job = { .kind = REPLICA_LOAD, .point = rig->heads[number] };
+	struct slice rest, last;
+	struct change change;
+	int rc;
+
+	rig_page(rig, number, &page);
+	rest = last = (struct slice){ page.data, page.size };
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(change_next(&rest, &change), 1);
+	last.size -= rest.size;
+	job.bytes = second ? rest : last;
+	job.more = !second;
+	rc = run(replica, job).error;
+	buffer_done(&page);
+	return rc;
+}
+
+/* Batches that were made while pages came are taken between them, in order and nothing else. */
+static void test_batches_between_pages(void **state)
+{
+	struct replica_result result;
+	struct sim sim;
+
+	(void)state;
+	sim_init(&sim, 10);
+	assert_int_equal(run(sim.replica, (struct replica_job){ .kind = REPLICA_BEGIN }).error, 0);
+	assert_int_equal(load_half(sim.replica, &sim.rig, 4, false), 0);
+	assert_int_equal(append(sim.replica, rig_batch(&sim.rig, 5)), 0);
+	assert_int_equal(append(sim.replica, rig_batch(&sim.rig, 6)), 0);
+	/* A page from before them would undo what they say. */
+	assert_int_equal(load_half(sim.replica, &sim.rig, 5, true), -ERR_STALE);
+	assert_int_equal(load_half(sim.replica, &sim.rig, 8, true), 0);
+	result = pull(sim.replica, &sim.rig, 4);
+	assert_false(result.head.whole);
+	assert_int_equal(append(sim.replica, rig_batch(&sim.rig, 7)), 0);
+	result = reopen(sim.replica);
+	assert_false(result.head.whole);
+	assert_int_equal(append(sim.replica, rig_batch(&sim.rig, 8)), 0);
+	result = reopen(sim.replica);
+	assert_true(result.head.whole);
+	assert_memory_equal(&result.head.last, &sim.rig.heads[8], sizeof(result.head.last));
+	assert_rows(&sim, 8);
+	/* Those of another history are the beginning of that one. */
+	assert_int_equal(run(sim.replica, (struct replica_job){ .kind = REPLICA_BEGIN }).error, 0);
+	assert_int_equal(load_half(sim.replica, &sim.rig, 4, false), 0);
+	assert_int_equal(append(sim.replica, rig_batch(&sim.rig, 1)), 0);
+	assert_rows(&sim, 1);
+	sim_done(&sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_batches_between_pages),
 		cmocka_unit_test(test_follows),
 		cmocka_unit_test(test_an_older_epoch_does_not_follow),
 		cmocka_unit_test(test_pull),
 		cmocka_unit_test(test_pages),
 		cmocka_unit_test(test_stopped_among_pages),
+		cmocka_unit_test(test_remembers_what_it_had),
 		cmocka_unit_test(test_broken_promise),
 		cmocka_unit_test(test_power_cuts),
+		cmocka_unit_test(test_calls_fail),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_view),
 	};
