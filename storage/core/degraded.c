@@ -2,10 +2,16 @@
  * holds what, and read it with tickets that nobody has signed. Nothing can be changed. */
 #include "storage_inside.h"
 
+/* Its machine may have gone without a word: those who read do not wait until it is given up. */
+static uint64_t missed_ms(const struct storage *s)
+{
+	return storage_is_registered(s) ? s->seeker.conn->heard_ms + MISSED_AFTER_MS
+					: s->seeker.lost_ms + DEGRADED_AFTER_MS;
+}
+
 static bool is_without_nameserver(const struct storage *s)
 {
-	return !storage_is_registered(s) && !id_is_none(&s->config.cluster) &&
-	       s->now_ms >= s->seeker.lost_ms + DEGRADED_AFTER_MS;
+	return !id_is_none(&s->config.cluster) && s->now_ms >= missed_ms(s);
 }
 
 static bool has_copy(const struct storage *s)
@@ -204,10 +210,9 @@ uint64_t storage_degraded_deadline(const struct storage *s)
 {
 	const struct degraded *degraded = &s->degraded;
 	uint64_t due = degraded->answer_ms ? degraded->answer_ms : UINT64_MAX;
-	uint64_t reads_ms = s->seeker.lost_ms + DEGRADED_AFTER_MS;
+	uint64_t reads_ms = missed_ms(s);
 
-	if (!degraded->said && !storage_is_registered(s) && !id_is_none(&s->config.cluster) &&
-	    has_copy(s) && reads_ms < due)
+	if (!degraded->said && !id_is_none(&s->config.cluster) && has_copy(s) && reads_ms < due)
 		due = reads_ms;
 	return due;
 }

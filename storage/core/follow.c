@@ -130,11 +130,10 @@ static void take_peers(struct storage *s, const struct replica_result *result)
 	struct follow *follow = &s->follow;
 	struct replica_peer *peers;
 
-	if (!result->peers)
+	/* A copy that begins anew names nobody: who was known may still be asked. */
+	if (!result->peers || result->peer_count == 0)
 		return;
 	follow->peer_count = 0;
-	if (result->peer_count == 0)
-		return;
 	peers = realloc(follow->peers, result->peer_count * sizeof(*peers));
 	if (!peers) {
 		s->error = -ERR_NO_MEMORY;
@@ -175,6 +174,17 @@ static bool is_failure(const struct replica_result *result)
 	return result->error && result->error != -ERR_STALE && result->error != -ERR_BAD_REQUEST;
 }
 
+static bool appends_wait(const struct follow *follow)
+{
+	const struct replica_wait *wait;
+
+	STAILQ_FOREACH(wait, &follow->waits, next) {
+		if (wait->kind == REPLICA_APPEND)
+			return true;
+	}
+	return false;
+}
+
 static void settle(struct storage *s, const struct replica_wait *wait,
 		   const struct replica_result *result)
 {
@@ -204,7 +214,7 @@ static void settle(struct storage *s, const struct replica_wait *wait,
 			follow->tail = result->head.last;
 		break;
 	case REPLICA_LOAD:
-		if (!result->error && STAILQ_EMPTY(&follow->waits))
+		if (!result->error && !appends_wait(follow))
 			follow->tail = result->head.last;
 		break;
 	case REPLICA_LOOK: storage_promise_looked(s, wait, result); return;
@@ -246,10 +256,9 @@ static int skip_known(const struct storage *s, struct slice *batches)
 	return 0;
 }
 
-/* The head after them. */
-static int chain_check(const struct storage *s, struct slice batches, struct journal_head *ret)
+/* From the head before them to the one after them. */
+static int chain_check(struct slice batches, struct journal_head *ret)
 {
-	*ret = s->follow.tail;
 	while (batches.size > 0) {
 		struct batch_head head;
 		struct slice changes;
@@ -269,12 +278,12 @@ static int chain_check(const struct storage *s, struct slice batches, struct jou
 
 int storage_follow_append(struct storage *s, struct slice batches, uint64_t asker, uint32_t request)
 {
-	struct journal_head head;
+	struct journal_head head = s->follow.tail;
 	int rc = skip_known(s, &batches);
 
 	if (rc < 0 || batches.size == 0)
 		return rc;
-	rc = chain_check(s, batches, &head);
+	rc = chain_check(batches, &head);
 	if (rc == 0)
 		rc = storage_follow_submit(
 			s, &(struct replica_job){ .kind = REPLICA_APPEND, .bytes = batches }, asker,
@@ -282,6 +291,20 @@ int storage_follow_append(struct storage *s, struct slice batches, uint64_t aske
 	if (rc < 0)
 		return rc;
 	s->follow.tail = head;
+	return 1;
+}
+
+int storage_follow_catch_up(struct storage *s, struct slice batches, struct journal_head *base)
+{
+	struct journal_head head = *base;
+	int rc = chain_check(batches, &head);
+
+	if (rc == 0)
+		rc = storage_follow_submit(
+			s, &(struct replica_job){ .kind = REPLICA_APPEND, .bytes = batches }, 0, 0);
+	if (rc < 0)
+		return rc;
+	*base = head;
 	return 1;
 }
 

@@ -20,7 +20,7 @@ static void lost(struct storage *s, int error)
 	struct seeker *seeker = &s->seeker;
 
 	storage_note(s, NOTE_LOST_NAMESERVER)->error = error;
-	seeker->lost_ms = s->now_ms;
+	seeker->lost_ms = error == -ERR_TIMEOUT ? seeker->conn->heard_ms : s->now_ms;
 	if (s->now_ms >= s->registered_ms + QUICK_AFTER_MS)
 		seeker->quick = QUICK_TRIES;
 }
@@ -128,7 +128,8 @@ void storage_on_beacon(struct storage *s, const struct storage_event *event)
 		storage_degraded_heard(s, &beacon);
 		return;
 	}
-	if (!is_for_us(s, &beacon) ||
+	/* Those that were named are asked, and no other. */
+	if (s->config.nameserver_count || !is_for_us(s, &beacon) ||
 	    !discovery_hear(&seeker->discovery, &beacon, event->endpoints, s->now_ms))
 		return;
 	if (!seeker->first_heard_ms)
@@ -183,15 +184,18 @@ static void say_none(struct storage *s, int error)
 	s->seeker.said_none = true;
 }
 
-/* The best of those that are heard, but for the one at `except`. */
-static int choose(const struct storage *s, const struct endpoint *except, struct discovered *ret)
+/* The best of those that are heard, but for the one at `except`; of those that serve, if only they
+ * will do. */
+static int choose(const struct storage *s, const struct endpoint *except, bool serving,
+		  struct discovered *ret)
 {
 	struct discovery others = s->seeker.discovery;
 	const struct discovered *found, *other;
 	int rc;
 
 	for (unsigned int i = 0; i < others.count;) {
-		if (endpoint_equal(&others.servers[i].endpoint, except))
+		if (endpoint_equal(&others.servers[i].endpoint, except) ||
+		    (serving && others.servers[i].beacon.kind != BEACON_NAMESERVER))
 			others.servers[i] = others.servers[--others.count];
 		else
 			i++;
@@ -208,11 +212,11 @@ static void seek_by_beacon(struct storage *s)
 	struct seeker *seeker = &s->seeker;
 	bool refused = is_refusing(s, &seeker->refusing);
 	struct discovered found;
-	int rc = choose(s, refused ? &seeker->refusing : &nobody, &found);
+	int rc = choose(s, refused ? &seeker->refusing : &nobody, false, &found);
 
 	if (refused && rc == -ERR_NO_NAMESERVER) {
 		probe(s);
-		rc = choose(s, &nobody, &found);
+		rc = choose(s, &nobody, false, &found);
 	}
 	if (rc == 0) {
 		dial_nameserver(s, &found.endpoint, 1, &found.beacon.server);
@@ -356,6 +360,11 @@ void storage_seek_reply(struct storage *s, const struct incoming *in)
 
 /* ---- time ---- */
 
+static uint64_t waited_ms(const struct storage *s)
+{
+	return s->now_ms - s->seeker.conn->since_ms;
+}
+
 /* Another is further than the one that we have been waiting for. */
 static bool is_outdone(const struct storage *s)
 {
@@ -366,8 +375,55 @@ static bool is_outdone(const struct storage *s)
 	if (id_equal(&seeker->conn->peer, &s->config.promised_server) &&
 	    s->config.promised_epoch > epoch)
 		epoch = s->config.promised_epoch;
-	return s->now_ms >= seeker->conn->since_ms + REGISTERING_MS &&
-	       choose(s, &seeker->conn->endpoint, &found) == 0 && found.beacon.epoch > epoch;
+	return waited_ms(s) >= REGISTERING_MS &&
+	       choose(s, &seeker->conn->endpoint, false, &found) == 0 && found.beacon.epoch > epoch;
+}
+
+static bool is_said_to_serve(const struct storage *s, const struct id *server)
+{
+	const struct discovery *discovery = &s->seeker.discovery;
+
+	for (unsigned int i = 0; i < discovery->count; i++) {
+		if (id_equal(&discovery->servers[i].beacon.server, server))
+			return discovery->servers[i].beacon.kind == BEACON_NAMESERVER;
+	}
+	return false;
+}
+
+/* Who waits for others may never begin, whatever epoch it speaks of, and another one serves. That
+ * one may have died just now, or be beyond our reach: it is not tried all the time. Nor is it at
+ * once where a later epoch was promised: it would have to begin anew for us. */
+static bool is_wasted(const struct storage *s)
+{
+	const struct seeker *seeker = &s->seeker;
+	uint64_t least_ms = REGISTERING_MS;
+	struct discovered found;
+
+	if ((seeker->left_ms && s->now_ms < seeker->left_ms + LEAVE_AGAIN_MS) ||
+	    is_said_to_serve(s, &seeker->conn->peer) ||
+	    choose(s, &seeker->conn->endpoint, true, &found) < 0)
+		return false;
+	if (found.beacon.epoch < storage_known_epoch(s))
+		least_ms = LEAVE_AGAIN_MS;
+	return waited_ms(s) >= least_ms;
+}
+
+/* Of those that were named one may serve that is not heard. */
+static bool is_next_due(const struct storage *s)
+{
+	return s->config.nameserver_count > 1 && waited_ms(s) >= LEAVE_AGAIN_MS;
+}
+
+/* The one that we wait for is passed over for a while. */
+static void leave(struct storage *s)
+{
+	struct seeker *seeker = &s->seeker;
+
+	seeker->refusing = seeker->conn->endpoint;
+	seeker->refused_ms = s->now_ms;
+	seeker->heard_now = true;
+	storage_conn_drop(s, seeker->conn, -ERR_TIMEOUT, true);
+	seeker->next_try_ms = s->now_ms;
 }
 
 /* A name server that takes over answers REGISTER when it has found what it needs, however long that
@@ -376,12 +432,13 @@ static void registering_tick(struct storage *s)
 {
 	struct seeker *seeker = &s->seeker;
 	struct ping_request ping = { .cookie = s->now_ms };
+	bool wasted = is_wasted(s);
 
-	bool outdone = is_outdone(s);
-
-	if (s->now_ms >= seeker->conn->heard_ms + NAMESERVER_SILENCE_MS || outdone) {
-		seeker->heard_now = outdone;
+	if (s->now_ms >= seeker->conn->heard_ms + NAMESERVER_SILENCE_MS) {
 		storage_conn_drop(s, seeker->conn, -ERR_TIMEOUT, true);
+	} else if (wasted || is_outdone(s) || is_next_due(s)) {
+		seeker->left_ms = wasted ? s->now_ms : seeker->left_ms;
+		leave(s);
 	} else if (s->now_ms >= seeker->next_ping_ms) {
 		seeker->next_ping_ms = s->now_ms + HEARTBEAT_MS;
 		storage_send_request(s, seeker->conn, MSG_ping, ++seeker->request, &ping);

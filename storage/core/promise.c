@@ -40,9 +40,18 @@ static void note_promise(struct storage *s, const struct id *server, uint64_t ep
 	config->promised_server = *server;
 }
 
+static bool has_failed(const struct storage *s)
+{
+	struct storage_usage usage;
+
+	s->config.chunks->usage(s->config.chunks_context, &usage);
+	return usage.failed;
+}
+
 int storage_promise_registered(struct storage *s, const struct id *server, uint64_t epoch)
 {
 	const struct storage_config *config = &s->config;
+	int rc;
 
 	if (epoch == config->promised_epoch && id_equal(server, &config->promised_server))
 		return 0;
@@ -50,9 +59,10 @@ int storage_promise_registered(struct storage *s, const struct id *server, uint6
 	 * of that epoch never begins in it; from now on the one that serves has it. */
 	if (epoch < config->promised_epoch)
 		return -ERR_STALE;
+	rc = config->chunks->promise(config->chunks_context, epoch, server);
 	/* A server whose disk has failed still serves what it can read. */
-	if (config->chunks->promise(config->chunks_context, epoch, server) == -ERR_STALE)
-		return -ERR_STALE;
+	if (rc < 0 && (rc == -ERR_STALE || !has_failed(s)))
+		return rc;
 	note_promise(s, server, epoch);
 	return 0;
 }
@@ -64,6 +74,17 @@ static uint16_t members_give(const struct journal_members *members, struct node_
 	for (unsigned int i = 0; i < members->count; i++)
 		ret[i].node = members->nodes[i];
 	return (uint16_t)members->count;
+}
+
+/* What was acknowledged here once speaks on, also while another copy takes its place. */
+static void catalogue_give(struct promise_reply *reply, const struct replica_head *head)
+{
+	const struct journal_head *last = head->had.sequence ? &head->had : &head->last;
+
+	reply->incomplete = head->had.sequence != 0;
+	reply->catalogue_epoch = last->epoch;
+	reply->catalogue_sequence = last->sequence;
+	reply->catalogue_hash = last->hash;
 }
 
 /* `result`: of the copy of the catalogue; NULL: there is none. */
@@ -79,12 +100,11 @@ static void answer(struct storage *s, struct conn *conn, uint32_t request,
 				       .journal_set = set,
 				       .journal_before = before };
 
-	if (result && !result->error && result->head.whole) {
+	if (result && !result->error && (result->head.whole || result->head.had.sequence))
+		catalogue_give(&reply, &result->head);
+	if (reply.catalogue_sequence && !reply.incomplete) {
 		const struct journal_set *facts = &result->facts.set;
 
-		reply.catalogue_epoch = result->head.last.epoch;
-		reply.catalogue_sequence = result->head.last.sequence;
-		reply.catalogue_hash = result->head.last.hash;
 		reply.changing = facts->changing;
 		reply.journal_set_count = members_give(&facts->now, set);
 		reply.journal_before_count = members_give(&facts->before, before);

@@ -1,6 +1,7 @@
 /* Getting what the copy of the catalogue lacks: from the name server when there is a gap, and from
  * any other storage server now and then, so that one which the name server does not reach learns
- * all the same. One source at a time. */
+ * all the same. One source and one question at a time; the next page is asked for as soon as its
+ * cursor is known, so that the source reads it while others are stored. */
 #include "pages.h"
 #include "storage_inside.h"
 
@@ -31,6 +32,7 @@ static void end(struct storage *s)
 	buffer_done(&pull->part);
 	buffer_done(&pull->cursor);
 	pull->source = 0;
+	pull->storing = 0;
 	step_to(s, PULL_NONE);
 }
 
@@ -68,9 +70,10 @@ static void ask(struct storage *s, struct conn *conn, unsigned int code, const v
 
 static void ask_batches(struct storage *s, struct conn *conn)
 {
-	const struct journal_head *tail = &s->follow.tail;
+	const struct pull *pull = &s->follow.pull;
+	const struct journal_head *tail = pull->more ? &pull->base : &s->follow.tail;
 	struct pull_request req = { .sequence = tail->sequence,
-				    .offset = s->follow.pull.part.size,
+				    .offset = pull->part.size,
 				    .hash = tail->hash };
 
 	step_to(s, PULL_ASKED);
@@ -86,6 +89,29 @@ static void ask_page(struct storage *s, struct conn *conn)
 	ask(s, conn, MSG_page, &req);
 }
 
+/* Who gives pages keeps the batches that belong to them for a while only. So now and then those are
+ * fetched in between, up to the last page. */
+static void ask_next(struct storage *s, struct conn *conn)
+{
+	struct pull *pull = &s->follow.pull;
+
+	if (pull->pages >= CATCH_UP_PAGES && pull->base.sequence < pull->point) {
+		ask_batches(s, conn);
+		return;
+	}
+	if (pull->pages >= CATCH_UP_PAGES)
+		pull->pages = 0;
+	ask_page(s, conn);
+}
+
+static void ask_ahead(struct storage *s, struct conn *conn)
+{
+	if (s->follow.pull.storing < PAGES_STORING_MAX)
+		ask_next(s, conn);
+	else
+		step_to(s, PAGE_STORING);
+}
+
 void storage_pull_conn_ready(struct storage *s, struct conn *conn)
 {
 	ask_batches(s, conn);
@@ -98,6 +124,9 @@ static void start(struct storage *s, struct conn *conn)
 	pull->part = (struct buffer){ .max = BATCH_SIZE_MAX };
 	pull->source = conn->handle;
 	pull->node = conn->peer;
+	pull->more = false;
+	pull->first_job = s->follow.last_job + 1;
+	pull->storing = 0;
 	step_to(s, PULL_DIALLING);
 	if (conn->use == USE_HOP)
 		conn->busy = true;
@@ -182,7 +211,12 @@ static int take_batches(struct storage *s, const struct pull_reply *reply)
 	}
 	if (batches.size == 0)
 		return -ERR_BAD_REQUEST;
-	rc = storage_follow_append(s, batches, 0, 0);
+	if (s->follow.pull.more) {
+		rc = storage_follow_catch_up(s, batches, &s->follow.pull.base);
+		s->follow.pull.storing += rc == 1;
+	} else {
+		rc = storage_follow_append(s, batches, 0, 0);
+	}
 	buffer_clear(part);
 	return rc;
 }
@@ -200,8 +234,14 @@ static void say_refused(struct storage *s)
 	s->follow.said_refused = true;
 }
 
+static void page_store(struct storage *s, struct replica_job *job)
+{
+	s->follow.pull.storing++;
+	storage_follow_submit(s, job, 0, 0);
+}
+
 /* All anew, but not from somebody who knows less: his history may be the lost one's. */
-static void copy_all(struct storage *s, const struct pull_reply *reply)
+static void copy_all(struct storage *s, struct conn *conn, const struct pull_reply *reply)
 {
 	struct follow *follow = &s->follow;
 	const struct journal_head *tail = &follow->tail;
@@ -216,17 +256,40 @@ static void copy_all(struct storage *s, const struct pull_reply *reply)
 	follow->tail = (struct journal_head){ 0 };
 	buffer_clear(&follow->pull.cursor);
 	follow->pull.more = true;
-	step_to(s, PAGE_STORING);
-	storage_follow_submit(s, &(struct replica_job){ .kind = REPLICA_BEGIN }, 0, 0);
+	follow->pull.pages = 0;
+	page_store(s, &(struct replica_job){ .kind = REPLICA_BEGIN });
+	ask_page(s, conn);
+}
+
+/* Between pages. */
+static void take_between(struct storage *s, struct conn *conn, const struct pull_reply *reply)
+{
+	struct pull *pull = &s->follow.pull;
+	int rc = 1;
+
+	if (reply->state == PULL_LEVEL)
+		pull->point = pull->base.sequence;
+	else
+		rc = take_batches(s, reply);
+	if (rc < 0)
+		give_up(s);
+	else if (rc == 0)
+		ask_batches(s, conn);
+	else
+		ask_ahead(s, conn);
 }
 
 static void take_pull(struct storage *s, struct conn *conn, const struct pull_reply *reply)
 {
 	int rc;
 
+	if (s->follow.pull.more && (reply->state == PULL_LEVEL || reply->state == PULL_BATCHES)) {
+		take_between(s, conn, reply);
+		return;
+	}
 	switch (reply->state) {
 	case PULL_BATCHES: break;
-	case PULL_UNKNOWN: copy_all(s, reply); return;
+	case PULL_UNKNOWN: copy_all(s, conn, reply); return;
 	case PULL_LEVEL: level(s); return;
 	default: give_up(s); return;
 	}
@@ -241,7 +304,7 @@ static void take_pull(struct storage *s, struct conn *conn, const struct pull_re
 }
 
 /* The name server may send batches meanwhile; they do not follow what there is not yet. */
-static void take_page(struct storage *s, const struct page_reply *reply)
+static void take_page(struct storage *s, struct conn *conn, const struct page_reply *reply)
 {
 	struct pull *pull = &s->follow.pull;
 	struct slice after = { pull->cursor.data, pull->cursor.size }, last;
@@ -255,14 +318,21 @@ static void take_page(struct storage *s, const struct page_reply *reply)
 		give_up(s);
 		return;
 	}
+	if (after.size == 0)
+		pull->base = job.point;
+	pull->point = reply->sequence;
+	pull->pages++;
 	if (reply->rows.size > 0) {
 		buffer_clear(&pull->cursor);
 		if (buffer_append(&pull->cursor, last.data, last.size) < 0)
 			s->error = -ERR_NO_MEMORY;
 	}
 	pull->more = reply->more;
-	step_to(s, PAGE_STORING);
-	storage_follow_submit(s, &job, 0, 0);
+	page_store(s, &job);
+	if (pull->more)
+		ask_ahead(s, conn);
+	else
+		step_to(s, PAGE_STORING);
 }
 
 bool storage_pull_reply(struct storage *s, struct conn *conn, const struct incoming *in)
@@ -283,11 +353,22 @@ bool storage_pull_reply(struct storage *s, struct conn *conn, const struct incom
 	else if (in->header->status)
 		end(s);
 	else if (page)
-		take_page(s, in->message.body);
+		take_page(s, conn, in->message.body);
 	else
 		take_pull(s, conn, in->message.body);
 	storage_pull_next(s);
 	return true;
+}
+
+static void page_stored(struct storage *s, struct conn *conn)
+{
+	struct pull *pull = &s->follow.pull;
+
+	pull->storing--;
+	if (pull->more && pull->step == PAGE_STORING)
+		ask_next(s, conn);
+	else if (!pull->more && pull->storing == 0)
+		ask_batches(s, conn);
 }
 
 /* What came is durable: on to the next. */
@@ -296,14 +377,15 @@ void storage_pull_stored(struct storage *s, const struct replica_result *result)
 	struct pull *pull = &s->follow.pull;
 	struct conn *conn = storage_conn_find(s, pull->source);
 
-	if (pull->step != PULL_STORING && pull->step != PAGE_STORING)
+	if ((int32_t)(result->number - pull->first_job) < 0 ||
+	    (pull->step != PULL_STORING && pull->storing == 0))
 		return;
 	if (result->error || !conn)
 		end(s);
-	else if (pull->step == PAGE_STORING && pull->more)
-		ask_page(s, conn);
-	else
+	else if (pull->step == PULL_STORING)
 		ask_batches(s, conn);
+	else
+		page_stored(s, conn);
 }
 
 /* ---- time ---- */

@@ -28,12 +28,13 @@ enum {
 	NAMESERVER_SILENCE_MS = 6000,
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
-	LISTEN_MS = 150,       /* for a second cluster */
-	QUICK_TRIES = 3,       /* where the name server was a moment ago, */
-	QUICK_MS = 100,        /* so often, */
-	QUICK_AFTER_MS = 1000, /* if it was there so long */
-	REFUSED_MS = 5000,     /* so long another is preferred to one that has refused us */
-	REGISTERING_MS = 3000, /* then one with a later epoch is preferred to one that waits */
+	LISTEN_MS = 150,            /* for a second cluster */
+	QUICK_TRIES = 3,            /* where the name server was a moment ago, */
+	QUICK_MS = 100,             /* so often, */
+	QUICK_AFTER_MS = 1000,      /* if it was there so long */
+	REFUSED_MS = 5000,          /* so long another is preferred to one that has refused us */
+	REGISTERING_MS = 3000,      /* then one with a later epoch is preferred to one that waits */
+	LEAVE_AGAIN_MS = 60 * 1000, /* and so seldom one that serves to one that waits */
 	BEACON_FRESH_MS = 3 * BEACON_INTERVAL_MS,
 	PROBE_MS = 1000,
 	QUIET_PROBES = 6, /* a beacon's interval: both may just be starting */
@@ -46,12 +47,16 @@ enum {
 	INSPECT_ANSWER_MS = 2500,      /* what has not been looked at by then is BUSY */
 	INSPECTIONS_MAX = REQUESTS_MAX,
 	DEGRADED_AFTER_MS = 2000,    /* without a name server: a restart is over by then */
+	MISSED_AFTER_MS = 3000,      /* of silence: no heartbeat waits as long for its answer */
 	DEGRADED_DELAY_MS = 100,     /* so that not all answer one probe */
 	ASKS_MAX = 4 * REQUESTS_MAX, /* of all clients under way, then BUSY */
 	GOSSIP_MS = 5000,            /* on average: who has what we lack? */
+	CATCH_UP_PAGES = 16,         /* then batches are asked for that were made meanwhile */
 	PULL_SILENCE_MS = 5000,      /* then somebody else may do better */
 	REOPEN_MS = 60 * 1000,       /* a copy whose disk has failed, or was full */
-	READERS_MAX = 16,            /* who pulls or copies from us at the same time, then BUSY */
+	/* Pages of a copy that wait for the disk: the source reads the next ones meanwhile. */
+	PAGES_STORING_MAX = 8,
+	READERS_MAX = 16, /* who pulls or copies from us at the same time, then BUSY */
 };
 
 enum conn_use { USE_ACCEPTED, USE_NAMESERVER, USE_CLIENT, USE_HOP };
@@ -174,12 +179,13 @@ struct seeker {
 	uint64_t heartbeat_ms, next_heartbeat_ms;
 	uint32_t request;
 	bool register_again;      /* our addresses changed */
-	uint64_t lost_ms;         /* when the name server was lost; at first: the start */
+	uint64_t lost_ms;         /* since then there is no name server; at first: the start */
 	unsigned int quick;       /* tries left before it backs off */
 	bool heard_now;           /* a beacon that nobody has followed yet */
 	struct endpoint target;   /* dialled last */
 	struct endpoint refusing; /* where we were refused last; family 0: nowhere */
 	uint64_t refused_ms;
+	uint64_t left_ms;       /* when one that waits was left for one that serves; 0: never */
 	uint64_t offered_epoch; /* as the name server that we wait for said in HELLO */
 	uint64_t next_ping_ms;
 	enum inventory_step inventory;
@@ -211,7 +217,7 @@ enum pull_step {
 	PULL_DIALLING,
 	PULL_ASKED,   /* PULL */
 	PULL_STORING, /* what came: a job of ours is under way */
-	PAGE_ASKED,
+	PAGE_ASKED,   /* PAGE, and pages that came before may be on their way to the disk */
 	PAGE_STORING,
 };
 
@@ -225,6 +231,13 @@ struct pull {
 	struct buffer part;   /* of a batch that is too large for a message */
 	struct buffer cursor; /* last key of the pages so far */
 	bool more;            /* pages */
+	/* While pages come: the batch that they have all changes up to, that of the last one, and
+	 * how many have come since the former was brought up to the latter. */
+	struct journal_head base;
+	uint64_t point;
+	unsigned int pages;
+	uint32_t first_job;   /* those before it were of other pulls */
+	unsigned int storing; /* so many jobs with pages are under way */
 };
 
 struct follow {
@@ -486,6 +499,8 @@ int storage_follow_submit(struct storage *s, struct replica_job *job, uint64_t a
  * -ERR_STALE: they do not follow; -ERR_CORRUPT. */
 int storage_follow_append(struct storage *s, struct slice batches, uint64_t asker,
 			  uint32_t request);
+/* The same between pages, from `base` on, which is moved. */
+int storage_follow_catch_up(struct storage *s, struct slice batches, struct journal_head *base);
 void storage_follow_free(struct storage *s);
 
 /* pull.c */

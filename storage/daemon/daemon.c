@@ -178,9 +178,13 @@ static int beacons_start(struct daemon *daemon, char *message)
 				  .context = daemon };
 	int rc;
 
-	if (settings->nameservers.count)
-		return 0;
 	rc = beacon_socket_new(&daemon->loop, &how, &daemon->beacons);
+	/* Then it only serves to be found by clients, should the name server go. */
+	if (rc < 0 && settings->nameservers.count) {
+		log_event(LOG_WARN, "beacons_unheard", "port=%u error=%s", settings->beacon_port,
+			  error_name(rc));
+		return 0;
+	}
 	if (rc < 0)
 		snprintf(message, MESSAGE_SIZE_MAX,
 			 "UDP port %u: %s; choose another with --beacon-port, or name the name "

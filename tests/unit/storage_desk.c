@@ -81,6 +81,18 @@ void desk_begin(struct storage_desk *desk)
 	desk->f.config.catalogue_context = desk;
 }
 
+void desk_has_copy(struct storage_desk *desk)
+{
+	const struct slice batch = { desk->batch.data, desk->batch.size };
+	struct replica_result result;
+
+	replica_run(desk->replica, &(struct replica_job){ .kind = REPLICA_OPEN }, &result);
+	replica_run(desk->replica, &(struct replica_job){ .kind = REPLICA_APPEND, .bytes = batch },
+		    &result);
+	assert_int_equal(result.error, 0);
+	assert_int_equal(replica_settle(desk->replica), 0);
+}
+
 void desk_start(struct storage_desk *desk)
 {
 	fixture_start(&desk->f);

@@ -21,7 +21,8 @@ struct storage_desk {
 
 /* The catalogue's rows, for an empty kv. */
 void desk_catalogue(struct kv *kv);
-void desk_begin(struct storage_desk *desk); /* not started: `f.config` may still be changed */
+void desk_begin(struct storage_desk *desk);    /* not started: `f.config` may still be changed */
+void desk_has_copy(struct storage_desk *desk); /* the batch, from before the start */
 void desk_start(struct storage_desk *desk);
 void desk_end(struct storage_desk *desk);
 void desk_run(struct storage_desk *desk); /* the jobs of the copy that wait; outbox: of the last */

@@ -72,6 +72,18 @@ static size_t fake_list(void *context, uint64_t after, struct chunk_ref *ret, si
 	return count;
 }
 
+static size_t fake_list_buckets(void *context, const uint8_t *buckets, uint64_t after,
+				struct chunk_ref *ret, size_t most)
+{
+	size_t count = 0;
+
+	while (count < most && fake_list(context, after, &ret[count], 1) == 1) {
+		after = ret[count].chunk;
+		count += inventory_bit(buckets, inventory_bucket(after));
+	}
+	return count;
+}
+
 static struct digest fake_inventory(void *context)
 {
 	(void)context;
@@ -104,6 +116,8 @@ static int fake_promise(void *context, uint64_t epoch, const struct id *server)
 
 	if (epoch < f->promised_epoch)
 		return -ERR_STALE;
+	if (f->promise_error)
+		return f->promise_error;
 	f->promised_epoch = epoch;
 	f->promised_server = *server;
 	return 0;
@@ -167,6 +181,7 @@ static const struct storage_chunks fake_chunks = {
 	.remove = fake_remove,
 	.quarantine = fake_remove,
 	.list = fake_list,
+	.list_buckets = fake_list_buckets,
 	.inventory = fake_inventory,
 	.buckets = fake_buckets,
 	.adopt = fake_adopt,
@@ -384,7 +399,7 @@ uint64_t fixture_accept(struct fixture *f, enum role role, const struct id *self
 {
 	const struct storage_action *dial = fixture_find(f, ACT_DIAL);
 	struct hello_reply reply = { .version = PROTOCOL_VERSION,
-				     .epoch = 5,
+				     .epoch = f->epoch ? f->epoch : 5,
 				     .role = (uint8_t)role,
 				     .cluster = f->cluster,
 				     .cluster_name = slice_of("c"),

@@ -38,8 +38,10 @@ struct fixture {
 	uint64_t free_bytes, used_bytes;
 	bool failed;      /* its disk */
 	uint32_t scrub_s; /* what REGISTER answers */
+	uint64_t epoch;   /* and HELLO of who is dialled; 0: 5 */
 	unsigned int adopted;
 	struct id adopted_id;
+	int promise_error; /* why none can be written down */
 	uint64_t promised_epoch;
 	struct id promised_server;
 

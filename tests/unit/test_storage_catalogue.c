@@ -7,6 +7,8 @@
 
 #include "endpoint.h"
 #include "error.h"
+#include "kv_memory.h"
+#include "pages.h"
 #include "replica_rig.h"
 #include "storage_fixture.h"
 
@@ -277,6 +279,153 @@ static void test_an_older_history_is_refused(void **state)
 	end(&desk);
 }
 
+/* ---- a name server that is never quiet ---- */
+
+enum { STILL_ROWS = 40, KEPT = 20 };
+
+/* Rows that nothing changes, each on a page of its own; then those of the rig. */
+struct busy {
+	struct kv *still;
+	unsigned int made; /* batches */
+	unsigned int anew; /* so often it could not tell batch by batch */
+	unsigned int pulls;
+	/* The question that waits: */
+	bool page, pull;
+	uint32_t id;
+	uint64_t sequence;
+	struct buffer after;
+};
+
+static void busy_init(struct busy *busy)
+{
+	struct buffer batch = { 0 };
+	struct batch_head head = { .epoch = 1, .sequence = 1 };
+	struct digest hash;
+	char key[8];
+
+	*busy = (struct busy){ .made = 4 };
+	assert_int_equal(kv_memory_new(&busy->still), 0);
+	for (int i = 0; i < STILL_ROWS; i++) {
+		key[0] = 'a';
+		key[1] = (char)('0' + i / 10);
+		key[2] = (char)('0' + i % 10);
+		key[3] = '\0';
+		assert_int_equal(kv_put(busy->still, slice_of(key), slice_of("x")), 0);
+	}
+	assert_true(batch_seal(busy->still, &head, &batch, &hash) > 0);
+	buffer_done(&batch);
+}
+
+static void busy_done(struct busy *busy)
+{
+	buffer_done(&busy->after);
+	kv_memory_free(busy->still);
+}
+
+/* What the last step has asked. */
+static void note_question(struct desk *desk, struct busy *busy)
+{
+	const struct message *page = sent(desk, desk->f.nameserver, MSG_page);
+	const struct message *pull = sent(desk, desk->f.nameserver, MSG_pull);
+
+	if (!page && !pull)
+		return;
+	assert_false(busy->page || busy->pull || (page && pull));
+	busy->page = page;
+	busy->pull = pull;
+	busy->id = page ? page->id : pull->id;
+	buffer_clear(&busy->after);
+	if (page) {
+		const struct page_request *req = page->body;
+
+		buffer_append(&busy->after, req->after.data, req->after.size);
+	} else {
+		busy->sequence = ((const struct pull_request *)pull->body)->sequence;
+	}
+}
+
+/* The next page; a batch is made before each. */
+static void give_page(struct desk *desk, struct busy *busy)
+{
+	const struct slice after = { busy->after.data, busy->after.size };
+	struct journal_head *head = &desk->rig.heads[++busy->made];
+	struct page_reply reply = {
+		.sequence = head->sequence, .epoch = head->epoch, .hash = head->hash, .more = 1
+	};
+	struct buffer rows = { 0 };
+
+	busy->page = false;
+	if (page_read(busy->still, after, 1, &rows) < 1 && rows.size == 0) {
+		reply.more = 0;
+		rig_page(&desk->rig, busy->made, &rows);
+	}
+	reply.rows = (struct slice){ rows.data, rows.size };
+	fixture_reply(&desk->f, desk->f.nameserver, MSG_page, busy->id, &reply);
+	buffer_done(&rows);
+}
+
+/* False: the copy is level. */
+static bool give_batches(struct desk *desk, struct busy *busy)
+{
+	struct pull_reply reply = { .sequence = busy->made, .epoch = 9, .state = PULL_BATCHES };
+	struct buffer batches = { 0 };
+	uint64_t has = busy->sequence;
+
+	busy->pull = false;
+	if (has == busy->made)
+		reply.state = PULL_LEVEL;
+	if (has == 0 || has + KEPT < busy->made)
+		reply.state = PULL_UNKNOWN;
+	busy->anew += reply.state == PULL_UNKNOWN;
+	busy->pulls++;
+	for (uint64_t i = has + 1; reply.state == PULL_BATCHES && i <= busy->made; i++) {
+		struct slice batch = rig_batch(&desk->rig, (unsigned int)i);
+
+		buffer_append(&batches, batch.data, batch.size);
+	}
+	reply.batches = (struct slice){ batches.data, batches.size };
+	fixture_reply(&desk->f, desk->f.nameserver, MSG_pull, busy->id, &reply);
+	buffer_done(&batches);
+	return reply.state != PULL_LEVEL;
+}
+
+/* By the time of the last page nobody knows the batches any more that were made since the first. */
+static void test_level_although_much_is_written(void **state)
+{
+	struct digest digest, wanted;
+	struct buffer page = { 0 };
+	struct desk desk;
+	struct busy busy;
+	bool goes_on = true;
+
+	(void)state;
+	begin(&desk, RIG_BATCHES_MAX - 1);
+	busy_init(&busy);
+	note_question(&desk, &busy);
+	while (goes_on && busy.made < RIG_BATCHES_MAX - 2) {
+		assert_true(busy.page || busy.pull);
+		if (busy.page)
+			give_page(&desk, &busy);
+		else
+			goes_on = give_batches(&desk, &busy);
+		note_question(&desk, &busy);
+		while (job_next(&desk))
+			note_question(&desk, &busy);
+	}
+	assert_false(goes_on);
+	assert_int_equal(busy.anew, 1);
+	assert_in_range(busy.pulls, 4, 10);
+	rig_page(&desk.rig, busy.made, &page);
+	assert_int_equal(kv_memory_apply(busy.still, (struct slice){ page.data, page.size }), 0);
+	assert_int_equal(rows_digest(busy.still, &wanted), 0);
+	assert_int_equal(replica_settle(desk.replica), 0);
+	assert_int_equal(rows_digest(desk.rows.kv, &digest), 0);
+	assert_memory_equal(digest.bytes, wanted.bytes, DIGEST_SIZE);
+	buffer_done(&page);
+	busy_done(&busy);
+	end(&desk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +435,7 @@ int main(void)
 		cmocka_unit_test(test_silence_ends_a_pull),
 		cmocka_unit_test(test_a_failed_disk),
 		cmocka_unit_test(test_an_older_history_is_refused),
+		cmocka_unit_test(test_level_although_much_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,6 +247,74 @@ static void test_answers_probes(void **state)
 	desk_end(&desk);
 }
 
+/* By name, which is no reason not to be found by those who do not know it. */
+static void test_names_its_name_server(void **state)
+{
+	struct beacon probe = { .kind = BEACON_PROBE }, answer;
+	struct beacon other = { .kind = BEACON_NAMESERVER, .port = 1, .server = fixture_id(9) };
+	const struct endpoint endpoint = endpoint_ipv4(0x0a000001u, CONTROL_PORT);
+	struct storage_desk desk;
+	uint64_t connection;
+
+	(void)state;
+	desk_begin(&desk);
+	desk_has_copy(&desk);
+	desk.f.config.nameservers[0] = "nas.lan";
+	desk.f.config.nameserver_count = 1;
+	desk.f.config.cluster = desk.f.cluster;
+	desk_start(&desk);
+	fixture_step(&desk.f, (struct storage_event){ .kind = STORAGE_RESOLVED,
+						      .endpoints = &endpoint,
+						      .endpoint_count = 1 });
+	connection = fixture_find(&desk.f, ACT_DIAL)->connection;
+	/* Another one that is heard meanwhile is not gone to. */
+	other.cluster = desk.f.cluster;
+	hear(&desk, &other);
+	assert_null(fixture_find(&desk.f, ACT_CLOSE));
+	desk_lose(&desk, connection);
+	desk_run(&desk);
+	desk.f.now_ms += 2000;
+	hear(&desk, &probe);
+	assert_true(is_answered(&desk, 101, &answer));
+	desk_end(&desk);
+}
+
+/* Its machine goes without a word: whoever reads need not wait until it is given up. */
+static void test_stands_in_for_a_silent_one(void **state)
+{
+	struct stat_request stat = { .path = slice_of("/d/a") };
+	struct ping_request ping = { .cookie = 1 };
+	struct beacon probe = { .kind = BEACON_PROBE }, answer;
+	struct storage_desk desk;
+	uint64_t connection, client;
+
+	(void)state;
+	desk_begin(&desk);
+	desk_start(&desk);
+	connection = desk_dial(&desk, 0xee);
+	desk_run(&desk);
+	desk_register(&desk, connection, 5);
+	desk_fill(&desk, connection, 5);
+	desk_run(&desk);
+	client = fixture_client(&desk.f, ROLE_CLIENT, &desk.f.client);
+	fixture_tick(&desk.f, 2900);
+	assert_int_equal(status_of(&desk, client, MSG_stat, &stat), ERR_UNAVAILABLE);
+	hear(&desk, &probe);
+	assert_false(is_answered(&desk, 100, &answer));
+	hear(&desk, &probe);
+	assert_true(is_answered(&desk, 101, &answer));
+	assert_int_equal(ask(&desk, client, MSG_stat, &stat)->flags, FRAME_DEGRADED);
+	/* It was only slow. */
+	fixture_request(&desk.f, connection, MSG_ping, 3, &ping);
+	assert_int_equal(status_of(&desk, client, MSG_stat, &stat), ERR_UNAVAILABLE);
+	/* Nor is there a gap when it is given up in the end. */
+	for (int i = 0; i < 80; i++) {
+		fixture_tick(&desk.f, 100);
+		assert_int_equal(status_of(&desk, client, MSG_stat, &stat) == 0, i >= 29);
+	}
+	desk_end(&desk);
+}
+
 /* Without a copy there is nothing to offer. */
 static void test_no_copy(void **state)
 {
@@ -271,9 +339,14 @@ static void test_no_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reads_the_copy),  cmocka_unit_test(test_clients_only),
-		cmocka_unit_test(test_changes_nothing), cmocka_unit_test(test_have_and_read),
-		cmocka_unit_test(test_answers_probes),  cmocka_unit_test(test_no_copy),
+		cmocka_unit_test(test_names_its_name_server),
+		cmocka_unit_test(test_stands_in_for_a_silent_one),
+		cmocka_unit_test(test_reads_the_copy),
+		cmocka_unit_test(test_clients_only),
+		cmocka_unit_test(test_changes_nothing),
+		cmocka_unit_test(test_have_and_read),
+		cmocka_unit_test(test_answers_probes),
+		cmocka_unit_test(test_no_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

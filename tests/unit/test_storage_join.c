@@ -450,6 +450,124 @@ static void test_prefers_who_takes_us(void **state)
 	fixture_done(&f);
 }
 
+/* Waits for `server`, which is about to begin in epoch 8 and answers nothing but HELLO and PING.
+ * Returns the address of the one that is dialled next, and when; 0: none within that time. */
+static uint8_t next_after(struct fixture *f, uint8_t server, uint64_t ms, uint64_t *ret_ms)
+{
+	struct id self = fixture_id(server);
+	struct ping_reply pong = { 0 };
+	uint64_t begun_ms = f->now_ms, connection;
+
+	assert_int_equal(fixture_find(f, ACT_DIAL)->endpoints[0].address.bytes[3], server);
+	connection = fixture_accept(f, ROLE_NAMESERVER, &self);
+	while (f->now_ms < begun_ms + ms) {
+		struct beacon serving = beacon_of(0x41, 7), waiting = beacon_of(0x40, 8);
+
+		serving.cluster = waiting.cluster = f->cluster;
+		serving.counter = waiting.counter = f->now_ms;
+		waiting.kind = BEACON_BEGINNER;
+		waiting.start = 0;
+		hear_at(f, &serving, 0x41);
+		hear_at(f, &waiting, 0x40);
+		fixture_tick(f, 500);
+		*ret_ms = f->now_ms - begun_ms;
+		if (fixture_find(f, ACT_DIAL))
+			return fixture_find(f, ACT_DIAL)->endpoints[0].address.bytes[3];
+		fixture_reply(f, connection, MSG_ping, 2, &pong);
+	}
+	return 0;
+}
+
+static void wait_for_a_beginner(struct fixture *f, uint64_t promised)
+{
+	struct beacon waiting = beacon_of(0x40, 8);
+
+	begin_with_beacons(f);
+	f->epoch = 8;
+	f->config.promised_epoch = f->promised_epoch = promised;
+	f->config.promised_server = f->promised_server = fixture_id(promised == 8 ? 0x40 : 0x41);
+	fixture_start(f);
+	waiting.cluster = f->cluster;
+	waiting.kind = BEACON_BEGINNER;
+	waiting.start = 0;
+	hear_at(f, &waiting, 0x40);
+	assert_true(run_until_dial(f, 3000));
+}
+
+/* It may wait for ever for others that follow the one that serves. */
+static void test_who_serves_is_better_than_who_waits(void **state)
+{
+	struct fixture f;
+	uint64_t ms;
+
+	(void)state;
+	wait_for_a_beginner(&f, 7);
+	assert_int_equal(next_after(&f, 0x40, 120000, &ms), 0x41);
+	assert_in_range(ms, 3000, 5000);
+	/* It cannot be reached after all: then the other one has its time. */
+	fail_dial(&f);
+	while (!fixture_find(&f, ACT_DIAL)) {
+		struct beacon waiting = beacon_of(0x40, 8);
+
+		waiting.cluster = f.cluster;
+		waiting.kind = BEACON_BEGINNER;
+		waiting.start = 0;
+		waiting.counter = f.now_ms + 1;
+		hear_at(&f, &waiting, 0x40);
+		if (!fixture_find(&f, ACT_DIAL))
+			fixture_tick(&f, 100);
+	}
+	assert_int_equal(next_after(&f, 0x40, 120000, &ms), 0x41);
+	assert_in_range(ms, 50000, 61000);
+	fixture_done(&f);
+}
+
+/* Who has promised it a later epoch would make the one that serves begin anew. */
+static void test_a_promise_is_given_time(void **state)
+{
+	struct fixture f;
+	uint64_t ms;
+
+	(void)state;
+	wait_for_a_beginner(&f, 8);
+	assert_int_equal(next_after(&f, 0x40, 120000, &ms), 0x41);
+	assert_in_range(ms, 60000, 61000);
+	fixture_done(&f);
+}
+
+/* A beacon moves nobody who is registered, or whose name server has not answered yet. */
+static void test_beacons_move_nobody_who_is_served(void **state)
+{
+	struct register_reply reply = { .epoch = 7, .heartbeat_ms = 2000 };
+	struct heartbeat_reply beat = { .epoch = 7 };
+	struct beacon serving = beacon_of(0x41, 7), waiting = beacon_of(0x40, 1 << 20);
+	struct id self = fixture_id(0x41);
+	struct fixture f;
+	uint64_t connection;
+
+	(void)state;
+	begin_with_beacons(&f);
+	fixture_start(&f);
+	serving.cluster = waiting.cluster = f.cluster;
+	waiting.kind = BEACON_BEGINNER;
+	waiting.start = 0;
+	hear_at(&f, &serving, 0x41);
+	assert_true(run_until_dial(&f, 3000));
+	connection = fixture_accept(&f, ROLE_NAMESERVER, &self);
+	fixture_reply(&f, connection, MSG_register, 1, &reply);
+	for (int i = 0; i < 100; i++) {
+		waiting.counter++;
+		hear_at(&f, &waiting, 0x40);
+		assert_null(fixture_find(&f, ACT_DIAL));
+		assert_null(fixture_find(&f, ACT_CLOSE));
+		fixture_tick(&f, 1000);
+		assert_null(fixture_find(&f, ACT_DIAL));
+		assert_null(fixture_find(&f, ACT_CLOSE));
+		fixture_reply(&f, connection, MSG_heartbeat, 9, &beat);
+	}
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -467,6 +585,9 @@ int main(void)
 		cmocka_unit_test(test_nameless_of_our_name),
 		cmocka_unit_test(test_leaves_the_dead),
 		cmocka_unit_test(test_prefers_who_takes_us),
+		cmocka_unit_test(test_who_serves_is_better_than_who_waits),
+		cmocka_unit_test(test_a_promise_is_given_time),
+		cmocka_unit_test(test_beacons_move_nobody_who_is_served),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,50 @@ static void test_first_promise(void **state)
 	desk_end(&desk);
 }
 
+/* What cannot be written down is not promised: neither now, nor when it is asked again. */
+static void test_a_promise_that_cannot_be_kept(void **state)
+{
+	struct storage_desk desk;
+	const struct message *message;
+	uint64_t connection;
+
+	(void)state;
+	desk_begin(&desk);
+	desk.f.config.cluster = (struct id){ { 0 } };
+	desk_start(&desk);
+	connection = desk_dial(&desk, 0xee);
+	desk.f.promise_error = -ERR_LOCAL_FULL;
+	for (unsigned int i = 0; i < 2; i++) {
+		message = promise(&desk, connection, 0xee, 6);
+		assert_int_not_equal(message->status, 0);
+		assert_null(fixture_note(&desk.f, NOTE_PROMISED));
+	}
+	/* Nor is anybody with less turned away for it. */
+	desk.f.promise_error = 0;
+	assert_promised(promise(&desk, connection, 0xee, 3), 0xee, 3);
+	desk_end(&desk);
+}
+
+/* So it does not follow who serves either, unless its disk has failed: then it serves reads. */
+static void test_who_cannot_promise_does_not_register(void **state)
+{
+	(void)state;
+	for (unsigned int failed = 0; failed <= 1; failed++) {
+		struct storage_desk desk;
+		uint64_t connection;
+
+		desk_begin(&desk);
+		desk_start(&desk);
+		connection = desk_dial(&desk, 0xee);
+		desk.f.promise_error = -ERR_UNAVAILABLE;
+		desk.f.failed = failed;
+		desk_register(&desk, connection, 5);
+		assert_non_null(fixture_note(&desk.f, failed ? NOTE_REGISTERED : NOTE_REFUSED));
+		assert_null(fixture_note(&desk.f, failed ? NOTE_REFUSED : NOTE_REGISTERED));
+		desk_end(&desk);
+	}
+}
+
 /* The same name server after a restart: at once, with the catalogue as it is after all batches that
  * were given before. */
 static void test_the_same_server_again(void **state)
@@ -109,6 +153,31 @@ static void test_the_same_server_again(void **state)
 	desk_register(&desk, connection, 5);
 	assert_int_equal(fixture_note(&desk.f, NOTE_REFUSED)->error, -ERR_STALE);
 	assert_non_null(fixture_find(&desk.f, ACT_CLOSE));
+	desk_end(&desk);
+}
+
+/* While its copy is made anew it speaks for what it had, also after a stop, and gives no set. */
+static void test_a_copy_that_is_made_anew(void **state)
+{
+	const struct replica_job begin = { .kind = REPLICA_BEGIN };
+	struct replica_result result;
+	struct storage_desk desk;
+	const struct promise_reply *reply;
+	uint64_t connection;
+
+	(void)state;
+	desk_begin(&desk);
+	desk.f.config.cluster = (struct id){ { 0 } };
+	desk_has_copy(&desk);
+	replica_run(desk.replica, &begin, &result);
+	desk_start(&desk);
+	connection = desk_dial(&desk, 0xee);
+	reply = promise(&desk, connection, 0xee, 6)->body;
+	assert_int_equal(reply->incomplete, 1);
+	assert_int_equal(reply->catalogue_epoch, 5);
+	assert_int_equal(reply->catalogue_sequence, 1);
+	assert_true(digest_equal(&reply->catalogue_hash, &desk.head.hash));
+	assert_int_equal(reply->journal_set_count, 0);
 	desk_end(&desk);
 }
 
@@ -351,7 +420,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_promise),
+		cmocka_unit_test(test_a_promise_that_cannot_be_kept),
+		cmocka_unit_test(test_who_cannot_promise_does_not_register),
 		cmocka_unit_test(test_the_same_server_again),
+		cmocka_unit_test(test_a_copy_that_is_made_anew),
 		cmocka_unit_test(test_another_process_needs_its_own),
 		cmocka_unit_test(test_another_server_waits),
 		cmocka_unit_test(test_a_heartbeat_counts),
