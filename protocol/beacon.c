@@ -5,6 +5,8 @@
 enum {
 	VERSION = 1,
 	FLAG_WAITS = 1,
+	FLAG_FETCHES = 2,
+	FLAGS = FLAG_WAITS | FLAG_FETCHES,
 	TAG_OFFSET = 112,
 	TAG_SIZE = 16,
 	NAME_OFFSET = 80,
@@ -34,7 +36,8 @@ void beacon_encode(const struct beacon *beacon, struct hmac *key, uint8_t ret[BE
 	put_u16(ret + 6, BEACON_SIZE);
 	put_u32(ret + 8, key_id_of(key));
 	put_u16(ret + 12, beacon->port);
-	put_u16(ret + 14, beacon->waits ? FLAG_WAITS : 0);
+	put_u16(ret + 14, (uint16_t)((beacon->waits ? FLAG_WAITS : 0) |
+				     (beacon->fetches ? FLAG_FETCHES : 0)));
 	memcpy(ret + 16, beacon->cluster.bytes, ID_SIZE);
 	memcpy(ret + 32, beacon->server.bytes, ID_SIZE);
 	put_u64(ret + 48, beacon->epoch);
@@ -62,7 +65,7 @@ static bool is_well_formed(const uint8_t *bytes)
 	size_t name_size = strnlen((const char *)bytes + NAME_OFFSET, NAME_SIZE);
 
 	return memcmp(bytes, magic, sizeof(magic)) == 0 && bytes[4] == VERSION &&
-	       get_u16(bytes + 6) == BEACON_SIZE && get_u16(bytes + 14) <= FLAG_WAITS &&
+	       get_u16(bytes + 6) == BEACON_SIZE && get_u16(bytes + 14) <= FLAGS &&
 	       name_size < NAME_SIZE &&
 	       is_zero(bytes + NAME_OFFSET + name_size, NAME_SIZE - name_size);
 }
@@ -76,13 +79,13 @@ static bool is_signed(const uint8_t *bytes, struct hmac *key)
 	return hmac_verify(key, bytes, TAG_OFFSET, bytes + TAG_OFFSET);
 }
 
-/* Only a probe may come from nobody, and only a name server be a stand-by. */
+/* Only a probe may come from nobody, and only a name server be a stand-by or fetch. */
 static bool is_kind_complete(const struct beacon *beacon)
 {
 	switch (beacon->kind) {
-	case BEACON_PROBE: return !beacon->waits;
+	case BEACON_PROBE: return !beacon->waits && !beacon->fetches;
 	case BEACON_STORAGE:
-		if (beacon->waits)
+		if (beacon->waits || beacon->fetches)
 			return false;
 		/* fall through */
 	case BEACON_NAMESERVER:
@@ -112,7 +115,8 @@ int beacon_decode(const void *datagram, size_t size, struct hmac *key, struct be
 		.counter = get_u64(bytes + 64),
 		.interval_ms = get_u32(bytes + 72),
 		.process = get_u32(bytes + 76),
-		.waits = get_u16(bytes + 14) == FLAG_WAITS,
+		.waits = get_u16(bytes + 14) & FLAG_WAITS,
+		.fetches = get_u16(bytes + 14) & FLAG_FETCHES,
 	};
 	memcpy(ret->cluster.bytes, bytes + 16, ID_SIZE);
 	memcpy(ret->server.bytes, bytes + 32, ID_SIZE);

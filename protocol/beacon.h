@@ -8,8 +8,9 @@
  * The tag is HMAC-SHA-256 over what stands before it, cut to 16 bytes. The key id is the first u32
  * of such a tag over "muster beacon key id", 1 where that is 0.
  *
- * The one flag, 1, is that of a stand-by which does not begin by itself: others need not wait for
- * it.
+ * Flags: 1 is that of a stand-by which does not begin by itself: others need not wait for it. 2 is
+ * that of a name server whom enough storage servers have promised to follow, and which fetches what
+ * its catalogue lacks: nobody disturbs it.
  *
  * Two processes that have the same server id differ in `process`, a random number; 0: none.
  *
@@ -43,7 +44,8 @@ struct beacon {
 	uint64_t counter;
 	uint32_t interval_ms;
 	uint32_t process;
-	bool waits; /* a stand-by: see above */
+	bool waits;   /* a stand-by: see above */
+	bool fetches; /* the other flag */
 	char cluster_name[CLUSTER_NAME_MAX + 1];
 };
 

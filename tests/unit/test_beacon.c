@@ -55,6 +55,7 @@ static void assert_round_trip(const struct beacon *beacon, struct hmac *key)
 	assert_int_equal(decoded.interval_ms, beacon->interval_ms);
 	assert_int_equal(decoded.process, beacon->process);
 	assert_int_equal(decoded.waits, beacon->waits);
+	assert_int_equal(decoded.fetches, beacon->fetches);
 	assert_string_equal(decoded.cluster_name, beacon->cluster_name);
 }
 
@@ -67,8 +68,12 @@ static void test_round_trips(void **state)
 	beacon.kind = BEACON_BEGINNER;
 	beacon.start = 0;
 	assert_round_trip(&beacon, *state);
-	beacon.kind = BEACON_STORAGE;
+	beacon.fetches = true;
+	assert_round_trip(&beacon, *state);
 	beacon.waits = false;
+	assert_round_trip(&beacon, *state);
+	beacon.fetches = false;
+	beacon.kind = BEACON_STORAGE;
 	assert_round_trip(&beacon, *state);
 	beacon.kind = BEACON_PROBE;
 	beacon.port = 0;
@@ -170,7 +175,7 @@ static void test_malformed(void **state)
 	assert_int_equal(decode_with(5, 0), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(5, 5), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(6, 127), -ERR_BAD_REQUEST);
-	assert_int_equal(decode_with(14, 2), -ERR_BAD_REQUEST);
+	assert_int_equal(decode_with(14, 4), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(111, 'x'), -ERR_BAD_REQUEST);
 	assert_int_equal(decode_with(85, 'x'), -ERR_BAD_REQUEST);
 	beacon_encode(&beacon, NULL, bytes);
