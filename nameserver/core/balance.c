@@ -165,10 +165,10 @@ static bool is_settled(const struct nameserver *ns, const struct chunk_health *h
 	       health_need(ns, health) == NEED_NOTHING;
 }
 
-static bool may_go_to(const struct nameserver *ns, const struct chunk_health *health,
-		      const struct member *member, uint32_t length)
+static bool may_go_to(const struct chunk_health *health, const struct member *member,
+		      uint32_t length)
 {
-	return takes_part(member) && copy_is_firm(ns, member, health->chunk) &&
+	return takes_part(member) && copy_is_firm(member, health->chunk) &&
 	       member_room(member) >= length + member->capacity / ROOM_LEFT_PART &&
 	       !holders_have(&health->holders, member->row.number) &&
 	       !chunk_set_has(&member->doomed, health->chunk) &&
@@ -229,7 +229,7 @@ static bool plan_make(struct nameserver *ns, const struct chunk_health *health,
 
 	for (unsigned int i = 0; i < ns->member_count && tried < TARGETS_MAX; i++) {
 		ret->target = ns->sorted[(i + row->chunk) % ns->member_count];
-		if (!may_go_to(ns, health, ret->target, row->length) ||
+		if (!may_go_to(health, ret->target, row->length) ||
 		    fullness(ns, ret->target) > spread->lowest + STOP / 2)
 			continue;
 		tried++;

@@ -248,9 +248,13 @@ static void now_set(struct nameserver *ns, uint64_t now_ms)
 	bool late = now_ms - ns->now_ms >= PAUSE_MS;
 	uint64_t due = late ? nameserver_deadline(ns) : UINT64_MAX;
 
+	if (due < ns->now_ms)
+		due = ns->now_ms;
 	ns->now_ms = now_ms;
-	if (due < now_ms && now_ms - due >= PAUSE_MS)
-		all_excuse(ns, now_ms - due);
+	if (due >= now_ms || now_ms - due < PAUSE_MS)
+		return;
+	all_excuse(ns, now_ms - due);
+	hold_excuse(ns, now_ms - due);
 }
 
 void nameserver_step(struct nameserver *ns, const struct ns_event *event, struct ns_outbox *outbox)
@@ -394,8 +398,9 @@ int nameserver_new(const struct nameserver_config *config, struct kv *kv, uint64
 		nameserver_free(ns);
 		return rc;
 	}
-	/* After a restart nothing goes before those who hold it or were reading it are back. */
-	ns->garbage_ms = ns->start == 1 ? now_ms : now_ms + CLIENT_GONE_MS;
+	/* After a restart no content goes before those who have it open are back. */
+	ns->garbage_ms = now_ms;
+	ns->collect_from_ms = ns->start == 1 ? now_ms : now_ms + CLIENT_GONE_MS;
 	*ret = ns;
 	return 0;
 }

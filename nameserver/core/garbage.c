@@ -76,7 +76,7 @@ static void delete_done(struct nameserver *ns, const struct order_result *result
 		bad_remove(ns, member, member->ordered.ids[i]);
 	chunk_set_done(&member->ordered);
 	if (result->error == 0)
-		member_deleted(member, reply->deleted, reply->free);
+		member_deleted(member, reply);
 	if (member->doomed.count)
 		garbage_soon(ns);
 }
@@ -212,7 +212,8 @@ static void collect(struct nameserver *ns, unsigned int most)
 	};
 	int rc;
 
-	if (!ns->garbage || must_spare(ns) || deletes_are_held(ns) || must_pause(ns))
+	if (!ns->garbage || ns->now_ms < ns->collect_from_ms || must_spare(ns) ||
+	    deletes_are_held(ns) || must_pause(ns))
 		return;
 	rc = catalogue_collect(ns->kv, &how);
 	if (rc < 0)
@@ -241,11 +242,10 @@ void garbage_tick(struct nameserver *ns)
 
 uint64_t garbage_deadline(const struct nameserver *ns)
 {
-	uint64_t at = UINT64_MAX, grace_ms;
+	uint64_t at = UINT64_MAX, grace_ms = unknown_grace_ms(ns);
 
 	if (ns->garbage && !must_spare(ns) && !deletes_are_held(ns))
-		return ns->garbage_ms;
-	grace_ms = unknown_grace_ms(ns);
+		at = ns->collect_from_ms;
 	for (unsigned int i = 0; i < ns->member_count; i++) {
 		const struct member *member = ns->sorted[i];
 		uint64_t due_ms = can_order(ns, member) ? 0 : unknown_due_ms(ns, member, grace_ms);

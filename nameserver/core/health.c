@@ -65,26 +65,23 @@ static bool stays(const struct member *member)
 	return member_is_up(member) && !member->disk_failed && !member->row.draining;
 }
 
-/* Whether it has the chunk is known from itself: since it registered it has told what it holds, and
- * the walk has compared that with the catalogue up to this chunk. */
-static bool is_listed(const struct nameserver *ns, const struct member *member, uint64_t chunk)
+/* Whether it has a chunk is known from itself: since it registered it has told what it holds, and
+ * that was compared with the catalogue. */
+static bool is_listed(const struct member *member)
 {
-	bool compared = member->stage == INVENTORY_NONE
-				? member->compared
-				: member->stage == INVENTORY_SWEPT && chunk <= ns->sweep.cursor;
-
-	return compared && member->state == NODE_ONLINE && member->session && member->key;
+	return member->stage == INVENTORY_NONE && member->compared &&
+	       member->state == NODE_ONLINE && member->session && member->key;
 }
 
 /* A disk that failed deletes nothing, and what it has may still be of use. */
-static bool can_trim(const struct nameserver *ns, const struct member *member, uint64_t chunk)
+static bool can_trim(const struct nameserver *ns, const struct member *member)
 {
-	return is_listed(ns, member, chunk) && !member->disk_failed && brake_lets_trim(ns, member);
+	return is_listed(member) && !member->disk_failed && brake_lets_trim(ns, member);
 }
 
-bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint64_t chunk)
+bool copy_is_firm(const struct member *member, uint64_t chunk)
 {
-	return stays(member) && is_listed(ns, member, chunk) && !copy_is_bad(member, chunk);
+	return stays(member) && is_listed(member) && !copy_is_bad(member, chunk);
 }
 
 bool member_may_take(const struct member *member, uint64_t length)
@@ -113,11 +110,22 @@ static bool has_bad_copy(const struct nameserver *ns, uint64_t chunk)
 	return false;
 }
 
-/* Just put, and copies are still on their way. */
-static bool is_coming(const struct nameserver *ns, const struct chunk_health *health)
+/* Just put, and copies are still on their way. 0: they are not. */
+static uint64_t coming_until(const struct nameserver *ns, const struct chunk_health *health)
 {
-	return health->chunk >= ns->new_from && health->holders.count < health->wanted &&
-	       !has_bad_copy(ns, health->chunk);
+	if (health->holders.count >= health->wanted || has_bad_copy(ns, health->chunk))
+		return 0;
+	return repair_awaited_ms(ns, health->chunk);
+}
+
+/* Copies of the catalogue say nothing of places: after a start from one, servers that come within
+ * the delay may bring what seems to lack. 0: nothing of that kind. */
+static uint64_t unheard_until(const struct nameserver *ns, const struct chunk_health *health)
+{
+	uint64_t until_ms = ns->started_ms + ns->config.repair_delay_ms;
+
+	return ns->unheard && until_ms > ns->now_ms && !has_bad_copy(ns, health->chunk) ? until_ms
+											: 0;
 }
 
 static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health *health)
@@ -139,11 +147,13 @@ static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health
 		awaited = awaited || !member->key || member->stopped;
 		soonest_ms = until_ms < soonest_ms ? until_ms : soonest_ms;
 	}
+	if (unheard_until(ns, health))
+		return unheard_until(ns, health);
 	if (health->copies.sound == 1 && health->wanted > 1 && expected && !awaited)
 		return 0;
 	if (health->planned + expected >= health->wanted)
 		return soonest_ms;
-	return is_coming(ns, health) ? ns->new_until_ms : 0;
+	return coming_until(ns, health);
 }
 
 static void holder_count(const struct nameserver *ns, struct chunk_health *health,
@@ -158,11 +168,11 @@ static void holder_count(const struct nameserver *ns, struct chunk_health *healt
 	health->planned += !bad && stays(member);
 	health->doubted = health->doubted ||
 			  (member->doubted.count && chunk_set_has(&member->doubted, health->chunk));
-	health->firm += copy_is_firm(ns, member, health->chunk);
+	health->firm += copy_is_firm(member, health->chunk);
 	health->sources += !bad && member->session && member->key;
 	health->targets -= !bad && member_may_take(member, 0) && health->targets;
-	health->surplus = health->surplus ||
-			  ((bad || member->row.draining) && can_trim(ns, member, health->chunk));
+	health->surplus =
+		health->surplus || ((bad || member->row.draining) && can_trim(ns, member));
 }
 
 void health_fill(const struct nameserver *ns, struct chunk_health *health)
@@ -181,11 +191,21 @@ void health_fill(const struct nameserver *ns, struct chunk_health *health)
 	health->missed_ms = health->planned < health->wanted ? missed_ms(ns, health) : UINT64_MAX;
 }
 
+static bool is_unheard(const struct member *member)
+{
+	if (!member->key)
+		return !member->row.retired;
+	return member->stage == INVENTORY_COUNTING || member->stage == INVENTORY_COMING;
+}
+
 void takers_count(struct nameserver *ns)
 {
 	ns->takers = 0;
-	for (unsigned int i = 0; i < ns->member_count; i++)
+	ns->unheard = false;
+	for (unsigned int i = 0; i < ns->member_count; i++) {
 		ns->takers += member_may_take(ns->sorted[i], 0);
+		ns->unheard = ns->unheard || is_unheard(ns->sorted[i]);
+	}
 }
 
 int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret)
@@ -258,7 +278,7 @@ static unsigned int neighbours(const struct nameserver *ns, const struct chunk_h
 	for (unsigned int i = 0; i < health->holders.count; i++) {
 		const struct member *other = member_by_number(ns, health->holders.numbers[i]);
 
-		if (other && other != member && copy_is_firm(ns, other, health->chunk))
+		if (other && other != member && copy_is_firm(other, health->chunk))
 			count += same_place(member, other, zone);
 	}
 	return count;
@@ -287,9 +307,9 @@ struct member *surplus_choose(const struct nameserver *ns, const struct chunk_he
 		struct member *member = member_by_number(ns, health->holders.numbers[i]);
 		uint64_t order;
 
-		if (!member || !can_trim(ns, member, health->chunk))
+		if (!member || !can_trim(ns, member))
 			continue;
-		if (health->firm - copy_is_firm(ns, member, health->chunk) < health->wanted)
+		if (health->firm - copy_is_firm(member, health->chunk) < health->wanted)
 			continue;
 		order = trim_order(ns, health, member);
 		if (!chosen || order > highest) {
@@ -298,4 +318,57 @@ struct member *surplus_choose(const struct nameserver *ns, const struct chunk_he
 		}
 	}
 	return chosen;
+}
+
+/* ---- where a copy is made ---- */
+
+/* Not where a copy is; where a bad one is only if no other server is left; not again, if it can be
+ * helped, where it failed the last time. */
+enum strictness { AVOID_FAILED, AVOID_BAD, AVOID_HOLDERS, STRICTNESSES };
+
+static bool must_avoid(const struct nameserver *ns, const struct chunk_health *health,
+		       uint16_t failed, const struct member *member, enum strictness strictness)
+{
+	bool bad = copy_is_bad(member, health->chunk);
+
+	if (member->fetching >= fetches_most(ns, member))
+		return true;
+	if (chunk_set_has(&member->doomed, health->chunk) ||
+	    chunk_set_has(&member->ordered, health->chunk))
+		return true;
+	if (holders_have(&health->holders, member->row.number) && !bad)
+		return true;
+	if (bad)
+		return strictness < AVOID_HOLDERS;
+	return strictness == AVOID_FAILED && member->row.number == failed;
+}
+
+struct member *target_choose(struct nameserver *ns, const struct chunk_health *health,
+			     uint16_t failed, uint32_t length)
+{
+	const struct member **avoid = arena_alloc(&ns->arena, ns->member_count * sizeof(*avoid));
+	const struct member *near[HOLDERS_MAX];
+	struct placement wanted = { .length = length, .copies = 1, .avoid = avoid, .near = near };
+	struct member *chosen[COPIES_MAX];
+
+	if (!avoid)
+		return NULL;
+	for (unsigned int i = 0; i < health->holders.count; i++) {
+		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
+
+		if (member && !member->row.draining && !copy_is_bad(member, health->chunk))
+			near[wanted.near_count++] = member;
+	}
+	for (int strictness = 0; strictness < STRICTNESSES; strictness++) {
+		wanted.avoid_count = 0;
+		for (unsigned int i = 0; i < ns->member_count; i++) {
+			const struct member *member = ns->sorted[i];
+
+			if (must_avoid(ns, health, failed, member, (enum strictness)strictness))
+				avoid[wanted.avoid_count++] = member;
+		}
+		if (placement_choose(ns, &wanted, chosen) > 0)
+			return chosen[0];
+	}
+	return NULL;
 }

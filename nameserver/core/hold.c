@@ -127,10 +127,11 @@ static bool brake_is_over(const struct nameserver *ns, const struct member *memb
 static void brake_begin(const struct nameserver *ns, struct member *member)
 {
 	uint64_t part = member->chunks / BRAKE_PART;
+	uint64_t floor = ns->config.brake_floor ? ns->config.brake_floor : BRAKE_FLOOR;
 
 	member->brake.from_ms = ns->now_ms;
 	member->brake.gone = 0;
-	member->brake.most = part > BRAKE_FLOOR ? part : BRAKE_FLOOR;
+	member->brake.most = part > floor ? part : floor;
 }
 
 static void brake_pull(struct nameserver *ns, struct member *member, size_t waiting)
@@ -143,6 +144,18 @@ static void brake_pull(struct nameserver *ns, struct member *member, size_t wait
 	ns_event_about(ns, member, LOG_WARN, "delete_brake", "waiting=%zu most=%llu chunks=%llu",
 		       waiting, (unsigned long long)brake->most,
 		       (unsigned long long)member->chunks);
+}
+
+/* Suspended with the whole machine, or stopped: who knows why they are there could not say so, and
+ * nobody could be alarmed. */
+void hold_excuse(struct nameserver *ns, uint64_t ms)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		struct member *member = ns->sorted[i];
+
+		member->unknown_ms = excused(ns, member->unknown_ms, ms);
+		member->brake.from_ms = excused(ns, member->brake.from_ms, ms);
+	}
 }
 
 uint64_t brake_until_ms(const struct member *member)

@@ -34,6 +34,8 @@ void hold_chunk_heard(struct nameserver *ns, const struct member *member, uint64
 void hold_register_heard(struct nameserver *ns, const struct session *from,
 			 const struct register_request *request);
 void hold_tick(struct nameserver *ns);
+/* So long this name server has slept. */
+void hold_excuse(struct nameserver *ns, uint64_t ms);
 uint64_t hold_deadline(const struct nameserver *ns);
 
 /* The brake. How many of that many unknown chunks may be ordered away now. */

@@ -18,6 +18,51 @@ unsigned int lease_copies(const struct lease *lease)
 	return count;
 }
 
+static int lease_position(const struct lease *lease, const struct member *member)
+{
+	for (int i = 0; i < lease->count; i++) {
+		if (lease->holders[i] == member->row.number)
+			return i;
+	}
+	return -ERR_NOT_FOUND;
+}
+
+static void lease_gone(struct lease *lease, const struct member *member)
+{
+	int position = lease_position(lease, member);
+
+	if (position >= 0)
+		lease->gone = (uint16_t)(lease->gone | 1u << position);
+}
+
+void lease_give_up(struct nameserver *ns, struct lease *lease, const struct id *node)
+{
+	const struct member *member = member_find(ns, node);
+
+	if (member)
+		lease_gone(lease, member);
+}
+
+void leases_void(struct nameserver *ns, const struct member *member)
+{
+	struct lease *lease, *next;
+
+	HASH_ITER(hh, ns->leases, lease, next)
+		lease_gone(lease, member);
+}
+
+unsigned int lease_coming(const struct nameserver *ns, const struct lease *lease)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < lease->count; i++) {
+		const struct member *member = member_by_number(ns, lease->holders[i]);
+
+		count += !((lease->durable | lease->gone) >> i & 1) && member_is_up(member);
+	}
+	return count;
+}
+
 static int leases_room(struct put *put)
 {
 	uint32_t capacity = put->capacity ? put->capacity * 2 : 8;
@@ -119,14 +164,12 @@ static int receipt_fits(const struct lease *lease, const struct receipt *receipt
 int lease_receipt(struct nameserver *ns, struct lease *lease, const struct receipt *receipt)
 {
 	struct member *member;
-	unsigned int position = 0;
-	int rc = receipt_check(ns, receipt, &member);
+	int rc = receipt_check(ns, receipt, &member), position;
 
 	if (rc <= 0)
 		return rc;
-	while (position < lease->count && lease->holders[position] != member->row.number)
-		position++;
-	if (position == lease->count)
+	position = lease_position(lease, member);
+	if (position < 0)
 		return -ERR_BAD_RECEIPT;
 	rc = receipt_fits(lease, receipt);
 	if (rc < 0)

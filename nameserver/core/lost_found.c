@@ -335,21 +335,34 @@ static void list_ask(struct nameserver *ns, struct stray_list *list, struct memb
 
 /* ---- time ---- */
 
+static bool is_telling(const struct member *member)
+{
+	return member->stage == INVENTORY_COMING || member->stage == INVENTORY_COUNTING;
+}
+
 static struct member *member_to_ask(const struct nameserver *ns, const struct stray_list *list)
 {
 	struct member *member = member_by_number(ns, list->number);
 
 	return member && member->session && !list->asking && list->first < list->count &&
-			       member->stage != INVENTORY_COMING &&
-			       member->stage != INVENTORY_COUNTING
+			       !is_telling(member)
 		       ? member
 		       : NULL;
 }
 
-/* Not before the others have told whether they have copies, if they come soon. */
+static bool all_have_told(const struct nameserver *ns)
+{
+	for (unsigned int i = 0; i < ns->member_count; i++) {
+		if (!ns->sorted[i]->row.retired && is_telling(ns->sorted[i]))
+			return false;
+	}
+	return members_all_heard(ns);
+}
+
+/* Not before the others have told whether they have copies, if they do soon: so many are wanted. */
 static uint64_t begin_ms(const struct nameserver *ns)
 {
-	return members_all_heard(ns) ? 0 : ns->started_ms + WAIT_MS;
+	return all_have_told(ns) ? 0 : ns->started_ms + WAIT_MS;
 }
 
 static bool is_all_settled(const struct nameserver *ns)

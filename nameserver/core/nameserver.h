@@ -79,6 +79,7 @@ struct nameserver_config {
 	uint64_t beacon_interval_ms;
 	uint64_t repair_delay_ms;
 	uint64_t unknown_grace_ms;
+	unsigned int brake_floor;     /* chunks; fewer that nobody asked for are no mass */
 	uint64_t journal_patience_ms; /* then another server stands in for one of the journal set */
 	uint64_t trash_ms;            /* running time that removed files are kept */
 	uint32_t scrub_s;             /* in which storage servers read all copies; 0: never */
@@ -177,6 +178,8 @@ void ns_outbox_done(struct ns_outbox *outbox);
 static inline struct slice ns_action_bytes(const struct ns_outbox *outbox,
 					   const struct ns_action *action)
 {
+	if (action->size == 0)
+		return (struct slice){ 0 };
 	return (struct slice){ outbox->bytes.data + action->offset, action->size };
 }
 

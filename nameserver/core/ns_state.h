@@ -107,6 +107,7 @@ struct lease {
 	struct digest digest;
 	uint16_t holders[LEASE_HOLDERS_MAX]; /* member numbers */
 	uint16_t durable;                    /* bit per holder */
+	uint16_t gone; /* the same: given up by the client, or registered anew since */
 	uint8_t count;
 	UT_hash_handle hh;
 };
@@ -152,14 +153,15 @@ struct brake {
 };
 
 /* What we believe a server holds against what it says, since it registered: our side is still being
- * counted; BUCKETS and INVENTORY are awaited; all of it is here and waits for a walk; the walk
- * compares it with the catalogue. NONE: `compared` says whether it has been. */
+ * counted; BUCKETS and INVENTORY are awaited; all of it is here, and something of ours was not
+ * listed: that waits for a walk; the walk looks for it. NONE: `compared` says whether it has
+ * been. */
 enum inventory_stage {
 	INVENTORY_NONE,
 	INVENTORY_COUNTING,
 	INVENTORY_COMING,
 	INVENTORY_WAITING,
-	INVENTORY_SWEPT
+	INVENTORY_COMPARING
 };
 
 /* What heartbeats say of the inventory, see inventory_heard(). */
@@ -191,9 +193,10 @@ struct member {
 	uint32_t load;
 	uint64_t leased; /* bytes promised to puts */
 	uint64_t heard_ms, registered_ms;
-	uint64_t echo_ms; /* it was in touch with us, and surely with nobody else, at that time */
-	struct hmac *key; /* NULL: not registered in this run */
-	bool rekeyed;     /* had another one in this run: its receipts are void, not forged */
+	uint64_t level_ms; /* when its copy, in the journal set, had all that it should have */
+	uint64_t echo_ms;  /* it was in touch with us, and surely with nobody else, at that time */
+	struct hmac *key;  /* NULL: not registered in this run */
+	bool rekeyed;      /* had another one in this run: its receipts are void, not forged */
 
 	uint64_t pressure, head_pressure; /* see placement.c */
 
@@ -201,8 +204,10 @@ struct member {
 	uint64_t inventory_position, inventory_last;
 	struct chunk_set listed; /* by INVENTORY */
 	struct chunk_set
-		fresh;        /* got durable since it registered, while an inventory is under way */
-	struct chunk_set bad; /* copies reported corrupt: see place_bad */
+		fresh; /* got durable since it registered, while an inventory is under way */
+	struct chunk_set gained; /* places that INVENTORY brought; to be looked at */
+	bool gained_more;        /* than are looked at one by one */
+	struct chunk_set bad;    /* copies reported corrupt: see place_bad */
 	LIST_ENTRY(member) with_bad;
 	struct chunk_set away;    /* lost since it registered: receipts for them are void */
 	struct chunk_set doubted; /* it is to look at them, see copy_doubt */
@@ -214,7 +219,8 @@ struct member {
 	struct brake brake;
 	bool compared;             /* since it registered, all it holds, with the catalogue */
 	struct inventory_sum *sum; /* of its places, as far as they are counted: see buckets.c */
-	uint8_t differ[INVENTORY_BITS_SIZE]; /* buckets that INVENTORY lists */
+	uint8_t differ
+		[INVENTORY_BITS_SIZE]; /* buckets that INVENTORY lists; then: that lack some */
 	struct inventory_beat beat;
 	struct presence presence;
 	bool stopped; /* it said goodbye */
@@ -374,6 +380,8 @@ struct nameserver {
 	struct member *members;
 	struct member **sorted; /* by id */
 	unsigned int member_count;
+	bool first_awaited; /* somebody has put when there was none */
+	uint64_t first_ms;  /* when there was one */
 	struct member **by_number;
 	size_t by_number_size;
 	uint64_t floor, head_floor; /* see placement.c */
@@ -388,6 +396,13 @@ struct nameserver {
 		uint64_t next_ms;
 		unsigned int pace;
 	} count;
+	struct inventory_compare { /* places that were not listed, see buckets.c */
+		bool wanted, running;
+		uint64_t cursor;
+		uint64_t next_ms;
+		unsigned int pace;
+		uint8_t differ[INVENTORY_BITS_SIZE]; /* of any of the members */
+	} compare;
 	uint64_t dials;
 	uint64_t under_copied, lost;
 	uint64_t bad_copies;          /* of all members */
@@ -398,8 +413,7 @@ struct nameserver {
 	struct repair *repair;        /* see repair.h */
 	struct balance *balance;      /* see balance.c */
 	unsigned int takers;          /* servers that can take chunks */
-	uint64_t new_from, new_next;  /* chunks from these on are new, will be */
-	uint64_t new_until_ms;        /* then new_from = new_next */
+	bool unheard;                 /* one has not told yet what it holds */
 	struct verify *verifies;      /* see verify.c */
 	uint64_t verify_count;
 	bool worse;              /* something happened that only a walk yet to end will count */
@@ -415,7 +429,8 @@ struct nameserver {
 		uint64_t settled_ms; /* then the room is known that deleting gave */
 		uint64_t wanted;     /* bytes */
 	} trash;
-	uint64_t garbage_ms; /* next step */
+	uint64_t garbage_ms;      /* next step */
+	uint64_t collect_from_ms; /* nothing that a file had before that */
 	unsigned int collect_pace;
 	unsigned int delete_next; /* in `sorted`: who is ordered first */
 	struct hold hold;
@@ -527,6 +542,9 @@ void clients_untell(struct nameserver *ns, const struct member *member);
 /* ---- members.c ---- */
 
 int members_load(struct nameserver *ns);
+int member_insert(struct nameserver *ns, const struct member_row *row, struct member **ret);
+void member_event(struct nameserver *ns, enum log_level level, const char *event,
+		  const struct member *member);
 void members_free(struct nameserver *ns);
 void members_tick(struct nameserver *ns);
 /* Of silence that is our own fault. */
@@ -542,6 +560,9 @@ void member_lost(struct nameserver *ns, struct member *member); /* its connectio
 /* It is taken for dead, or has said goodbye. */
 void member_offline(struct nameserver *ns, struct member *member, const char *event,
 		    const char *cause);
+
+/* ---- registration.c ---- */
+
 /* What may not join: told once in a while, however often it tries. */
 void member_refused(struct nameserver *ns, const struct session *from, struct slice name,
 		    int error);
@@ -559,7 +580,7 @@ void member_drop(struct nameserver *ns, struct member *member);
 void drain_look(struct nameserver *ns, struct member *member); /* membership.c */
 bool member_is_up(const struct member *member);                /* online or suspect */
 unsigned int members_online(const struct nameserver *ns);
-bool members_are_coming(const struct nameserver *ns);
+bool members_are_coming(struct nameserver *ns); /* whoever puts shall ask again: BUSY */
 
 /* ---- space.c ---- */
 
@@ -567,7 +588,7 @@ uint64_t believable(uint64_t bytes);               /* of what a server says abou
 uint64_t member_room(const struct member *member); /* bytes free that nobody was promised */
 /* What its next heartbeat will say, as far as we know: it has got a chunk, it has deleted some. */
 void member_gained(struct member *member, uint64_t bytes);
-void member_deleted(struct member *member, uint64_t chunks, uint64_t free);
+void member_deleted(struct member *member, const struct delete_reply *reply);
 void space_heard(struct nameserver *ns, struct member *member,
 		 const struct heartbeat_request *request);
 void space_keep(struct nameserver *ns, struct member *member); /* in its row, for */
@@ -578,6 +599,8 @@ void space_recall(struct member *member);
 int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int wanted);
 int places_end(struct nameserver *ns, uint64_t chunk);
 int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders);
+/* A complete inventory does not name the chunk. */
+int place_missing(struct nameserver *ns, struct member *member, uint64_t chunk);
 /* Receipts of late copies and of commits alike. 1: verified; 0: void (an older registration's);
  * -ERR_BAD_RECEIPT. */
 int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct member **ret);
@@ -591,7 +614,7 @@ bool inventory_begin(struct nameserver *ns, struct member *member, const struct 
 bool inventory_heard(struct nameserver *ns, struct member *member, const struct digest *digest);
 bool inventory_lists(const struct member *member, uint64_t chunk); /* its bucket was asked for */
 void inventory_lost(struct member *member);                        /* the connection is gone */
-void inventory_end(struct nameserver *ns, struct member *member);  /* it was compared */
+void inventory_told(struct nameserver *ns, struct member *member); /* all of it was listed */
 void inventory_tick(struct nameserver *ns);
 uint64_t inventory_deadline(const struct nameserver *ns);
 
@@ -651,6 +674,12 @@ void lease_free(struct nameserver *ns, struct lease *lease, bool kept);
 int lease_holder_add(struct lease *lease, struct member *member);
 int lease_receipt(struct nameserver *ns, struct lease *lease, const struct receipt *receipt);
 unsigned int lease_copies(const struct lease *lease);
+/* The client sends it nothing any more. */
+void lease_give_up(struct nameserver *ns, struct lease *lease, const struct id *node);
+/* Whatever that server was about to get is lost: it has begun anew. */
+void leases_void(struct nameserver *ns, const struct member *member);
+/* Holders whose copies are still on their way. */
+unsigned int lease_coming(const struct nameserver *ns, const struct lease *lease);
 int receipts_take(struct nameserver *ns, struct put *put, const struct receipt *receipts,
 		  unsigned int count);
 
@@ -699,8 +728,6 @@ struct chunk_range {
 };
 int file_copies(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		uint8_t *ret);
-/* The entry of a path: its name (the rest is for entry_describe), and its inode. */
-int entry_find(struct nameserver *ns, struct slice path, struct inode *inode, struct entry *ret);
 /* The copies of those chunks are counted. */
 int entry_describe(struct nameserver *ns, const struct inode *inode, struct chunk_range range,
 		   struct entry *ret);

@@ -2,7 +2,7 @@
 #include "hold.h"
 #include "repair.h"
 
-enum { BAD_MAX = 65536, AWAY_MAX = 65536 };
+enum { BAD_MAX = 65536, AWAY_MAX = 65536, GAINED_MAX = 4096 };
 
 static int bad_add(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
@@ -99,6 +99,8 @@ int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int 
 		return rc;
 	standing_change(ns, lease->chunk, (struct standing){ 0 },
 			standing_of(copies_count(ns, lease->chunk, &holders), wanted));
+	if (holders.count < wanted)
+		repair_await(ns, lease, wanted - holders.count);
 	if (holders.count != wanted)
 		repair_look(ns, lease->chunk);
 	return 0;
@@ -150,6 +152,22 @@ int receipt_check(struct nameserver *ns, const struct receipt *receipt, struct m
 
 /* ---- INVENTORY ---- */
 
+/* So many are counted one by one, and looked at as soon as it is compared; more by a walk. */
+static int place_gain(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	int rc;
+
+	if (member->gained.count < GAINED_MAX) {
+		rc = place_add(ns, chunk, member);
+		return rc < 0 ? rc : chunk_set_add(&member->gained, chunk);
+	}
+	member->gained_more = true;
+	rc = holders_add(ns->kv, chunk, member->row.number);
+	if (rc > 0)
+		inventory_changed(ns, member, chunk);
+	return rc;
+}
+
 /* A copy that was reported bad and given up does not come back; one that was to be deleted does:
  * nothing is deleted there while its inventory is on its way. */
 static int known_chunk(struct nameserver *ns, struct member *member, uint64_t chunk)
@@ -162,10 +180,9 @@ static int known_chunk(struct nameserver *ns, struct member *member, uint64_t ch
 	if (!holders_have(&holders, member->row.number)) {
 		if (chunk_set_has(&member->bad, chunk) || holders.count == HOLDERS_MAX)
 			return 0;
-		rc = holders_add(ns->kv, chunk, member->row.number);
+		rc = place_gain(ns, member, chunk);
 		if (rc < 0)
 			return rc;
-		inventory_changed(ns, member, chunk);
 		chunk_set_remove(&member->away, chunk);
 	}
 	return chunk_set_add(&member->listed, chunk) < 0 ? -ERR_NO_MEMORY : 0;
@@ -227,9 +244,24 @@ int on_inventory(struct nameserver *ns, struct session *from,
 		member->inventory_last = request->chunks[request->chunks_count - 1].chunk;
 	if (!request->last)
 		return 0;
-	member->stage = INVENTORY_WAITING;
-	sweep_request(ns, true);
+	inventory_told(ns, member);
 	garbage_soon(ns);
+	return 0;
+}
+
+int place_missing(struct nameserver *ns, struct member *member, uint64_t chunk)
+{
+	struct standing before, after;
+	int rc = standing_get(ns, chunk, &before);
+
+	if (rc == 0)
+		rc = place_remove(ns, chunk, member);
+	if (rc >= 0)
+		rc = standing_get(ns, chunk, &after);
+	if (rc < 0)
+		return rc;
+	standing_change(ns, chunk, before, after);
+	repair_look(ns, chunk);
 	return 0;
 }
 
@@ -422,24 +454,14 @@ int place_keep(struct nameserver *ns, struct member *member, uint64_t chunk)
 
 /* ---- what the sweep does with a chunk ---- */
 
-/* Inventories that are complete decide what their members hold; of members that were forgotten
- * nothing counts. */
+/* Of members that were forgotten nothing counts. */
 int place_sweep(struct nameserver *ns, uint64_t chunk, struct holders *holders)
 {
 	unsigned int kept = 0, before = holders->count;
 
 	for (unsigned int i = 0; i < before; i++) {
-		struct member *member = member_by_number(ns, holders->numbers[i]);
-
-		if (!member)
-			continue;
-		if (member->stage == INVENTORY_SWEPT && inventory_lists(member, chunk) &&
-		    !chunk_set_has(&member->listed, chunk) &&
-		    !chunk_set_has(&member->fresh, chunk)) {
-			inventory_changed(ns, member, chunk);
-			continue;
-		}
-		holders->numbers[kept++] = holders->numbers[i];
+		if (member_by_number(ns, holders->numbers[i]))
+			holders->numbers[kept++] = holders->numbers[i];
 	}
 	holders->count = kept;
 	return kept == before ? 0 : holders_set(ns->kv, chunk, holders);

@@ -111,7 +111,7 @@ static int lease_places(struct nameserver *ns, struct put *put, const struct lea
 
 /* ---- PUT_BEGIN ---- */
 
-static int space_check(const struct nameserver *ns, uint64_t size, unsigned int copies)
+static int space_check(struct nameserver *ns, uint64_t size, unsigned int copies)
 {
 	unsigned int online = members_online(ns);
 	uint64_t room = 0;
@@ -307,6 +307,7 @@ int on_put_replace(struct nameserver *ns, struct session *from,
 	if (!put || !lease || lease->put != put)
 		return -ERR_EXPIRED;
 	put_renew(ns, put);
+	lease_give_up(ns, lease, &request->dead);
 	rc = place_list_init(ns, &list, from->client, 1);
 	holder = arena_alloc(&ns->arena, sizeof(*holder));
 	if (rc < 0 || !holder)

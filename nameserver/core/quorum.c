@@ -240,9 +240,30 @@ static const struct member *candidate_choose(const struct nameserver *ns,
 	return best;
 }
 
+/* It is there, but acknowledges nothing: its disk is full, or its copy damaged. */
+static bool is_late(const struct nameserver *ns, const struct member *member)
+{
+	uint64_t since_ms =
+		member->level_ms > member->registered_ms ? member->level_ms : member->registered_ms;
+
+	return member->session && ns->now_ms - since_ms >= ns->config.journal_patience_ms;
+}
+
+static void lateness_look(struct nameserver *ns)
+{
+	const struct journal_members *now = &ns->quorum.set.now;
+
+	for (unsigned int i = 0; i < now->count; i++) {
+		struct member *member = member_find(ns, &now->nodes[i]);
+
+		if (member && member->copy.proven >= copies_settled(ns))
+			member->level_ms = ns->now_ms;
+	}
+}
+
 static bool must_go(const struct nameserver *ns, const struct member *member)
 {
-	return !is_usable(member) ||
+	return !is_usable(member) || is_late(ns, member) ||
 	       (member->state == NODE_OFFLINE &&
 		ns->now_ms - member->offline_ms >= ns->config.journal_patience_ms);
 }
@@ -287,6 +308,7 @@ void quorum_choose(struct nameserver *ns)
 
 	if (ns->failed || forgotten_leave(ns))
 		return;
+	lateness_look(ns);
 	if (!quorum->choose && ns->now_ms < quorum->choose_ms)
 		return;
 	quorum->choose = false;

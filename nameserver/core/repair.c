@@ -9,18 +9,20 @@ enum {
 	LOOKS = 64,     /* chunks a step: some 1 ms of 20 */
 	PAUSE_MS = 500, /* when all servers that matter are busy, or full */
 	PAUSE_MAX_MS = 30 * 1000,
+	RETRY_SOON_MS = 1000, /* once: one of the two may just have begun anew */
 	RETRY_MS = 5000,
 	ATTEMPTS_MAX = 8,              /* then the chunk waits for the next walk */
 	WALK_AGAIN_MS = 5 * 60 * 1000, /* for what could not be helped */
 	TRIM_QUEUE = 64 * 1024,        /* a server with so many chunks to delete gets no more */
 };
 
-/* In the order in which they are worked on; from QUEUE_RETRY on they wait. */
+/* In the order in which they are worked on; from QUEUE_SOON on they wait. */
 enum queue {
 	QUEUE_LAST, /* one copy left */
 	QUEUE_FEW,  /* two, of more than three */
 	QUEUE_COPY,
 	QUEUE_TRIM,
+	QUEUE_SOON,
 	QUEUE_RETRY,
 	QUEUE_NEW,
 	QUEUE_FETCHING,
@@ -29,8 +31,10 @@ enum queue {
 
 struct job {
 	uint64_t chunk;
-	uint64_t due_ms;        /* QUEUE_RETRY, QUEUE_NEW; QUEUE_FETCHING: when it began */
-	struct fetch_ends ends; /* that it is, or was, tried with */
+	uint64_t due_ms;                   /* of those that wait; QUEUE_FETCHING: when it began */
+	struct fetch_ends ends;            /* that it is, or was, tried with */
+	uint16_t parts[LEASE_HOLDERS_MAX]; /* QUEUE_NEW: servers that the copies come from and to */
+	uint8_t part_count;
 	uint8_t queue;
 	uint8_t attempts;
 	TAILQ_ENTRY(job) order;
@@ -47,7 +51,6 @@ struct repair {
 	bool waits;       /* there will be when a server comes */
 	uint64_t pause_ms;
 	struct repair_work work;
-	struct repair_rate rate;
 	struct telling repaired, trimmed;
 };
 
@@ -92,6 +95,18 @@ static void walk_at(struct repair *repair, uint64_t at_ms)
 	repair->walk_ms = at_ms < repair->walk_ms ? at_ms : repair->walk_ms;
 }
 
+/* NULL: there is no room. */
+static struct job *job_new(struct repair *repair, uint64_t chunk, unsigned int most)
+{
+	struct job *job = HASH_COUNT(repair->jobs) < most ? calloc(1, sizeof(*job)) : NULL;
+
+	if (!job)
+		return NULL;
+	job->chunk = chunk;
+	HASH_ADD(hh, repair->jobs, chunk, sizeof(job->chunk), job);
+	return job;
+}
+
 static void job_add(struct nameserver *ns, uint64_t chunk, enum queue queue)
 {
 	struct repair *repair = ns->repair;
@@ -99,21 +114,18 @@ static void job_add(struct nameserver *ns, uint64_t chunk, enum queue queue)
 	struct job *job = job_find(repair, chunk);
 
 	if (job) {
-		if (job->queue != QUEUE_FETCHING && job->queue != QUEUE_RETRY &&
-		    job->queue != queue)
+		if (job->queue != QUEUE_FETCHING && job->queue != QUEUE_SOON &&
+		    job->queue != QUEUE_RETRY && job->queue != queue)
 			job_move(repair, job, queue);
 		return;
 	}
-	job = HASH_COUNT(repair->jobs) < most ? calloc(1, sizeof(*job)) : NULL;
+	job = job_new(repair, chunk, most);
 	if (!job) {
-		walk_at(repair, queue == QUEUE_NEW ? ns->new_until_ms : ns->now_ms + RETRY_MS);
+		walk_at(repair, ns->now_ms + RETRY_MS);
 		return;
 	}
-	job->chunk = chunk;
-	job->due_ms = ns->new_until_ms;
-	HASH_ADD(hh, repair->jobs, chunk, sizeof(job->chunk), job);
 	job_put(repair, job, queue);
-	if (queue <= QUEUE_TRIM && repair->next_ms > ns->now_ms + STEP_MS)
+	if (repair->next_ms > ns->now_ms + STEP_MS)
 		repair->next_ms = ns->now_ms + STEP_MS;
 }
 
@@ -124,8 +136,8 @@ static void job_retry(struct nameserver *ns, struct job *job)
 		job_drop(ns->repair, job);
 		return;
 	}
-	job->due_ms = ns->now_ms + RETRY_MS;
-	job_move(ns->repair, job, QUEUE_RETRY);
+	job->due_ms = ns->now_ms + (job->attempts == 1 ? RETRY_SOON_MS : RETRY_MS);
+	job_move(ns->repair, job, job->attempts == 1 ? QUEUE_SOON : QUEUE_RETRY);
 }
 
 uint64_t repair_count(const struct nameserver *ns)
@@ -133,12 +145,12 @@ uint64_t repair_count(const struct nameserver *ns)
 	const unsigned int *counts = ns->repair->counts;
 
 	return (uint64_t)counts[QUEUE_LAST] + counts[QUEUE_FEW] + counts[QUEUE_COPY] +
-	       counts[QUEUE_RETRY] + counts[QUEUE_FETCHING];
+	       counts[QUEUE_SOON] + counts[QUEUE_RETRY] + counts[QUEUE_FETCHING];
 }
 
 uint64_t repair_rate(const struct nameserver *ns)
 {
-	return rate_get(&ns->repair->rate, ns->now_ms);
+	return work_rate(ns, &ns->repair->work);
 }
 
 /* What found no room in the queue is known as a number only. */
@@ -226,10 +238,10 @@ void repair_found(struct nameserver *ns, const struct chunk_health *health)
 	case NEED_COPY: job_add(ns, health->chunk, queue_of(health)); break;
 	case NEED_TRIM: job_add(ns, health->chunk, QUEUE_TRIM); break;
 	case NEED_COPY_LATER:
-		if (health->missed_ms == ns->new_until_ms)
-			job_add(ns, health->chunk, QUEUE_NEW);
-		else
+		if (!job_waiting(ns->repair, health->chunk)) {
 			walk_at(ns->repair, health->missed_ms);
+			repair_wait(ns);
+		}
 		break;
 	case NEED_SERVERS: repair_wait(ns); break;
 	case NEED_NOTHING: job_settle(ns->repair, health->chunk); break;
@@ -249,60 +261,57 @@ void repair_look(struct nameserver *ns, uint64_t chunk)
 		ns->failed = true;
 }
 
+/* ---- late copies of what was just put ---- */
+
+void repair_await(struct nameserver *ns, const struct lease *lease, unsigned int lacking)
+{
+	struct repair *repair = ns->repair;
+	struct job *job;
+
+	if (lease_coming(ns, lease) < lacking || job_find(repair, lease->chunk))
+		return;
+	job = job_new(repair, lease->chunk, JOBS_MAX - JOBS_LAST_ROOM);
+	if (!job)
+		return;
+	for (unsigned int i = 0; i < lease->count; i++) {
+		if (!(lease->gone >> i & 1))
+			job->parts[job->part_count++] = lease->holders[i];
+	}
+	job->due_ms = ns->now_ms + ns->config.repair_delay_ms;
+	job_put(repair, job, QUEUE_NEW);
+}
+
+uint64_t repair_awaited_ms(const struct nameserver *ns, uint64_t chunk)
+{
+	const struct job *job = job_waiting(ns->repair, chunk);
+
+	return job ? job->due_ms : 0;
+}
+
+static bool job_has_part(const struct job *job, const struct member *member)
+{
+	for (unsigned int i = 0; i < job->part_count; i++) {
+		if (job->parts[i] == member->row.number)
+			return true;
+	}
+	return false;
+}
+
+void repair_interrupted(struct nameserver *ns, const struct member *member)
+{
+	struct repair *repair = ns->repair;
+	struct job *job, *next;
+
+	for (job = TAILQ_FIRST(&repair->queues[QUEUE_NEW]); job; job = next) {
+		next = TAILQ_NEXT(job, order);
+		if (!job_has_part(job, member))
+			continue;
+		job_move(repair, job, QUEUE_COPY);
+		pause_end(ns, STEP_MS);
+	}
+}
+
 /* ---- FETCH ---- */
-
-/* Not where a copy is; where a bad one is only if no other server is left; not again, if it can be
- * helped, where it failed the last time. */
-enum strictness { AVOID_FAILED, AVOID_BAD, AVOID_HOLDERS, STRICTNESSES };
-
-static bool must_avoid(const struct nameserver *ns, const struct chunk_health *health,
-		       const struct job *job, const struct member *member,
-		       enum strictness strictness)
-{
-	bool bad = copy_is_bad(member, health->chunk);
-
-	if (member->fetching >= fetches_most(ns, member))
-		return true;
-	if (chunk_set_has(&member->doomed, health->chunk) ||
-	    chunk_set_has(&member->ordered, health->chunk))
-		return true;
-	if (holders_have(&health->holders, member->row.number) && !bad)
-		return true;
-	if (bad)
-		return strictness < AVOID_HOLDERS;
-	return strictness == AVOID_FAILED && job->attempts &&
-	       member->row.number == job->ends.target;
-}
-
-static struct member *target_choose(struct nameserver *ns, const struct chunk_health *health,
-				    const struct job *job, uint32_t length)
-{
-	const struct member **avoid = arena_alloc(&ns->arena, ns->member_count * sizeof(*avoid));
-	const struct member *near[HOLDERS_MAX];
-	struct placement wanted = { .length = length, .copies = 1, .avoid = avoid, .near = near };
-	struct member *chosen[COPIES_MAX];
-
-	if (!avoid)
-		return NULL;
-	for (unsigned int i = 0; i < health->holders.count; i++) {
-		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
-
-		if (member && !member->row.draining && !copy_is_bad(member, health->chunk))
-			near[wanted.near_count++] = member;
-	}
-	for (int strictness = 0; strictness < STRICTNESSES; strictness++) {
-		wanted.avoid_count = 0;
-		for (unsigned int i = 0; i < ns->member_count; i++) {
-			const struct member *member = ns->sorted[i];
-
-			if (must_avoid(ns, health, job, member, (enum strictness)strictness))
-				avoid[wanted.avoid_count++] = member;
-		}
-		if (placement_choose(ns, &wanted, chosen) > 0)
-			return chosen[0];
-	}
-	return NULL;
-}
 
 /* At least one as long as a walk may find more. */
 static uint64_t work_left(const struct nameserver *ns)
@@ -339,10 +348,8 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 		error = fetch_receipt(ns, result->member, &reply->receipt, job->chunk);
 	pause_end(ns, 0);
 	if (error == 0) {
-		work_begin(ns, &ns->repair->work);
-		ns->repair->work.copied++;
-		ns->repair->work.bytes += job->ends.length;
-		rate_add(&ns->repair->rate, ns->now_ms, job->ends.length);
+		work_begin(ns, &ns->repair->work, job->due_ms);
+		work_copied(ns, &ns->repair->work, job->ends.length);
 		fetch_event(ns, job, telling_level(ns, &ns->repair->repaired, LOG_INFO),
 			    "repaired");
 		job->attempts = 0;
@@ -356,6 +363,11 @@ static void fetch_done(struct nameserver *ns, const struct order_result *result)
 
 enum outcome { DONE, TRY_LATER, SERVERS_BUSY };
 
+static uint16_t failed_target(const struct job *job)
+{
+	return job->attempts ? job->ends.target : 0;
+}
+
 static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 			      const struct chunk_health *health)
 {
@@ -365,7 +377,8 @@ static enum outcome job_fetch(struct nameserver *ns, struct job *job,
 	if (chunk_find(ns->kv, job->chunk, &row) < 0)
 		return TRY_LATER;
 	plan.source = source_choose(ns, health, job->attempts ? job->ends.source : 0);
-	plan.target = plan.source ? target_choose(ns, health, job, row.length) : NULL;
+	plan.target =
+		plan.source ? target_choose(ns, health, failed_target(job), row.length) : NULL;
 	if (!plan.source || !plan.target)
 		return SERVERS_BUSY;
 	if (fetch_begin(ns, &plan, fetch_done) < 0)
@@ -397,7 +410,7 @@ static int trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 
 	/* Of what balance moves it tells itself. */
 	if (!balance_is_running(ns))
-		work_begin(ns, &ns->repair->work);
+		work_begin(ns, &ns->repair->work, ns->now_ms);
 	ns->repair->work.trimmed++;
 	if (level != LOG_DEBUG || ns->config.debug)
 		ns_event_about(ns, member, level, "trimmed", "chunk=%llx reason=%s path=%s",
@@ -483,16 +496,6 @@ static void due_wake(struct nameserver *ns, enum queue queue)
 		job_move(repair, job, QUEUE_COPY);
 }
 
-/* Chunks count as new for one to two times the delay. */
-static void new_turn(struct nameserver *ns)
-{
-	if (ns->now_ms < ns->new_until_ms)
-		return;
-	ns->new_from = ns->new_next;
-	ns->new_next = ns->start << ID_BITS_OF_COUNT | (ns->next_chunk + 1);
-	ns->new_until_ms = ns->now_ms + ns->config.repair_delay_ms;
-}
-
 static bool has_work(const struct nameserver *ns)
 {
 	const unsigned int *counts = ns->repair->counts;
@@ -508,9 +511,8 @@ void repair_tick(struct nameserver *ns)
 	unsigned int left = LOOKS;
 	uint64_t rested_ms;
 
-	new_turn(ns);
-	due_wake(ns, QUEUE_RETRY);
-	due_wake(ns, QUEUE_NEW);
+	for (int queue = QUEUE_SOON; queue <= QUEUE_NEW; queue++)
+		due_wake(ns, (enum queue)queue);
 	if (repair->walk_ms <= ns->now_ms) {
 		repair->walk_ms = UINT64_MAX;
 		sweep_request(ns, false);
@@ -540,11 +542,13 @@ uint64_t repair_deadline(const struct nameserver *ns)
 {
 	const struct repair *repair = ns->repair;
 	uint64_t at = repair->walk_ms;
-	uint64_t retry_ms = first_due(repair, QUEUE_RETRY), new_ms = first_due(repair, QUEUE_NEW);
 	uint64_t told_ms;
 
-	at = retry_ms < at ? retry_ms : at;
-	at = new_ms < at ? new_ms : at;
+	for (int queue = QUEUE_SOON; queue <= QUEUE_NEW; queue++) {
+		uint64_t due_ms = first_due(repair, (enum queue)queue);
+
+		at = due_ms < at ? due_ms : at;
+	}
 	told_ms = work_deadline(ns, &repair->work, work_left(ns));
 	at = told_ms < at ? told_ms : at;
 	return has_work(ns) && repair->next_ms < at ? repair->next_ms : at;
@@ -561,7 +565,6 @@ int repair_new(struct nameserver *ns)
 	repair->walk_ms = UINT64_MAX;
 	repair->pause_ms = PAUSE_MS;
 	ns->repair = repair;
-	ns->new_from = ns->new_next = ns->start << ID_BITS_OF_COUNT;
 	return 0;
 }
 

@@ -12,7 +12,8 @@
  *     that may come back; and when only one of several is left
  *   never: of chunks that only garbage has, see catalogue.h
  *   after config.repair_delay_ms: on servers that went offline, or that have not been seen since
- *     the name server started; and of files that were just put (late copies are on their way)
+ *     the name server started; and late copies of files that were just put, as long as they can
+ *     still come: not from or to a server that the client gave up, or that went away since
  * Copies are too many once the wanted number is *firm*: on servers that are online, have told what
  * they hold since they registered, are to stay, and whose disks work. */
 #ifndef MUSTER_NS_REPAIR_H
@@ -43,7 +44,7 @@ struct chunk_health {
 	uint64_t missed_ms;   /* when what lacks is missed; UINT64_MAX: nothing lacks */
 };
 
-/* Sets ns->takers, for health_fill. */
+/* Sets ns->takers and ns->unheard, for health_fill. */
 void takers_count(struct nameserver *ns);
 /* `holders` and `wanted` are filled in; the rest follows. */
 void health_fill(const struct nameserver *ns, struct chunk_health *health);
@@ -54,7 +55,7 @@ int health_get(struct nameserver *ns, uint64_t chunk, struct chunk_health *ret);
 enum need { NEED_NOTHING, NEED_TRIM, NEED_COPY, NEED_COPY_LATER, NEED_SERVERS };
 enum need health_need(const struct nameserver *ns, const struct chunk_health *health);
 
-bool copy_is_firm(const struct nameserver *ns, const struct member *member, uint64_t chunk);
+bool copy_is_firm(const struct member *member, uint64_t chunk);
 bool member_may_take(const struct member *member, uint64_t length);
 bool copy_is_bad(const struct member *member, uint64_t chunk);
 bool holders_have(const struct holders *holders, uint16_t number);
@@ -62,6 +63,10 @@ enum { FETCHES_OF_SERVER = 4 }; /* as source, and as target; see fetches_most() 
 /* The server to have a copy from; `failed` (0: none) only if there is no other. NULL: none now. */
 struct member *source_choose(const struct nameserver *ns, const struct chunk_health *health,
 			     uint16_t failed);
+/* The server to make a copy on; not where it failed the last time (0: nowhere) if it can be helped.
+ * NULL: none now. */
+struct member *target_choose(struct nameserver *ns, const struct chunk_health *health,
+			     uint16_t failed, uint32_t length);
 /* The holder whose copy is to go first; NULL: none may. */
 struct member *surplus_choose(const struct nameserver *ns, const struct chunk_health *health);
 
@@ -96,6 +101,11 @@ uint64_t repair_rate(const struct nameserver *ns);    /* bytes a second, lately 
 uint64_t repair_left_ms(const struct nameserver *ns); /* estimated; 0: unknown, or nothing to do */
 /* Something about the chunk has changed. */
 void repair_look(struct nameserver *ns, uint64_t chunk);
+/* A put has ended that many copies short: those on their way are awaited for a while. */
+void repair_await(struct nameserver *ns, const struct lease *lease, unsigned int lacking);
+uint64_t repair_awaited_ms(const struct nameserver *ns, uint64_t chunk); /* until then; 0: no */
+/* The server has begun anew, or is gone: nothing comes from it or by way of it any more. */
+void repair_interrupted(struct nameserver *ns, const struct member *member);
 /* Much room has come somewhere. */
 void repair_has_room(struct nameserver *ns);
 /* What a walk has found. */
@@ -112,26 +122,23 @@ void fetch_answered_late(struct nameserver *ns, struct member *member,
 /* `level`; but of what is told of many chunks a hundred in ten minutes, then LOG_DEBUG. */
 enum log_level telling_level(const struct nameserver *ns, struct telling *telling,
 			     enum log_level level);
-/* From when something has been done until nothing is left to do. */
+/* From when something is begun that proves to be done until nothing is left to do. */
+enum { RATE_SECONDS = 10 };
 struct repair_work {
 	bool running;
 	uint64_t begun_ms, told_ms;
 	uint64_t copied, bytes, trimmed;
+	uint64_t lately[RATE_SECONDS]; /* bytes copied in each of these seconds */
+	uint64_t second;               /* the last of them */
 };
-void work_begin(const struct nameserver *ns, struct repair_work *work);
+void work_begin(const struct nameserver *ns, struct repair_work *work, uint64_t since_ms);
+void work_copied(const struct nameserver *ns, struct repair_work *work, uint64_t bytes);
+uint64_t work_rate(const struct nameserver *ns,
+		   const struct repair_work *work); /* bytes a second */
 void work_tell(struct nameserver *ns, struct repair_work *work, uint64_t left);
 uint64_t work_deadline(const struct nameserver *ns, const struct repair_work *work, uint64_t left);
 /* The path of a file that has the chunk, quoted for an event; "" if none has a name. */
 const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk);
-
-/* What was copied, second by second. */
-enum { RATE_SECONDS = 10 };
-struct repair_rate {
-	uint64_t bytes[RATE_SECONDS];
-	uint64_t second; /* of the last one */
-};
-void rate_add(struct repair_rate *rate, uint64_t now_ms, uint64_t bytes);
-uint64_t rate_get(const struct repair_rate *rate, uint64_t now_ms); /* bytes a second */
 
 /* ---- balance.c ---- */
 

@@ -16,13 +16,14 @@ enum log_level telling_level(const struct nameserver *ns, struct telling *tellin
 	return level;
 }
 
-void work_begin(const struct nameserver *ns, struct repair_work *work)
+void work_begin(const struct nameserver *ns, struct repair_work *work, uint64_t since_ms)
 {
 	if (!work->running)
 		*work = (struct repair_work){
 			.running = true,
-			.begun_ms = ns->now_ms,
+			.begun_ms = since_ms,
 			.told_ms = ns->now_ms,
+			.second = ns->now_ms / 1000,
 		};
 }
 
@@ -48,29 +49,32 @@ void work_tell(struct nameserver *ns, struct repair_work *work, uint64_t left)
 }
 
 /* Seconds in which nothing was copied count, too. */
-static void rate_turn(struct repair_rate *rate, uint64_t second)
+static void seconds_pass(struct repair_work *work, uint64_t second)
 {
-	if (second >= rate->second + RATE_SECONDS)
-		*rate = (struct repair_rate){ .second = second };
-	while (rate->second < second)
-		rate->bytes[++rate->second % RATE_SECONDS] = 0;
+	for (int i = 0; i < RATE_SECONDS && work->second < second; i++)
+		work->lately[++work->second % RATE_SECONDS] = 0;
+	work->second = second;
 }
 
-void rate_add(struct repair_rate *rate, uint64_t now_ms, uint64_t bytes)
+void work_copied(const struct nameserver *ns, struct repair_work *work, uint64_t bytes)
 {
-	rate_turn(rate, now_ms / 1000);
-	rate->bytes[rate->second % RATE_SECONDS] += bytes;
+	seconds_pass(work, ns->now_ms / 1000);
+	work->copied++;
+	work->bytes += bytes;
+	work->lately[work->second % RATE_SECONDS] += bytes;
 }
 
-uint64_t rate_get(const struct repair_rate *rate, uint64_t now_ms)
+/* What took less time than is looked back on is not spread over all of that. */
+uint64_t work_rate(const struct nameserver *ns, const struct repair_work *work)
 {
-	struct repair_rate now = *rate;
-	uint64_t sum = 0;
+	struct repair_work now = *work;
+	uint64_t sum = 0, ms = ns->now_ms - work->begun_ms;
 
-	rate_turn(&now, now_ms / 1000);
+	seconds_pass(&now, ns->now_ms / 1000);
 	for (int i = 0; i < RATE_SECONDS; i++)
-		sum += now.bytes[i];
-	return sum / RATE_SECONDS;
+		sum += now.lately[i];
+	ms = ms < 1000 ? 1000 : ms;
+	return ms < RATE_SECONDS * 1000 ? sum * 1000 / ms : sum / RATE_SECONDS;
 }
 
 const char *chunk_path_quoted(struct nameserver *ns, uint64_t chunk)

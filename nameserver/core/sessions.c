@@ -1,4 +1,5 @@
 /* Connections: who is at the other end. */
+#include "hello.h"
 #include "ns_state.h"
 
 struct session *session_find(const struct nameserver *ns, uint64_t conn)
@@ -106,39 +107,15 @@ void sessions_free(struct nameserver *ns)
 
 /* ---- HELLO ---- */
 
-static int cluster_check(const struct nameserver *ns, const struct hello_request *request)
-{
-	if (!id_is_none(&request->cluster) && !id_equal(&request->cluster, &ns->cluster))
-		return -ERR_WRONG_CLUSTER;
-	if (request->cluster_name.size &&
-	    !slice_equal(request->cluster_name, slice_of(ns->cluster_name)))
-		return -ERR_WRONG_CLUSTER;
-	return 0;
-}
-
-static int hello_check(const struct nameserver *ns, const struct session *from,
-		       const struct hello_request *request)
-{
-	if (from->role || id_is_none(&request->self))
-		return -ERR_BAD_REQUEST;
-	if (request->versions >> 16 > PROTOCOL_VERSION ||
-	    (request->versions & 0xffff) < PROTOCOL_VERSION)
-		return -ERR_WRONG_VERSION;
-	if (request->role < ROLE_STORAGE)
-		return request->role ? -ERR_UNSUPPORTED : -ERR_BAD_REQUEST;
-	if (!id_is_none(&request->expected) && !id_equal(&request->expected, &ns->config.self))
-		return -ERR_WRONG_NODE;
-	/* Who has seen a later epoch must not be served by what remembers less. */
-	if (request->epoch > ns->epoch)
-		return -ERR_STALE;
-	return cluster_check(ns, request);
-}
-
 int on_hello(struct nameserver *ns, struct session *from, const struct hello_request *request,
 	     struct hello_reply *reply)
 {
-	int rc = hello_check(ns, from, request);
+	const struct hello_self self = { &ns->config.self, &ns->cluster, ns->cluster_name };
+	int rc = hello_check(&self, from->role != 0, request);
 
+	/* Who has seen a later epoch must not be served by what remembers less. */
+	if (rc == 0 && request->epoch > ns->epoch)
+		rc = -ERR_STALE;
 	/* Of us, or about to be: what it has promised to somebody who never began is in our way. */
 	if (rc == -ERR_STALE && request->role == ROLE_STORAGE &&
 	    (member_find(ns, &request->self) || id_is_none(&request->cluster)))

@@ -22,17 +22,13 @@ void member_gained(struct member *member, uint64_t bytes)
 	member->free -= member->free < bytes ? member->free : bytes;
 }
 
-/* That it is empty only its heartbeat says: somebody may switch it off then. Where chunks share a
- * file room may come later than they go: then it is estimated what they used. */
-void member_deleted(struct member *member, uint64_t chunks, uint64_t free)
+/* That it is empty only its heartbeat says: somebody may switch it off then. */
+void member_deleted(struct member *member, const struct delete_reply *reply)
 {
-	uint64_t freed = free > member->free ? free - member->free : 0;
+	uint64_t chunks = reply->deleted;
 
-	if (!freed && member->chunks)
-		freed = chunks < member->chunks ? chunks * (member->used / member->chunks)
-						: member->used;
-	member->free = believable(free);
-	member->used -= member->used < freed ? member->used : freed;
+	member->free = believable(reply->free);
+	member->used = believable(reply->used);
 	if (member->chunks)
 		member->chunks -= chunks < member->chunks ? chunks : member->chunks - 1;
 }

@@ -1,7 +1,6 @@
 /* How many chunks have too few copies. Every change to one chunk's places changes the counts at
- * once. What changes the copies of many chunks (a server goes or comes, an inventory is complete)
- * starts a walk over all of them, in small steps; it also takes those places away from members
- * whose complete inventory did not name the chunk. What happens while it runs makes it run again.
+ * once. What changes the copies of many chunks (a server goes or comes) starts a walk over all of
+ * them, in small steps. What happens while it runs makes it run again.
  *
  * Chunks of removed files count until the collector has freed them. */
 #include "repair.h"
@@ -96,13 +95,6 @@ void standing_change(struct nameserver *ns, uint64_t chunk, struct standing befo
 static void sweep_begin(struct nameserver *ns)
 {
 	ns->sweep = (struct sweep){ .running = true, .pace = ns->sweep.pace };
-	for (unsigned int i = 0; i < ns->member_count; i++) {
-		struct member *member = ns->sorted[i];
-
-		if (member->stage != INVENTORY_WAITING || must_spare(ns))
-			continue;
-		member->stage = INVENTORY_SWEPT;
-	}
 }
 
 static void sweep_end(struct nameserver *ns)
@@ -112,12 +104,6 @@ static void sweep_end(struct nameserver *ns)
 	ns->worse = ns->worse && ns->sweep.again;
 	ns->sweep.running = false;
 	ns->sweep.next_ms = ns->now_ms + SWEEP_PAUSE_MS;
-	for (unsigned int i = 0; i < ns->member_count; i++) {
-		struct member *member = ns->sorted[i];
-
-		if (member->stage == INVENTORY_SWEPT)
-			inventory_end(ns, member);
-	}
 }
 
 /* `at` then is the next one. */

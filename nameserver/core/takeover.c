@@ -184,12 +184,12 @@ static bool is_same_server(const struct takeover *t, const struct beacon *heard)
 	return id_equal(&heard->server, &t->config.self);
 }
 
-/* One that serves counts its starts; one that is only about to begin has none. Of two such the
- * one that may begin by itself goes on, or knows its cluster, or asks for more, or has the higher
- * id. */
+/* One that serves counts its starts; one that is only about to begin has none, but has been chosen
+ * once it fetches. Of two others the one that may begin by itself goes on, or knows its cluster, or
+ * asks for more, or has the higher id. */
 static bool is_above_us(const struct takeover *t, const struct beacon *heard)
 {
-	if (heard->start != 0)
+	if (heard->start != 0 || heard->fetches)
 		return true;
 	if (heard->waits != takeover_is_deputy(t))
 		return takeover_is_deputy(t);
@@ -240,7 +240,7 @@ static void another_heard(struct takeover *t, const struct takeover_event *event
 
 	const bool above = is_above_us(t, event->beacon);
 
-	takeover_epoch_heard(t, event->beacon->epoch);
+	takeover_epoch_said(t, event->beacon->epoch);
 	/* Enough servers follow us: it is none any more, and will be told so. */
 	if (t->phase == PHASE_PULL || !above)
 		return;
@@ -282,7 +282,7 @@ static void on_heard(struct takeover *t, const struct takeover_event *event)
 	if (beacon_is_nameserver(heard))
 		another_heard(t, event);
 	else if (heard->kind == BEACON_STORAGE)
-		takeover_epoch_heard(t, heard->epoch);
+		takeover_epoch_said(t, heard->epoch);
 }
 
 /* ---- events ---- */
@@ -424,8 +424,7 @@ void takeover_free(struct takeover *t)
 	if (!t)
 		return;
 	takeover_conns_free(t);
-	buffer_done(&t->pull.part);
-	buffer_done(&t->pull.cursor);
+	takeover_pull_free(t);
 	arena_done(&t->arena);
 	free(t);
 }

@@ -131,6 +131,13 @@ struct takeover_outbox {
 };
 void takeover_outbox_clear(struct takeover_outbox *outbox);
 void takeover_outbox_done(struct takeover_outbox *outbox);
+static inline struct slice takeover_action_bytes(const struct takeover_outbox *outbox,
+						 const struct takeover_action *action)
+{
+	if (action->size == 0)
+		return (struct slice){ 0 };
+	return (struct slice){ outbox->bytes.data + action->offset, action->size };
+}
 
 void takeover_step(struct takeover *takeover, const struct takeover_event *event,
 		   struct takeover_outbox *outbox);

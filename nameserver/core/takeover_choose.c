@@ -2,11 +2,6 @@
 #include "takeover_inside.h"
 #include "text.h"
 
-bool journal_is_later(const struct journal_head *a, const struct journal_head *b)
-{
-	return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
-}
-
 unsigned int takeover_count(const struct takeover *t, bool granted)
 {
 	const struct takeover_conn *c;
@@ -91,7 +86,7 @@ bool takeover_may_ask(struct takeover *t)
 
 static bool is_due(const struct takeover *t, const struct takeover_conn *c)
 {
-	if (!c->registered || c->granted)
+	if (!c->registered || (c->granted && !c->incomplete))
 		return false;
 	return c->request ? t->now_ms >= c->ask_ms + PROMISE_SILENCE_MS : t->now_ms >= c->ask_ms;
 }
@@ -156,6 +151,7 @@ static void granted(struct takeover *t, struct takeover_conn *c, const struct pr
 	}
 	c->head = (struct journal_head){ reply->catalogue_epoch, reply->catalogue_sequence,
 					 reply->catalogue_hash };
+	c->incomplete = reply->incomplete;
 	c->set = (struct journal_set){ .changing = reply->changing };
 	members_copy(reply->journal_set, reply->journal_set_count, &c->set.now);
 	members_copy(reply->journal_before, reply->journal_before_count, &c->set.before);
@@ -218,7 +214,8 @@ static bool is_our_own(const struct takeover *t, const struct takeover_conn *c)
 /* What counts is in the set's copies. What others have besides may never have been committed. */
 static bool is_candidate(const struct takeover *t, const struct takeover_conn *c)
 {
-	return c->granted && c->head.sequence > 0 && t->now_ms >= c->excluded_until_ms &&
+	return c->granted && c->head.sequence > 0 && !c->incomplete &&
+	       t->now_ms >= c->excluded_until_ms &&
 	       (is_accepted(t) || is_member(&c->set, &c->self) || is_our_own(t, c));
 }
 
@@ -248,18 +245,33 @@ static const struct takeover_conn *vote_of(const struct votes *votes, const stru
 	return c && !journal_is_later(&c->head, votes->head) ? c : NULL;
 }
 
+/* Somebody here has all that this one ever had, or it has it itself. */
+static bool is_covered(const struct takeover *t, const struct takeover_conn *c)
+{
+	const struct takeover_conn *other;
+
+	if (!c->incomplete || (is_own_usable(t) && !journal_is_later(&c->head, &t->own.last)))
+		return c->head.sequence > 0;
+	for (other = t->conns; other; other = other->hh.next) {
+		if (other->granted && !other->incomplete &&
+		    !journal_is_later(&c->head, &other->head))
+			return true;
+	}
+	return false;
+}
+
 bool takeover_has_promised(const struct takeover *t, const struct id *node)
 {
 	const struct takeover_conn *c = conn_of(t, node);
 
-	return c && c->head.sequence > 0;
+	return c && is_covered(t, c);
 }
 
 bool takeover_is_without_copy(const struct takeover *t, const struct id *node)
 {
 	const struct takeover_conn *c = conn_of(t, node);
 
-	return c && c->head.sequence == 0;
+	return c && !is_covered(t, c);
 }
 
 bool takeover_is_in_reach(struct takeover *t, const struct id *node)

@@ -18,6 +18,12 @@ void takeover_epoch_heard(struct takeover *t, uint64_t epoch)
 	}
 }
 
+void takeover_epoch_said(struct takeover *t, uint64_t epoch)
+{
+	if (epoch < t->epoch || epoch - t->epoch < EPOCH_LEAP)
+		takeover_epoch_heard(t, epoch);
+}
+
 void takeover_epoch_used(struct takeover *t, uint64_t epoch)
 {
 	t->asked = t->asked && epoch != t->epoch;

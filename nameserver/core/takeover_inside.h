@@ -34,10 +34,14 @@ enum {
 	STANDBY_SET = JOURNAL_SET_MAX, /* a smaller one may have been cut off, not lost */
 	NAME_TEXT_MAX = 4 * CLUSTER_NAME_MAX + 3, /* of a cluster, quoted */
 	TAKEOVER_ARENA_MAX = 4 * 1024 * 1024,
+	/* What the source reads and sends while a transaction is written and synced. */
+	PAGES_AHEAD_MAX = 8,
 };
 
 /* Beyond it nobody is believed: there must be room above. */
 #define EPOCH_MAX (UINT64_C(1) << 62)
+/* Nor does a single datagram bring us further; there are more of them than starts. */
+#define EPOCH_LEAP (UINT64_C(1) << 20)
 
 enum takeover_phase {
 	PHASE_LISTEN, /* is there another name server? */
@@ -68,6 +72,7 @@ struct takeover_conn {
 	bool knows;                 /* `returns` has been found out */
 	uint64_t excluded_until_ms; /* as a source */
 	struct journal_head head;
+	bool incomplete; /* `head` is of what its copy was: it has not got so far again */
 	struct journal_set set;
 };
 
@@ -81,25 +86,28 @@ struct takeover_waiting {
 	uint8_t body[];
 };
 
-enum takeover_step {
-	STEP_NONE,
-	STEP_PULL,
-	STEP_APPEND,
-	STEP_BEGIN,
-	STEP_PAGE,
-	STEP_LOAD,
-	STEP_LOOK
+/* The job under way. */
+enum takeover_step { STEP_NONE, STEP_APPEND, STEP_BEGIN, STEP_LOAD, STEP_LOOK };
+
+/* A page that came while an earlier one is being stored. */
+struct takeover_page {
+	struct buffer rows;
+	struct journal_head point;
+	bool more;
 };
 
 struct takeover_pull {
 	enum takeover_step step;
-	uint64_t source; /* connection */
+	uint64_t source;    /* connection */
+	unsigned int asked; /* it is, for this: MSG_pull or MSG_page; 0: it is not */
 	uint32_t request;
 	uint64_t asked_ms;
 	struct journal_head target;
-	struct buffer part;   /* of a batch */
-	struct buffer cursor; /* the last key that was loaded */
-	bool more;            /* pages are to come */
+	struct buffer part;                          /* of a batch */
+	struct buffer cursor;                        /* the last key that came */
+	bool more;                                   /* pages are to be asked for */
+	struct takeover_page pages[PAGES_AHEAD_MAX]; /* a ring */
+	unsigned int first, count;
 };
 
 struct takeover {
@@ -174,6 +182,8 @@ void takeover_adopted(struct takeover *t, const struct id *cluster);
 
 /* takeover_epoch.c */
 void takeover_epoch_heard(struct takeover *t, uint64_t epoch);
+/* By a datagram: anybody may have sent it. */
+void takeover_epoch_said(struct takeover *t, uint64_t epoch);
 /* Also where we have asked for just that one. */
 void takeover_epoch_used(struct takeover *t, uint64_t epoch);
 /* A storage server has promised it to somebody else. */
@@ -203,7 +213,6 @@ bool takeover_has_promised(const struct takeover *t, const struct id *node);
 /* It has; or is there, and is not asked before more are. */
 bool takeover_is_in_reach(struct takeover *t, const struct id *node);
 bool takeover_is_without_copy(const struct takeover *t, const struct id *node);
-bool journal_is_later(const struct journal_head *a, const struct journal_head *b);
 unsigned int takeover_count(const struct takeover *t, bool granted); /* storage servers */
 
 /* takeover_pull.c */
@@ -213,6 +222,7 @@ void takeover_pull_answered(struct takeover *t, struct takeover_conn *from,
 void takeover_pull_done_job(struct takeover *t, const struct replica_result *result);
 void takeover_pull_lost(struct takeover *t, uint64_t conn);
 void takeover_pull_sweep(struct takeover *t);
+void takeover_pull_free(struct takeover *t);
 
 /* takeover_wait.c */
 void takeover_wait_note(struct takeover *t);

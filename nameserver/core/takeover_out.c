@@ -103,6 +103,7 @@ void takeover_datagram(struct takeover *t, enum beacon_kind kind)
 		.interval_ms = (uint32_t)t->config.beacon_interval_ms,
 		.process = t->config.process,
 		.waits = kind == BEACON_BEGINNER && takeover_is_deputy(t),
+		.fetches = kind == BEACON_BEGINNER && t->phase == PHASE_PULL,
 	};
 	uint8_t bytes[BEACON_SIZE];
 

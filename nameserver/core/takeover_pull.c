@@ -1,14 +1,9 @@
 /* What the own catalogue lacks comes from the server that has the right one: batches that follow,
- * else everything, in pages. One question or one job at a time. */
+ * else everything, in pages. One question and one job at a time; the next page is asked for as soon
+ * as its cursor is known, so that it is read and sent while others are stored. */
 #include "pages.h"
 #include "takeover_inside.h"
 #include "text.h"
-
-static void step_to(struct takeover *t, enum takeover_step step)
-{
-	t->pull.step = step;
-	t->pull.asked_ms = t->now_ms;
-}
 
 static void job(struct takeover *t, enum takeover_step step, const struct replica_job *job_)
 {
@@ -16,7 +11,14 @@ static void job(struct takeover *t, enum takeover_step step, const struct replic
 
 	action->job = *job_;
 	takeover_bytes(t, action, job_->bytes);
-	step_to(t, step);
+	t->pull.step = step;
+}
+
+static void ask(struct takeover *t, unsigned int code, const void *request)
+{
+	t->pull.request = takeover_ask(t, t->pull.source, code, request);
+	t->pull.asked = code;
+	t->pull.asked_ms = t->now_ms;
 }
 
 static void ask_batches(struct takeover *t)
@@ -25,8 +27,7 @@ static void ask_batches(struct takeover *t)
 					      .offset = t->pull.part.size,
 					      .hash = t->own.last.hash };
 
-	t->pull.request = takeover_ask(t, t->pull.source, MSG_pull, &request);
-	step_to(t, STEP_PULL);
+	ask(t, MSG_pull, &request);
 }
 
 static void ask_page(struct takeover *t)
@@ -34,8 +35,7 @@ static void ask_page(struct takeover *t)
 	const struct buffer *cursor = &t->pull.cursor;
 	const struct page_request request = { .after = { cursor->data, cursor->size } };
 
-	t->pull.request = takeover_ask(t, t->pull.source, MSG_page, &request);
-	step_to(t, STEP_PAGE);
+	ask(t, MSG_page, &request);
 }
 
 /* ---- beginning and end ---- */
@@ -47,6 +47,7 @@ static void begin_anew(struct takeover *t)
 	buffer_clear(&t->pull.cursor);
 	t->pull.more = true;
 	job(t, STEP_BEGIN, &(struct replica_job){ .kind = REPLICA_BEGIN });
+	ask_page(t);
 }
 
 /* What follows may come batch by batch; a tail that nobody else knows may not stay. */
@@ -75,11 +76,18 @@ void takeover_pull_start(struct takeover *t, struct takeover_conn *source)
 		begin_anew(t);
 }
 
-static void pull_end(struct takeover *t)
+void takeover_pull_free(struct takeover *t)
 {
+	for (unsigned int i = 0; i < PAGES_AHEAD_MAX; i++)
+		buffer_done(&t->pull.pages[i].rows);
 	buffer_done(&t->pull.part);
 	buffer_done(&t->pull.cursor);
 	t->pull = (struct takeover_pull){ 0 };
+}
+
+static void pull_end(struct takeover *t)
+{
+	takeover_pull_free(t);
 	takeover_phase_set(t, PHASE_SEEK);
 }
 
@@ -106,8 +114,9 @@ static void source_failed(struct takeover *t, int error)
 		c->ask_ms = t->now_ms;
 	}
 	t->pull.source = 0;
+	t->pull.asked = 0;
 	/* A job that is under way ends first. */
-	if (t->pull.step == STEP_NONE || t->pull.step == STEP_PULL || t->pull.step == STEP_PAGE)
+	if (t->pull.step == STEP_NONE)
 		look(t);
 }
 
@@ -119,9 +128,10 @@ void takeover_pull_lost(struct takeover *t, uint64_t conn)
 
 void takeover_pull_sweep(struct takeover *t)
 {
-	const bool asked = t->pull.step == STEP_PULL || t->pull.step == STEP_PAGE;
+	const struct takeover_pull *pull = &t->pull;
 
-	if (t->phase == PHASE_PULL && asked && t->now_ms >= t->pull.asked_ms + SOURCE_SILENCE_MS)
+	if (t->phase == PHASE_PULL && pull->asked &&
+	    t->now_ms >= pull->asked_ms + SOURCE_SILENCE_MS)
 		source_failed(t, -ERR_TIMEOUT);
 }
 
@@ -178,6 +188,43 @@ static void take_pull(struct takeover *t, const struct pull_reply *reply)
 	}
 }
 
+static void page_load(struct takeover *t)
+{
+	struct takeover_pull *pull = &t->pull;
+	struct takeover_page *page = &pull->pages[pull->first];
+
+	job(t, STEP_LOAD,
+	    &(struct replica_job){ .kind = REPLICA_LOAD,
+				   .bytes = { page->rows.data, page->rows.size },
+				   .point = page->point,
+				   .more = page->more });
+	buffer_clear(&page->rows);
+	pull->first = (pull->first + 1) % PAGES_AHEAD_MAX;
+	pull->count--;
+}
+
+/* Asks for what there is room for, and stores what came. */
+static void copy_on(struct takeover *t)
+{
+	struct takeover_pull *pull = &t->pull;
+
+	if (pull->step == STEP_NONE && pull->count > 0)
+		page_load(t);
+	if (pull->more && !pull->asked && pull->count < PAGES_AHEAD_MAX)
+		ask_page(t);
+}
+
+static int page_keep(struct takeover *t, const struct page_reply *reply)
+{
+	struct takeover_pull *pull = &t->pull;
+	struct takeover_page *page = &pull->pages[(pull->first + pull->count) % PAGES_AHEAD_MAX];
+
+	page->point = (struct journal_head){ reply->epoch, reply->sequence, reply->hash };
+	page->more = reply->more;
+	pull->count++;
+	return buffer_append(&page->rows, reply->rows.data, reply->rows.size);
+}
+
 static void take_page(struct takeover *t, const struct page_reply *reply)
 {
 	struct buffer *cursor = &t->pull.cursor;
@@ -188,17 +235,15 @@ static void take_page(struct takeover *t, const struct page_reply *reply)
 		source_failed(t, -ERR_CORRUPT);
 		return;
 	}
+	t->pull.more = reply->more;
+	if (page_keep(t, reply) < 0)
+		t->outbox->error = -ERR_NO_MEMORY;
 	if (reply->rows.size > 0) {
 		buffer_clear(cursor);
 		if (buffer_append(cursor, last.data, last.size) < 0)
 			t->outbox->error = -ERR_NO_MEMORY;
 	}
-	t->pull.more = reply->more;
-	job(t, STEP_LOAD,
-	    &(struct replica_job){ .kind = REPLICA_LOAD,
-				   .bytes = reply->rows,
-				   .point = { reply->epoch, reply->sequence, reply->hash },
-				   .more = reply->more });
+	copy_on(t);
 }
 
 static void take(struct takeover *t, const struct frame_header *header, const uint8_t *body)
@@ -217,12 +262,11 @@ static void take(struct takeover *t, const struct frame_header *header, const ui
 void takeover_pull_answered(struct takeover *t, struct takeover_conn *from,
 			    const struct frame_header *header, const uint8_t *body)
 {
-	const bool page = header->type == MSG_page;
-
 	if (t->phase != PHASE_PULL || from->conn != t->pull.source ||
-	    header->id != t->pull.request || t->pull.step != (page ? STEP_PAGE : STEP_PULL))
+	    header->id != t->pull.request || header->type != t->pull.asked)
 		return;
-	if (header->status == ERR_IN_PROGRESS && page)
+	t->pull.asked = 0;
+	if (header->status == ERR_IN_PROGRESS && header->type == MSG_page)
 		ask_page(t);
 	else if (header->status == ERR_IN_PROGRESS)
 		ask_batches(t);
@@ -267,8 +311,8 @@ void takeover_pull_done_job(struct takeover *t, const struct replica_result *res
 		look(t);
 	else if (result->error)
 		source_failed(t, result->error);
-	else if (step == STEP_BEGIN || (step == STEP_LOAD && t->pull.more))
-		ask_page(t);
+	else if (t->pull.more || t->pull.count > 0)
+		copy_on(t);
 	else
 		ask_batches(t);
 }

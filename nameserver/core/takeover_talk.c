@@ -1,4 +1,5 @@
 /* Connections before there is a name server: everybody is greeted, and waits. */
+#include "hello.h"
 #include "takeover_inside.h"
 #include "text.h"
 
@@ -81,29 +82,14 @@ void takeover_conns_free(struct takeover *t)
 
 /* ---- HELLO ---- */
 
-static bool is_named_wrongly(const struct takeover *t, const struct hello_request *request)
-{
-	if (!id_is_none(&t->cluster) && !id_is_none(&request->cluster) &&
-	    !id_equal(&request->cluster, &t->cluster))
-		return true;
-	return request->cluster_name.size &&
-	       !slice_equal(request->cluster_name, slice_of(t->cluster_name));
-}
-
-static int hello_check(const struct takeover *t, const struct takeover_conn *from,
+static int greet_check(const struct takeover *t, const struct takeover_conn *from,
 		       const struct hello_request *request)
 {
-	if (from->role || id_is_none(&request->self))
-		return -ERR_BAD_REQUEST;
-	if (request->versions >> 16 > PROTOCOL_VERSION ||
-	    (request->versions & 0xffff) < PROTOCOL_VERSION)
-		return -ERR_WRONG_VERSION;
-	if (request->role < ROLE_STORAGE)
-		return request->role ? -ERR_UNSUPPORTED : -ERR_BAD_REQUEST;
-	if (!id_is_none(&request->expected) && !id_equal(&request->expected, &t->config.self))
-		return -ERR_WRONG_NODE;
-	if (is_named_wrongly(t, request))
-		return -ERR_WRONG_CLUSTER;
+	const struct hello_self self = { &t->config.self, &t->cluster, t->cluster_name };
+	int rc = hello_check(&self, from->role != 0, request);
+
+	if (rc < 0)
+		return rc;
 	if (request->role != ROLE_STORAGE && HASH_COUNT(t->conns) > SESSIONS_MAX - SESSIONS_KEPT)
 		return -ERR_BUSY;
 	/* While there is another name server everybody shall find that one. */
@@ -205,7 +191,7 @@ static void hello_take(struct takeover *t, struct takeover_conn *c,
 
 	if (request->role == ROLE_STORAGE)
 		cluster_heard(t, &request->cluster, request->cluster_name);
-	rc = c->hello_waits ? -ERR_BAD_REQUEST : hello_check(t, c, request);
+	rc = c->hello_waits ? -ERR_BAD_REQUEST : greet_check(t, c, request);
 	if (rc == 0)
 		rc = hello_keep(c, header, body);
 	if (rc < 0) {

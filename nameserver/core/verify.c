@@ -1,6 +1,7 @@
 /* VERIFY: the copies of the next chunks of a file are read and compared where they are, by all
  * their servers at once. A part that is being verified is known by who asked, the content and the
  * offset, so that the request finds it again when it is repeated. */
+#include "entries.h"
 #include "orders.h"
 #include "repair.h"
 
@@ -330,7 +331,7 @@ static int reply_fill(struct nameserver *ns, const struct verify *part, struct v
 static int verify_check(struct nameserver *ns, const struct verify_request *request,
 			struct inode *inode, struct entry *entry)
 {
-	int rc = entry_find(ns, request->path, inode, entry);
+	int rc = entry_find(ns->kv, request->path, inode, entry);
 
 	if (rc < 0)
 		return rc;

@@ -304,7 +304,12 @@ static int catalogue_open(struct opening *opening)
 		return 0;
 	}
 	if (is_damage(rc)) {
+		int seen = rc;
+
 		rc = view_rebuild(opening);
+		/* The view may be sound; nobody shall be told to put it aside. */
+		if (rc == -ERR_STALE && seen == -ERR_IO)
+			rc = seen;
 	} else if (rc == 0) {
 		bool fresh = opening->applied == 0;
 

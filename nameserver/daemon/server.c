@@ -196,18 +196,18 @@ static void on_tick(uv_timer_t *timer)
 	server_step(server, &(struct ns_event){ .kind = NS_TICK });
 }
 
-static void tick_schedule(struct server *server)
+void server_tick_at(struct server *server, uint64_t deadline_ms, uv_timer_cb on_deadline)
 {
-	uint64_t deadline = nameserver_deadline(server->ns);
 	uint64_t now = clock_monotonic_ms();
 
-	if (deadline == server->deadline_ms)
+	if (deadline_ms == server->deadline_ms)
 		return;
-	server->deadline_ms = deadline;
-	if (deadline == UINT64_MAX)
+	server->deadline_ms = deadline_ms;
+	if (deadline_ms == UINT64_MAX)
 		uv_timer_stop(&server->tick);
 	else
-		uv_timer_start(&server->tick, on_tick, deadline > now ? deadline - now : 0, 0);
+		uv_timer_start(&server->tick, on_deadline,
+			       deadline_ms > now ? deadline_ms - now : 0, 0);
 }
 
 static void choke(struct server *server, bool choked)
@@ -278,7 +278,7 @@ void server_end_turn(struct server *server)
 	if (server->deposed)
 		server_depose(server);
 	else
-		tick_schedule(server);
+		server_tick_at(server, nameserver_deadline(server->ns), on_tick);
 }
 
 /* Most of what happens, happens while the loop waits: its answers leave right after. What timers

@@ -44,8 +44,10 @@ struct server {
 	struct replica *replica; /* the catalogue, while something is fetched; else the database */
 	struct replica_rows *rows;
 	char view_path[PATH_SIZE_MAX + sizeof("/view")];
-	struct replica_result done; /* of the job that the takeover asked for */
-	bool job_done;
+	struct replica_job job; /* that the takeover asked for, */
+	struct buffer job_bytes;
+	struct replica_result done; /* and what came of it */
+	uv_work_t work;
 	int kept; /* what came of TAKEOVER_KEEP */
 	bool keep_done;
 	bool opening;     /* once the step is over */
@@ -61,6 +63,7 @@ struct server {
 	bool deposed;             /* the core is to be dropped */
 	bool superfluous;         /* and its catalogue, too */
 	uint64_t namesake_ms;     /* when that was told last; 0: never */
+	bool ended;               /* whatever still happens is of no interest */
 	int result;               /* of server_run */
 	uint64_t now_ms, wall_ms; /* of this turn */
 	uint64_t deadline_ms;     /* that `tick` is set to; UINT64_MAX: none */
@@ -76,6 +79,8 @@ struct server {
 
 _Noreturn void server_fail(int error, const char *what);
 void server_step(struct server *server, struct ns_event *event);
+/* The next tick of whichever core runs; UINT64_MAX: none. */
+void server_tick_at(struct server *server, uint64_t deadline_ms, uv_timer_cb on_deadline);
 void server_end_turn(struct server *server);
 /* The line for people; returns rc. */
 int server_complain(struct server *server, int rc, const char *format, ...)

@@ -81,20 +81,40 @@ static int replica_begin(struct server *server)
 	return opened.error;
 }
 
-/* Nobody is served yet: the disk may be waited for. */
-static void act_job(struct server *server, const struct takeover_action *action, struct slice bytes)
+/* In a thread of the loop's, which reads the next page meanwhile. */
+static void job_run(uv_work_t *work)
 {
-	struct replica_job job = action->job;
+	struct server *server = work->data;
 	int rc = server->replica ? 0 : replica_begin(server);
 
-	server->done = (struct replica_result){ .kind = job.kind, .error = rc };
-	job.bytes = bytes;
+	server->job.bytes = (struct slice){ server->job_bytes.data, server->job_bytes.size };
+	server->done = (struct replica_result){ .kind = server->job.kind, .error = rc };
 	if (rc == 0)
-		replica_run(server->replica, &job, &server->done);
-	server->job_done = true;
+		replica_run(server->replica, &server->job, &server->done);
 }
 
-/* Nor is anybody asked before. */
+static void job_done(uv_work_t *work, int status)
+{
+	struct server *server = work->data;
+
+	(void)status;
+	if (!server->ended)
+		server_seek_step(server, &(struct takeover_event){ .kind = TAKEOVER_REPLICA,
+								   .replica = &server->done });
+}
+
+static void act_job(struct server *server, const struct takeover_action *action, struct slice bytes)
+{
+	server->job = action->job;
+	buffer_clear(&server->job_bytes);
+	if (buffer_append(&server->job_bytes, bytes.data, bytes.size) < 0)
+		server_fail(-ERR_NO_MEMORY, "memory");
+	server->work.data = server;
+	/* It fails only without a function to call. */
+	uv_queue_work(&server->loop, &server->work, job_run, job_done);
+}
+
+/* Nobody is served yet, nor is anybody asked before: the disk may be waited for. */
 static void act_keep(struct server *server, const struct takeover_action *action,
 		     struct slice bytes)
 {
@@ -139,9 +159,7 @@ static void act(struct server *server)
 	for (unsigned int i = 0; i < outbox->count; i++) {
 		const struct takeover_action *action = &outbox->actions[i];
 
-		acts[action->kind](server, action,
-				   (struct slice){ outbox->bytes.data + action->offset,
-						   action->size });
+		acts[action->kind](server, action, takeover_action_bytes(outbox, action));
 	}
 	if (outbox->error)
 		server_fail(outbox->error, "memory");
@@ -158,33 +176,12 @@ static void on_tick(uv_timer_t *timer)
 	server_seek_step(server, &(struct takeover_event){ .kind = TAKEOVER_TICK });
 }
 
-static void tick_schedule(struct server *server)
-{
-	uint64_t deadline = takeover_deadline(server->takeover);
-	uint64_t now = clock_monotonic_ms();
-
-	if (deadline == server->deadline_ms)
-		return;
-	server->deadline_ms = deadline;
-	if (deadline == UINT64_MAX)
-		uv_timer_stop(&server->tick);
-	else
-		uv_timer_start(&server->tick, on_tick, deadline > now ? deadline - now : 0, 0);
-}
-
 static void step(struct server *server, struct takeover_event *event)
 {
 	event->now_ms = clock_monotonic_ms();
 	event->wall_ms = clock_wall_ms();
 	takeover_step(server->takeover, event, &server->seeking);
 	act(server);
-}
-
-static void job_done(struct server *server)
-{
-	server->job_done = false;
-	step(server,
-	     &(struct takeover_event){ .kind = TAKEOVER_REPLICA, .replica = &server->done });
 }
 
 static void keep_done(struct server *server)
@@ -200,14 +197,10 @@ void server_seek_step(struct server *server, struct takeover_event *event)
 	if (server->result < 0)
 		return;
 	step(server, event);
-	while (server->job_done || server->keep_done) {
-		if (server->keep_done)
-			keep_done(server);
-		else
-			job_done(server);
-	}
+	while (server->keep_done)
+		keep_done(server);
 	if (!server->opening) {
-		tick_schedule(server);
+		server_tick_at(server, takeover_deadline(server->takeover), on_tick);
 		return;
 	}
 	server->opening = false;
@@ -234,7 +227,7 @@ static int facts_read(struct server *server, struct takeover_config *config)
 {
 	struct database *database = server->database;
 
-	config->head = (struct replica_head){ database_head(database), true };
+	config->head = (struct replica_head){ .last = database_head(database), .whole = true };
 	config->unfinished = database->unfinished;
 	if (config->head.last.sequence == 0)
 		return 0;
@@ -264,9 +257,10 @@ static int config_fill(struct server *server, struct takeover_config *config)
 		.port = server->port,
 		.process = server->process,
 		.version = MUSTER_VERSION,
-		/* Who has served until now is nobody's deputy, unless another one is heard. */
+		/* Who has served until now is nobody's deputy, unless another one is heard.
+		 * What the operator knew is not known of what has happened since. */
 		.standby = settings->standby && !server->has_served,
-		.accept_rebuild = settings->accept_rebuild,
+		.accept_rebuild = settings->accept_rebuild && !server->has_served,
 		.beacon_interval_ms = settings->beacon_interval_ms,
 		.dead_after_ms = settings->dead_after_ms,
 	};
@@ -315,5 +309,6 @@ void server_seek_end(struct server *server)
 	server_seek_release(server);
 	takeover_free(server->takeover);
 	takeover_outbox_done(&server->seeking);
+	buffer_done(&server->job_bytes);
 	server->takeover = NULL;
 }

@@ -199,6 +199,7 @@ static void server_finish(struct server *server)
 
 static void server_done(struct server *server)
 {
+	server->ended = true;
 	for (unsigned int i = 0; i < server->listener_count; i++)
 		listener_free(server->listeners[i]);
 	beacon_socket_free(server->beacons);

@@ -57,7 +57,9 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--beacon-interval wants more than 0, at most 49 days");
 	if (settings->dead_after_ms > UINT32_MAX)
 		return complain(message, "--dead-after wants at most 49 days");
-	if (settings->suspect_after_ms == 0 || settings->dead_after_ms < settings->suspect_after_ms)
+	if (settings->suspect_after_ms == 0)
+		return complain(message, "--suspect-after wants more than 0");
+	if (settings->dead_after_ms < settings->suspect_after_ms)
 		return complain(message, "--dead-after must not be shorter than --suspect-after");
 	if (days_parse(settings->trash_days, &settings->trash_ms) < 0)
 		return complain(message, "--trash-days wants a number of days such as 7 or 0.5");
@@ -66,6 +68,10 @@ static int settings_check(struct settings *settings, char *message)
 		return complain(message, "--scrub-days wants a number of days such as 14 or 0.5");
 	if (settings->repair_delay_ms == 0 || settings->repair_delay_ms > UINT32_MAX)
 		return complain(message, "--repair-delay wants more than 0, at most 49 days");
+	if (settings->standby && settings->accept_rebuild)
+		return complain(message,
+				"--standby waits for another name server, --accept-rebuild "
+				"says that there is none: give one of them");
 	settings->log =
 		(struct log_config){ .component = "nameserver", .file = settings->log_file };
 	return log_config_parse(settings->log_level, settings->log_format, &settings->log, message);

@@ -408,7 +408,8 @@ int driver_register(struct ns_peer *peer, const struct ns_storage *storage,
 	snprintf(address, sizeof(address), "10.2.%u.%u:3503", storage->number / 256,
 		 storage->number % 256);
 	endpoint_parse(storage->address ? storage->address : address, DATA_PORT, &endpoint);
-	rc = ASK(peer, register, ret, .capacity = capacity, .free = capacity,
+	rc = ASK(peer, register, ret, .capacity = capacity,
+		 .free = storage->disk_failed ? 0 : capacity, .disk_failed = storage->disk_failed,
 		 .chunks = storage->chunk_count, .start = storage->start ? storage->start : 1,
 		 .disk = id_of(0x8000 + (storage->disk ? storage->disk : storage->number)),
 		 .name = slice_of(name), .zone = slice_of(storage->zone ? storage->zone : ""),
@@ -617,17 +618,30 @@ static void batch_obey(struct ns_peer *peer, const struct message *order)
 	driver_reply(peer, order, &reply);
 }
 
+/* What is left is as long on the average as it was before. */
+static void delete_obey(struct ns_peer *peer, const struct message *order)
+{
+	const struct delete_request *request = order->body;
+	const struct ns_driver *d = peer->driver;
+	const struct member *member = member_find(d->ns, &peer->id);
+	struct delete_reply reply = {
+		.deleted = request->chunks_count,
+		.free = d->free ? d->free : (uint64_t)1 << 40,
+	};
+
+	if (d->left)
+		reply.used = d->left;
+	else if (member && member->chunks > reply.deleted)
+		reply.used = member->used / member->chunks * (member->chunks - reply.deleted);
+	driver_reply(peer, order, &reply);
+}
+
 void driver_obey(struct ns_peer *peer, const struct message *order)
 {
-	struct ns_driver *d = peer->driver;
-	struct delete_reply deleted = { .free = d->free ? d->free : (uint64_t)1 << 40 };
 	struct connect_reply connected = { 0 };
 
 	switch (order->info->code) {
-	case MSG_delete:
-		deleted.deleted = ((const struct delete_request *)order->body)->chunks_count;
-		driver_reply(peer, order, &deleted);
-		break;
+	case MSG_delete: delete_obey(peer, order); break;
 	case MSG_connect: driver_reply(peer, order, &connected); break;
 	case MSG_fetch: fetch_obey(peer, order); break;
 	case MSG_inspect: inspect_obey(peer, order); break;

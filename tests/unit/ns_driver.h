@@ -72,10 +72,11 @@ struct ns_driver {
 	bool hold_durable;
 	bool hold_turn; /* until driver_end() all belongs to one turn */
 	uint64_t free;  /* what storage servers say in HEARTBEAT and DELETE; 0: 1 TiB */
-	bool idle;      /* as of each server */
-	bool mute;      /* nor do they answer DELETE */
-	bool follow;    /* storage servers that come follow */
-	bool failed;    /* NS_FAILED or NS_DEPOSED */
+	uint64_t left; /* what they say in DELETE that their chunks use; 0: as before, on average */
+	bool idle;     /* as of each server */
+	bool mute;     /* nor do they answer DELETE */
+	bool follow;   /* storage servers that come follow */
+	bool failed;   /* NS_FAILED or NS_DEPOSED */
 	bool deposed;
 	unsigned int dials; /* NS_DIAL so far, the last one: */
 	uint64_t dial;
@@ -123,6 +124,7 @@ struct ns_storage {
 	const struct chunk_ref *chunks;
 	unsigned int chunk_count;
 	bool no_inventory; /* the test sends it */
+	bool disk_failed;
 };
 struct ns_peer *driver_storage(struct ns_driver *d, unsigned int number);
 struct ns_peer *driver_storage_with(struct ns_driver *d, const struct ns_storage *storage);

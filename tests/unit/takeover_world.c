@@ -141,6 +141,7 @@ void world_done(struct world *world)
 	replica_free(world->own);
 	replica_memory_done(&world->rows);
 	buffer_done(&world->inbox);
+	buffer_done(&world->job_bytes);
 	buffer_done(&world->notes);
 	arena_done(&world->arena);
 }
@@ -198,6 +199,16 @@ static void fake_answers(struct world *world, const struct fake *fake,
 	buffer_done(&frame);
 }
 
+static void fake_delays(struct world *world, const struct fake *fake, const struct message *request)
+{
+	struct buffer frame = { 0 };
+
+	assert_int_equal(refusal_encode(&frame, request->info->code, request->id, -ERR_IN_PROGRESS),
+			 0);
+	to_core(world, fake->conn, &frame);
+	buffer_done(&frame);
+}
+
 static unsigned int number_of(const struct world *world, const struct fake *fake)
 {
 	return (unsigned int)(fake - world->fakes);
@@ -215,7 +226,7 @@ static const struct journal_head *head_of(const struct fake *fake)
 static void fake_registers(struct world *world, const struct fake *fake)
 {
 	static const struct journal_head none;
-	const struct journal_head *head = fake->opening ? &none : head_of(fake);
+	const struct journal_head *head = fake->opening || fake->incomplete ? &none : head_of(fake);
 	struct register_request request = { .start = 1,
 					    .promised_epoch = fake->promised,
 					    .name = slice_of("fake"),
@@ -261,7 +272,8 @@ static void fake_promises(struct world *world, struct fake *fake, const struct m
 	reply.catalogue_epoch = head_of(fake)->epoch;
 	reply.catalogue_sequence = head_of(fake)->sequence;
 	reply.catalogue_hash = head_of(fake)->hash;
-	if (fake->has) {
+	reply.incomplete = fake->incomplete;
+	if (fake->has && !fake->incomplete) {
 		reply.changing = fake->line->set.changing;
 		reply.journal_set = now;
 		reply.journal_set_count = (uint16_t)ids_of(&fake->line->set.now, now);
@@ -292,7 +304,7 @@ static void fake_pulled(struct world *world, struct fake *fake, const struct mes
 				    .state = PULL_LEVEL };
 
 	fake->pulls++;
-	if (request->sequence < fake->has) {
+	if (request->sequence < fake->has && !fake->incomplete) {
 		if (request->sequence + 1 < fake->oldest ||
 		    !digest_equal(&request->hash, &fake->line->heads[request->sequence].hash))
 			reply.state = PULL_UNKNOWN;
@@ -325,9 +337,16 @@ static void fake_gets(struct world *world, struct fake *fake, const struct messa
 {
 	const bool data = message->info->code == MSG_pull || message->info->code == MSG_page;
 
+	if (message->reply && message->info->code != MSG_hello)
+		return;
 	if (data && fake->dies_in > 0 && --fake->dies_in == 0) {
 		world_disconnect(world, number_of(world, fake));
 		fake->up = false;
+		return;
+	}
+	if (data && fake->delays > 0) {
+		fake->delays--;
+		fake_delays(world, fake, message);
 		return;
 	}
 	if (data && fake->refuses > 0) {
@@ -412,15 +431,45 @@ static void act_beacon(struct world *world, struct slice bytes)
 
 static void step(struct world *world, struct takeover_event *event);
 
+static void job_run(struct world *world, const struct replica_job *job, int error)
+{
+	struct replica_result result;
+
+	replica_run(world->own, job, &result);
+	if (error)
+		result.error = error;
+	step(world, &(struct takeover_event){ .kind = TAKEOVER_REPLICA, .replica = &result });
+}
+
 static void act_job(struct world *world, const struct takeover_action *action, struct slice bytes)
 {
 	struct replica_job job = action->job;
-	struct replica_result result;
 
-	job.bytes = bytes;
 	world->unmarked += !world->marked;
-	replica_run(world->own, &job, &result);
-	step(world, &(struct takeover_event){ .kind = TAKEOVER_REPLICA, .replica = &result });
+	job.bytes = bytes;
+	if (!world->holds) {
+		job_run(world, &job, 0);
+		return;
+	}
+	assert_int_equal(world->job.kind, 0); /* one at a time */
+	buffer_clear(&world->job_bytes);
+	buffer_append(&world->job_bytes, bytes.data, bytes.size);
+	world->job = job;
+}
+
+void world_job(struct world *world)
+{
+	struct replica_job job = world->job;
+	struct buffer bytes = world->job_bytes;
+	int error = world->job_error;
+
+	assert_int_not_equal(job.kind, 0);
+	world->job = (struct replica_job){ 0 };
+	world->job_bytes = (struct buffer){ 0 };
+	world->job_error = 0;
+	job.bytes = (struct slice){ bytes.data, bytes.size };
+	job_run(world, &job, error);
+	buffer_done(&bytes);
 }
 
 static void world_keeps(struct world *world, const struct takeover_action *action)
@@ -466,9 +515,7 @@ static void step(struct world *world, struct takeover_event *event)
 	world->outbox = (struct takeover_outbox){ 0 };
 	assert_int_equal(outbox.error, 0);
 	for (unsigned int i = 0; i < outbox.count; i++)
-		act(world, &outbox.actions[i],
-		    (struct slice){ outbox.bytes.data + outbox.actions[i].offset,
-				    outbox.actions[i].size });
+		act(world, &outbox.actions[i], takeover_action_bytes(&outbox, &outbox.actions[i]));
 	takeover_outbox_done(&outbox);
 }
 

@@ -44,10 +44,13 @@ struct fake {
 	unsigned int busy;     /* so many promises are refused so */
 	unsigned int dies_in;  /* answers to PULL and PAGE; 0: never */
 	unsigned int refuses;  /* so many of them are refused */
+	unsigned int delays;   /* before that, so many take longer: IN_PROGRESS */
 	bool opening;          /* when it greets and registers it does not know its copy yet */
 	unsigned int promises; /* asked of it */
 	unsigned int pages, pulls;
 	bool no_cluster;
+	/* `has` is of what its copy was: it is being made anew and gives nothing. */
+	bool incomplete;
 };
 
 struct world {
@@ -71,6 +74,10 @@ struct world {
 	bool marked;           /* there: it is being rebuilt */
 	unsigned int unmarked; /* jobs before that */
 	int keep_error;
+	bool holds;             /* jobs wait for world_job() */
+	struct replica_job job; /* one does, if its kind is not 0, */
+	struct buffer job_bytes;
+	int job_error; /* and fails so */
 	struct buffer notes;
 	uint8_t client_status[ASIDE_MAX_]; /* of the client's answers, in order */
 	unsigned int client_answers;
@@ -90,6 +97,7 @@ struct fake *world_fake(struct world *world, unsigned int number,
 			const struct line_of_batches *line, unsigned int has);
 /* Until it is open or refuses, or that much time is over. */
 void world_run(struct world *world, uint64_t ms);
+void world_job(struct world *world); /* the job that waits is done */
 void world_connect(struct world *world, unsigned int number);
 void world_disconnect(struct world *world, unsigned int number);
 void world_hear(struct world *world, const struct beacon *beacon);

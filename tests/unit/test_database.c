@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,12 +26,17 @@ enum { SYNCED_MAX = 64, PLACE_MAX = 256 };
 static struct {
 	ino_t inodes[SYNCED_MAX];
 	size_t count;
+	ino_t fails; /* cannot be */
 } synced;
 
 int fsync(int fd)
 {
 	struct stat st;
 
+	if (fstat(fd, &st) == 0 && st.st_ino == synced.fails) {
+		errno = EIO;
+		return -1;
+	}
 	if (synced.count < SYNCED_MAX && fstat(fd, &st) == 0)
 		synced.inodes[synced.count++] = st.st_ino;
 	return (int)syscall(SYS_fsync, fd);
@@ -56,6 +62,7 @@ static int setup(void **state)
 
 	assert_non_null(temporary_make(root));
 	synced.count = 0;
+	synced.fails = 0;
 	*state = root;
 	return 0;
 }
@@ -85,6 +92,25 @@ static void test_every_name_it_makes_is_durable(void **state)
 	assert_int_equal(open_at(*state, "/a//b/c/", &database), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(parents); i++)
 		assert_true(was_synced(*state, parents[i]));
+	database_close(&database);
+}
+
+/* Whoever is told that the view is lost may have what is sound put aside. */
+static void test_a_disk_error_is_no_loss(void **state)
+{
+	char message[DATABASE_MESSAGE_MAX], path[PLACE_MAX];
+	struct database database;
+	struct stat st;
+
+	assert_int_equal(open_at(*state, "", &database), 0);
+	database_close(&database);
+	snprintf(path, sizeof(path), "%s/view", (const char *)*state);
+	assert_int_equal(stat(path, &st), 0);
+	synced.fails = st.st_ino;
+	assert_int_equal(database_open(*state, &database, message), -ERR_IO);
+	assert_non_null(strstr(message, "disk error"));
+	synced.fails = 0;
+	assert_int_equal(open_at(*state, "", &database), 0);
 	database_close(&database);
 }
 
@@ -358,6 +384,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_every_name_it_makes_is_durable),
+		TEST(test_a_disk_error_is_no_loss),
 		TEST(test_one_at_a_time),
 		TEST(test_somebody_elses_directory_is_refused),
 		TEST(test_a_journal_of_another_time_is_noticed),

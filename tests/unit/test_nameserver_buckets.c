@@ -26,7 +26,7 @@ static int by_chunk(const void *a, const void *b)
 /* Two servers with a copy of each of the files. */
 static void start(void)
 {
-	driver_start(&d, NULL);
+	driver_start(&d, &(struct nameserver_config){ .copies = 2 });
 	d.idle = true;
 	storages[1] = driver_storage(&d, 1);
 	storages[2] = driver_storage(&d, 2);
@@ -149,6 +149,104 @@ static void test_only_what_differs_is_listed(void **state)
 	/* It was asked for nothing. */
 	assert_int_equal(buckets_send(storages[1], held, FILES - 1, differ), -ERR_STALE);
 	assert_int_equal(buckets_send(client, held, FILES - 1, differ), -ERR_STALE);
+	driver_stop(&d);
+}
+
+static uint64_t under_copied(void)
+{
+	struct status_reply status;
+
+	assert_int_equal(ASK(client, status, &status, .nothing = 0), 0);
+	return status.under_copied;
+}
+
+/* Places that are left of a chunk that no file has: who still holds it is to be heard. */
+static void test_places_of_no_file_do_not_count(void **state)
+{
+	const struct ns_storage back = {
+		.number = 1, .start = 2, .chunks = held, .chunk_count = FILES, .no_inventory = true
+	};
+
+	(void)state;
+	start();
+	assert_int_equal(holders_add(d.kv, 7, member_of(1)->row.number), 1);
+	driver_restart(&d);
+	storages[1] = driver_storage_with(&d, &back);
+	assert_false(storages[1]->wanted);
+	assert_true(member_of(1)->compared);
+	driver_stop(&d);
+}
+
+/* It has all that it should have, and more: the list itself shows that. */
+static void test_what_it_has_besides_needs_no_walk(void **state)
+{
+	struct chunk_ref more[FILES + 1];
+	uint8_t differ[INVENTORY_BITS_SIZE];
+
+	(void)state;
+	start();
+	more[0] = (struct chunk_ref){ 1, 10 }; /* of nobody */
+	memcpy(more + 1, held, sizeof(held));
+	storages[1] = driver_storage_with(&d, &(struct ns_storage){ .number = 1,
+								    .start = 2,
+								    .chunks = more,
+								    .chunk_count = FILES + 1,
+								    .no_inventory = true });
+	assert_true(storages[1]->wanted);
+	assert_int_equal(buckets_send(storages[1], more, FILES + 1, differ), 1);
+	assert_false(member_of(1)->compared);
+	assert_true(inventory_send(storages[1], more, FILES + 1, differ) > 0);
+	assert_true(member_of(1)->compared);
+	assert_int_equal(under_copied(), 0);
+	driver_stop(&d);
+}
+
+/* What it lacks counts as lacking, and nothing else does, whatever walk there still is to come. */
+static void test_what_it_lacks_is_known_at_once(void **state)
+{
+	uint8_t differ[INVENTORY_BITS_SIZE];
+
+	(void)state;
+	start();
+	storages[1] = driver_storage_with(&d, &(struct ns_storage){ .number = 1,
+								    .start = 2,
+								    .chunks = held + 3,
+								    .chunk_count = FILES - 3,
+								    .no_inventory = true });
+	driver_clock(&d, 2000);
+	assert_in_range(buckets_send(storages[1], held + 3, FILES - 3, differ), 1, 3);
+	assert_true(inventory_send(storages[1], held + 3, FILES - 3, differ) >= 0);
+	assert_false(member_of(1)->compared);
+	driver_clock(&d, 100);
+	assert_true(member_of(1)->compared);
+	assert_false(d.ns->worse);
+	assert_int_equal(d.ns->under_copied, 3);
+	driver_stop(&d);
+}
+
+/* A chunk that gets durable while the lists are on their way is not looked for among them. */
+static void test_what_comes_meanwhile_is_not_missing(void **state)
+{
+	struct put_commit_reply committed;
+	uint8_t differ[INVENTORY_BITS_SIZE];
+
+	(void)state;
+	start();
+	storages[1] = driver_storage_with(&d, &(struct ns_storage){ .number = 1,
+								    .start = 2,
+								    .chunks = held,
+								    .chunk_count = FILES - 1,
+								    .no_inventory = true });
+	assert_int_equal(buckets_send(storages[1], held, FILES - 1, differ), 1);
+	for (unsigned int i = 0; i < 1000; i++)
+		assert_int_equal(driver_put(client, "/new", 10 + i, &committed), 0);
+	assert_in_range(inventory_send(storages[1], held, FILES - 1, differ), 0, 3);
+	assert_int_equal(driver_put(client, "/late", 10, &committed), 0);
+	driver_clock(&d, 100);
+	assert_true(member_of(1)->compared);
+	assert_int_equal(copies_of("/f39"), 1);
+	assert_int_equal(copies_of("/new"), 2);
+	assert_int_equal(copies_of("/late"), 2);
 	driver_stop(&d);
 }
 
@@ -316,6 +414,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_what_differs_is_listed),
+		cmocka_unit_test(test_places_of_no_file_do_not_count),
+		cmocka_unit_test(test_what_it_has_besides_needs_no_walk),
+		cmocka_unit_test(test_what_it_lacks_is_known_at_once),
+		cmocka_unit_test(test_what_comes_meanwhile_is_not_missing),
 		cmocka_unit_test(test_nothing_differs_after_all),
 		cmocka_unit_test(test_sums_follow_the_books),
 		cmocka_unit_test(test_heartbeats_find_what_was_lost),

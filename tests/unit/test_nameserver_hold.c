@@ -215,6 +215,23 @@ static void test_the_week_is_running_time(void **state)
 	driver_stop(&d);
 }
 
+/* Nobody has heard anything while the name server's machine was suspended. */
+static void test_sleep_does_not_count(void **state)
+{
+	const struct chunk_ref unknown[] = { { 5, 100 } };
+
+	(void)state;
+	start(false, 1);
+	storages[2] = server_with(2, 1, unknown, 1);
+	driver_clock(&d, GRACE_MS / 10);
+	d.now_ms += 10 * (uint64_t)GRACE_MS;
+	driver_beat(&d, GRACE_MS / 3);
+	assert_int_equal(deleted_at(storages[2]), 0);
+	driver_beat(&d, GRACE_MS);
+	assert_int_equal(deleted_at(storages[2]), 1);
+	driver_stop(&d);
+}
+
 /* Ids that a catalogue some batches behind does not know of are not given out again. */
 static void test_a_rebuild_leaps_over_start_numbers(void **state)
 {
@@ -543,6 +560,38 @@ static void test_an_empty_stray_is_no_file(void **state)
 	driver_stop(&d);
 }
 
+/* One that is still telling what it has may have a copy, too: so many are wanted. */
+static void test_lost_and_found_waits_for_those_who_tell(void **state)
+{
+	static const struct chunk_ref held = { 0x100, 50 };
+	const struct ns_storage slow = {
+		.number = 3, .start = 2, .chunks = &held, .chunk_count = 1, .no_inventory = true
+	};
+	struct inventory_reply inventory;
+	struct stat_reply stat;
+
+	(void)state;
+	start(true, 0);
+	for (unsigned int i = 1; i <= 3; i++)
+		storages[i] = server_with(i, 1, NULL, 0);
+	again();
+	d.idle = true;
+	storages[1] = server_with(1, 2, &held, 1);
+	storages[2] = server_with(2, 2, &held, 1);
+	storages[3] = driver_storage_with(&d, &slow);
+	assert_true(storages[3]->wanted);
+	serve(20, 0);
+	assert_int_equal(status_of().files, 0);
+	assert_int_equal(ASK(storages[3], inventory, &inventory, .last = 1, .chunks = &held,
+			     .chunks_count = 1),
+			 0);
+	serve(20, 0);
+	assert_int_equal(ASK(client, stat, &stat, .path = slice_of("/lost+found/0000000000000100")),
+			 0);
+	assert_int_equal(stat.entry.copies_wanted, 3);
+	driver_stop(&d);
+}
+
 /* The catalogue that was put together has all of a run that ended before its last one began: what
  * it does not explain of that run was removed, or never became a file. */
 static void test_what_was_removed_long_ago_is_not_found(void **state)
@@ -584,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_a_newer_copy_of_the_catalogue_stops_all_deleting),
 		cmocka_unit_test(test_nothing_is_deleted_for_a_week_after_a_rebuild),
 		cmocka_unit_test(test_the_week_is_running_time),
+		cmocka_unit_test(test_sleep_does_not_count),
 		cmocka_unit_test(test_a_rebuild_leaps_over_start_numbers),
 		cmocka_unit_test(test_unknown_chunks_wait_for_servers_that_are_missing),
 		cmocka_unit_test(test_the_grace_counts_from_the_inventory_on),
@@ -597,6 +647,7 @@ int main(void)
 		cmocka_unit_test(test_lost_and_found_beside_a_file_of_that_name),
 		cmocka_unit_test(test_lost_and_found_shows_nothing_else),
 		cmocka_unit_test(test_an_empty_stray_is_no_file),
+		cmocka_unit_test(test_lost_and_found_waits_for_those_who_tell),
 		cmocka_unit_test(test_what_was_removed_long_ago_is_not_found),
 	};
 

@@ -150,6 +150,7 @@ static void test_begin_refusals(void **state)
 	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/x/y")), -ERR_NOT_FOUND);
 	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f/y")), -ERR_NOT_DIR);
 	assert_int_equal(BEGIN(.size = 1, .path = slice_of("y")), -ERR_BAD_NAME);
+	driver_clock(&d, 3000);
 	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/y")), -ERR_NO_NODES);
 	driver_storage_with(&d, &(struct ns_storage){ .number = 1, .capacity = 1000 });
 	assert_int_equal(BEGIN(.size = 1001, .path = slice_of("/y")), -ERR_NO_SPACE);
@@ -187,6 +188,37 @@ static void test_waits_for_servers_after_a_start(void **state)
 	driver_clock(&d, 3000);
 	assert_int_equal(BEGIN(.size = 1, .path = slice_of("/g")), -ERR_NO_NODES);
 	driver_stop(&d);
+}
+
+/* In a new cluster nobody is known who could come back; but whoever starts it puts at once. */
+static void test_waits_for_the_first_servers(void **state)
+{
+	struct put_chunks_reply places;
+	struct put_begin_reply begun;
+
+	(void)state;
+	for (int come = 0; come <= 1; come++) {
+		driver_start(&d, NULL);
+		client = driver_client(&d, 1);
+		assert_int_equal(BEGIN(.size = 1, .path = slice_of("x")), -ERR_BAD_NAME);
+		assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")), -ERR_BUSY);
+		assert_int_equal(ASK(client, put_chunks, &places, .places = 1), -ERR_BUSY);
+		if (come) {
+			driver_clock(&d, 1500);
+			for (uint8_t i = 1; i <= 3; i++) {
+				driver_storage(&d, i);
+				assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")),
+						 -ERR_BUSY);
+			}
+			driver_clock(&d, 1000);
+			assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")), 0);
+			assert_int_equal(begun.places[0].holders_count, 3);
+		} else {
+			driver_clock(&d, 3000);
+			assert_int_equal(BEGIN(.size = 1, .path = slice_of("/f")), -ERR_NO_NODES);
+		}
+		driver_stop(&d);
+	}
 }
 
 /* 100 chunks, the first and the last with these ids. */
@@ -595,6 +627,7 @@ int main(void)
 		cmocka_unit_test(test_tickets_verify_at_the_holder),
 		cmocka_unit_test(test_begin_refusals),
 		cmocka_unit_test(test_waits_for_servers_after_a_start),
+		cmocka_unit_test(test_waits_for_the_first_servers),
 		cmocka_unit_test(test_stream_of_many_chunks),
 		cmocka_unit_test(test_places_nobody_uses),
 		cmocka_unit_test(test_commit_needs_two_copies),

@@ -133,10 +133,12 @@ static void test_full_disk_keeps_inventories_for_later(void **state)
 	driver_close(storages[1]);
 	sealed = d.sealed;
 	storages[1] = driver_storage_with(&d, &(struct ns_storage){ .number = 1 });
+	storages[1]->idle = true;
 	driver_beat(&d, 10000);
 	assert_int_equal(d.sealed, sealed);
 	driver_say(&d, NS_SPACE, true);
 	driver_beat(&d, 10000);
+	assert_int_equal(driver_orders(storages[1], MSG_fetch), 1);
 	assert_int_equal(ASK(client, stat, &stat, .path = slice_of("/a")), 0);
 	assert_int_equal(stat.entry.copies, 2);
 	driver_stop(&d);

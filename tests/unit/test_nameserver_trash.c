@@ -301,6 +301,29 @@ static void test_only_so_much_can_be_let_go(void **state)
 	driver_stop(&d);
 }
 
+/* A server whose disk has failed says that it has no room; deleting would not give it any. It says
+ * so when it registers: not even until its first heartbeat anything goes for it. */
+static void test_a_failed_disk_is_not_a_full_one(void **state)
+{
+	const struct ns_storage failed = { .number = 1,
+					   .capacity = 64 * MIB,
+					   .start = 2,
+					   .no_inventory = true,
+					   .disk_failed = true };
+	struct put_begin_reply begun;
+	uint32_t id;
+
+	(void)state;
+	start(DAY_MS);
+	fill_and_remove();
+	driver_storage_with(&d, &failed);
+	id = put_post(MIB);
+	driver_clock(&d, 1000);
+	assert_int_equal(driver_answer(client, id, &begun, sizeof(begun)), -ERR_NO_SPACE);
+	assert_int_equal(trash_count(""), 4);
+	driver_stop(&d);
+}
+
 /* Below a twentieth of all room the oldest goes without anybody asking. */
 static void test_room_is_kept(void **state)
 {
@@ -373,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_purging_what_is_there_many_times),
 		cmocka_unit_test(test_the_oldest_makes_room),
 		cmocka_unit_test(test_only_so_much_can_be_let_go),
+		cmocka_unit_test(test_a_failed_disk_is_not_a_full_one),
 		cmocka_unit_test(test_room_is_kept),
 		cmocka_unit_test(test_format),
 	};

@@ -152,6 +152,27 @@ static void test_who_stays_away_is_replaced(void **state)
 	driver_stop(&d);
 }
 
+/* It is online, but its disk is full: the next one that goes must not end everything. */
+static void test_who_acknowledges_nothing_is_replaced(void **state)
+{
+	(void)state;
+	start(SERVERS);
+	silence(servers[2]);
+	for (uint64_t ms = 0; ms < PATIENCE_MS; ms += SOON_MS) {
+		assert_true(is_in_set(2));
+		assert_serves();
+		driver_beat(&d, SOON_MS);
+	}
+	driver_beat(&d, 6 * SOON_MS);
+	assert_false(is_in_set(2));
+	assert_true(is_in_set(4));
+	assert_false(set_row().changing);
+	driver_close(servers[1]);
+	driver_beat(&d, PATIENCE_MS / 2);
+	assert_serves();
+	driver_stop(&d);
+}
+
 static void test_who_is_to_be_emptied_is_replaced(void **state)
 {
 	(void)state;
@@ -370,6 +391,11 @@ static void test_a_later_epoch_deposes(void **state)
 	assert_true(greet(ROLE_STORAGE, 7, later)->closed);
 	assert_true(greet(ROLE_CLIENT, 1, later)->closed);
 	assert_false(d.deposed);
+	/* Nor does a new server that looks for another cluster. */
+	POST(driver_connect(&d, "10.2.0.9", "10.0.0.1"), hello,
+	     .versions = 1 << 16 | PROTOCOL_VERSION, .role = ROLE_STORAGE,
+	     .cluster_name = slice_of("elsewhere"), .self = id_of(8), .epoch = later);
+	assert_false(d.deposed);
 	greet(ROLE_STORAGE, 1, later);
 	assert_true(d.deposed);
 	driver_stop(&d);
@@ -434,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_the_own_disk_is_needed),
 		cmocka_unit_test(test_a_change_needs_both_sets),
 		cmocka_unit_test(test_who_stays_away_is_replaced),
+		cmocka_unit_test(test_who_acknowledges_nothing_is_replaced),
 		cmocka_unit_test(test_who_is_to_be_emptied_is_replaced),
 		cmocka_unit_test(test_only_level_copies_count),
 		cmocka_unit_test(test_a_moment_without),

@@ -147,6 +147,76 @@ static void test_of_two_that_begin_one_goes_on(void **state)
 	batches_done(&line);
 }
 
+/* Until it is open; a beacon every 5 s. Returns when that was. */
+static uint64_t opens_beside(struct world *world, struct beacon *beacon)
+{
+	uint64_t ms = 0;
+
+	for (; !world->opened && ms < 10 * LONG_MS; ms += 5000) {
+		beacon->counter++;
+		world_hear(world, beacon);
+		world_run(world, 5000);
+	}
+	return ms;
+}
+
+/* It may lack what is in our reach: then we try. But who fetches a large catalogue is not
+ * disturbed, or nobody would ever have all of it. */
+static void test_who_waits_gives_way_but_not_who_fetches(void **state)
+{
+	struct beacon beacon = world_nameserver(4);
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	beacon.start = 0;
+	beacon.server.bytes[0] = 0xff;
+	for (unsigned int fetches = 0; fetches < 2; fetches++) {
+		beacon.fetches = fetches;
+		world_init(&world, &line, line.count);
+		world_begin(&world);
+		world_run(&world, 200);
+		world_hear(&world, &beacon);
+		assert_true(world_noted(&world, "standby_waiting"));
+		for (unsigned int i = 1; i <= 3; i++)
+			world_fake(&world, i, &line, line.count);
+		if (fetches) {
+			assert_int_equal(opens_beside(&world, &beacon), 10 * LONG_MS);
+			beacon.fetches = false;
+		}
+		assert_in_range(opens_beside(&world, &beacon), DEAD_AFTER_MS - 5000,
+				2 * DEAD_AFTER_MS);
+		world_done(&world);
+	}
+	batches_done(&line);
+}
+
+/* Anybody can send one: it must not use up all epochs there are. */
+static void test_a_beacon_does_not_carry_far(void **state)
+{
+	struct beacon beacon = world_nameserver((UINT64_C(1) << 62) - 1);
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 3);
+	beacon.start = 0;
+	world_init(&world, &line, line.count);
+	world_begin(&world);
+	world_run(&world, 200);
+	world_hear(&world, &beacon);
+	beacon.kind = BEACON_STORAGE;
+	world_hear(&world, &beacon);
+	for (unsigned int i = 1; i <= 3; i++)
+		world_fake(&world, i, &line, line.count);
+	world_run(&world, LONG_MS);
+	assert_true(world.opened);
+	assert_int_equal(takeover_outcome(world.takeover).epoch, 4);
+	world_done(&world);
+	batches_done(&line);
+}
+
 static void run_copy(struct world *world, struct line_of_batches *line, const struct beacon *beacon)
 {
 	world_init(world, line, line->count);
@@ -475,6 +545,8 @@ int main(void)
 		cmocka_unit_test(test_standby_leaves_two_alone),
 		cmocka_unit_test(test_old_one_waits_quietly),
 		cmocka_unit_test(test_of_two_that_begin_one_goes_on),
+		cmocka_unit_test(test_who_waits_gives_way_but_not_who_fetches),
+		cmocka_unit_test(test_a_beacon_does_not_carry_far),
 		cmocka_unit_test(test_copied_directory),
 		cmocka_unit_test(test_waiting_is_told),
 		cmocka_unit_test(test_empty_copy_is_told),

@@ -158,6 +158,66 @@ static void test_a_tail_that_never_counted(void **state)
 	batches_done(&line);
 }
 
+/* ---- copies that are made anew ---- */
+
+/* Of two, 1 is half-way through copying 2, which has more than it ever had. The own disk is from an
+ * earlier epoch, or empty. */
+static void test_half_a_copy_speaks_for_what_it_had(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	for (unsigned int own = 0; own <= 2; own += 2) {
+		for (unsigned int had = 4; had <= line.count; had += line.count - 4) {
+			world_init(&world, &line, own);
+			world_fake(&world, 1, &line, had)->incomplete = true;
+			world_begin(&world);
+			world_run(&world, LONG_MS);
+			assert_false(world.opened);
+			world_fake(&world, 2, &line, line.count);
+			world_run(&world, LONG_MS);
+			assert_true(world.opened);
+			assert_true(world_has(&world, &line, line.count));
+			assert_int_equal(world.fakes[1].pulls, 0);
+			world_done(&world);
+		}
+	}
+	batches_done(&line);
+}
+
+/* It had one more than everybody who is there: that one may have been committed, on the disk that
+ * is an old copy of itself now. So neither the own catalogue nor that of 2 will do, until the copy
+ * is complete. */
+static void test_half_a_copy_does_not_speak_for_less(void **state)
+{
+	struct line_of_batches line;
+	struct world world;
+
+	(void)state;
+	line_make(&line, 2);
+	for (unsigned int own = 0; own < line.count; own += line.count - 1) {
+		world_init(&world, &line, own);
+		world_fake(&world, 1, &line, line.count)->incomplete = true;
+		world_begin(&world);
+		world_run(&world, LONG_MS);
+		assert_false(world.opened);
+		world_fake(&world, 2, &line, line.count - 1)->promised_to = fake_id(9);
+		world_run(&world, LONG_MS);
+		assert_false(world.opened);
+		world_client(&world, true);
+		world_client_asks(&world, MSG_status, &(struct status_request){ 0 });
+		assert_non_null(strstr(world.client_waiting, "(empty)"));
+		world.fakes[1].incomplete = false;
+		world_run(&world, LONG_MS);
+		assert_true(world.opened);
+		assert_true(world_has(&world, &line, line.count));
+		world_done(&world);
+	}
+	batches_done(&line);
+}
+
 /* ---- returning ---- */
 
 /* Of two, one in touch proves that nobody else has begun; but only for a disk that was there all
@@ -520,6 +580,8 @@ int main(void)
 		cmocka_unit_test(test_a_replaced_one_does_not_speak_for_the_old_set),
 		cmocka_unit_test(test_somebody_knows_of_a_set),
 		cmocka_unit_test(test_a_tail_that_never_counted),
+		cmocka_unit_test(test_half_a_copy_speaks_for_what_it_had),
+		cmocka_unit_test(test_half_a_copy_does_not_speak_for_less),
 		cmocka_unit_test(test_half_a_copy_does_not_return),
 		cmocka_unit_test(test_returns_to_its_own_tail),
 		cmocka_unit_test(test_returns_though_the_server_started_anew),
