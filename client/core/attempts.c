@@ -135,6 +135,17 @@ void attempt_ask(struct client *client, struct attempt *attempt)
 		send_end(client, attempt->connection);
 }
 
+void attempts_hurry(struct client *client, const struct id *nameserver)
+{
+	for (unsigned int i = 0; i < DIALS_MAX; i++) {
+		struct attempt *attempt = &client->seek.attempts[i];
+
+		if (attempt->stage == ATTEMPT_STATUS && attempt->ask_ms &&
+		    id_equal(&attempt->greeted.self, nameserver))
+			attempt_ask(client, attempt);
+	}
+}
+
 void attempts_tick(struct client *client)
 {
 	for (unsigned int i = 0; i < DIALS_MAX; i++) {

@@ -25,7 +25,8 @@ static void bulk_answered(struct client *client, void *owner, int error, const v
 
 	(void)owner;
 	bulk->asking = false;
-	if (error == -ERR_BUSY) {
+	bulk->busy = error == -ERR_BUSY;
+	if (bulk->busy) {
 		bulk->busy_ms = client->now_ms + BULK_BUSY_MS;
 		return;
 	}
@@ -182,6 +183,6 @@ void bulk_tick(struct client *client)
 void bulk_reset(struct client *client)
 {
 	client->bulk.count = 0;
-	client->bulk.asking = client->bulk.refused = false;
+	client->bulk.asking = client->bulk.refused = client->bulk.busy = false;
 	client->bulk.busy_ms = 0;
 }

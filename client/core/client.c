@@ -384,6 +384,7 @@ static void on_tick(struct client *client)
 			reach_tick(client, op);
 	}
 	links_reap(client);
+	waits_tick(client);
 }
 
 static void on_listened(struct client *client, int error)
@@ -500,38 +501,6 @@ void client_leave(struct client *client, uint64_t now_ms, struct client_outbox *
 	if (client->bulk.count > 0)
 		control_tell(client, MSG_put_abort, &(struct put_abort_request){ 0 });
 	bulk_reset(client);
-}
-
-static void count_links(const struct client *client, struct client_state *ret)
-{
-	const struct connection *connection;
-
-	for (connection = client->connections; connection; connection = connection->hh.next) {
-		if (!connection->ready || !connection->link)
-			continue;
-		if (connection->link->passive)
-			ret->passive++;
-		else
-			ret->active++;
-	}
-}
-
-void client_state(const struct client *client, struct client_state *ret)
-{
-	*ret = (struct client_state){
-		.connected = client->control != 0,
-		.error = client->seek.error,
-		.nameserver = client->nameserver_endpoint,
-		.cluster = client->cluster,
-		.epoch = client->epoch,
-		.port = client->port,
-		.degraded = client->degraded,
-		.degraded_answers = client->degraded_answers,
-		.storage = client->storage,
-		.storage_endpoint = client->storage_endpoint,
-	};
-	memcpy(ret->cluster_name, client->cluster_name, sizeof(ret->cluster_name));
-	count_links(client, ret);
 }
 
 const struct discovery *client_discovery(const struct client *client)

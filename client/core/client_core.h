@@ -96,8 +96,11 @@ enum client_action_kind {
 	CLIENT_RESOLVE, /* the name server's address; CLIENT_RESOLVED follows */
 	CLIENT_LISTEN,  /* size: the port; 0: stop; CLIENT_LISTENED follows */
 	CLIENT_FILL,    /* op, offset, size: read so much of the source into memory */
-	CLIENT_DROP,    /* op, offset: a filled chunk is no longer needed */
-	CLIENT_REWIND,  /* op: the put begins again; forget the digest */
+	/* op, offset: a filled chunk may give way to the next that is to be filled */
+	CLIENT_DROP,
+	/* op: the put begins again; forget the digest. All that was filled is needed once more;
+	 * nothing has had to give way yet. */
+	CLIENT_REWIND,
 	CLIENT_PAYLOAD, /* connection, op, token, offset, size: DATA frames, id = token */
 	/* connection, token: void what is left of a PAYLOAD, swallow what comes of a RECEIVE */
 	CLIENT_ABORT,
@@ -227,9 +230,21 @@ bool client_op_in_doubt(const struct client_op *op);
 /* The server that the op's failure was about; none: it does not matter. */
 const struct id *client_op_culprit(const struct client_op *op);
 
+enum client_waits {
+	CLIENT_WAITS_NOT,
+	CLIENT_WAITS_NAMESERVER, /* none is found */
+	CLIENT_WAITS_ANSWER,     /* it has taken the call and says nothing */
+	CLIENT_WAITS_TAKEOVER,   /* it does not serve yet */
+	CLIENT_WAITS_SERVERS,    /* it was started a moment ago; its storage servers are coming */
+	CLIENT_WAITS_QUORUM,     /* for an answer that got lost when there was enough */
+};
+
 struct client_state {
 	bool connected;
 	int error; /* why not */
+	enum client_waits waits;
+	uint64_t waits_ms;   /* so long, if it waits */
+	const char *waiting; /* TAKEOVER: for these storage servers, if it said so; else "" */
 	struct endpoint nameserver;
 	struct id cluster;
 	char cluster_name[CLUSTER_NAME_MAX + 1];

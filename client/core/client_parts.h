@@ -27,7 +27,7 @@ enum parts_limits {
 	PENDING_MAX = 4096,      /* answers waited for, on all connections: a power of two */
 	STRANGERS_MAX = 64,      /* accepted connections before their HELLO */
 	SEARCHES_MAX = 64,       /* servers that one get asks at once what they hold */
-	PIECE_SILENT_MS = 2000,  /* the first hop itself gives up on others after 1 s */
+	PIECE_SILENT_MS = 1500,  /* the first hop itself gives up on others after 1 s */
 	PIECE_AGAIN_MS = 1000,   /* the same for one that took the place of a dead one */
 	PIECE_HOPELESS = 3,      /* first hops in a row that were dead, and not one receipt */
 	PIECE_BUSY_MS = 100,     /* then the server is asked again */
@@ -36,6 +36,7 @@ enum parts_limits {
 	LINK_PATIENCE_MS = 1000, /* for a reader to wait for one before he asks somebody else */
 	WAY_MS = 10 * 60 * 1000, /* for which the way that worked is remembered */
 	DOUBT_MS = 5 * 1000,     /* by then the name server knows too */
+	SLOW_MS = 30 * 1000,     /* it may stay so for long, and a try costs a second */
 	DIAL_AFTER_MS = 20,      /* for the name server to tell a storage server by itself */
 	PLACES_AHEAD = 8,        /* of a large put: their tickets shall not grow old */
 	SEAL_EVERY = 64,
@@ -154,6 +155,7 @@ struct node {
 	enum way way;
 	uint64_t way_until_ms;
 	uint64_t doubt_until_ms; /* it failed a moment ago: others first */
+	uint64_t slow_until_ms;  /* a put had to wait for it: the next ones try to do without */
 	uint8_t told; /* lanes that the name server has ordered by itself, in this session: bits */
 	struct data_link links[2];
 	UT_hash_handle hh;
@@ -288,8 +290,10 @@ struct put_state {
 	bool asking; /* for places */
 	bool ended;  /* a stream's end is known */
 	bool filling;
+	bool forgetting; /* a stream of which not all is in memory any more */
 	bool committing;
 	bool full; /* a storage server had no room for a piece */
+	bool busy; /* the name server lets it wait */
 	unsigned int restarts;
 	unsigned int rebases;
 	uint64_t put;
@@ -298,7 +302,7 @@ struct put_state {
 	uint64_t busy_ms;  /* ask again then; 0: no */
 	uint64_t since_ms; /* asking for the put to be opened */
 	uint64_t next;     /* index of the next piece to start */
-	uint64_t filled;   /* bytes of it, of a stream */
+	uint64_t gathered; /* bytes that a stream has brought */
 	uint64_t leased;   /* places leased in all */
 	uint64_t size;
 	struct digest digest;
@@ -384,9 +388,16 @@ struct bulk {
 	unsigned int count;
 	bool asking;
 	bool refused; /* by this name server */
+	bool busy;    /* it lets us wait */
 	uint8_t asked_copies;
 	uint64_t busy_ms;
 	struct op_list waiting;
+};
+
+struct waits {
+	enum client_waits what;
+	uint64_t since_ms; /* if for anything: since then nothing has moved */
+	uint64_t seen_ms;
 };
 
 struct client {
@@ -447,6 +458,7 @@ struct client {
 	struct op_list spare_ops;
 	struct op_list over_ops; /* their CLIENT_DONE may still be in the outbox */
 	struct file_list files;
+	struct waits waits;
 	unsigned int running_count;
 	unsigned int small_puts;
 	unsigned int large_puts;
@@ -488,12 +500,15 @@ static inline uint64_t patience_ms(const struct client *client, uint64_t usual_m
 					       : usual_ms;
 }
 
+void waits_tick(struct client *client); /* state.c */
+
 /* put.c */
 bool put_is_small(const struct client_op *op); /* one chunk, which may be leased ahead */
 void put_start(struct client *client, struct client_op *op);
 void put_go_on(struct client *client, struct client_op *op);
 void put_filled(struct client *client, const struct client_event *event);
 void put_piece_done(struct client *client, struct piece *piece);
+bool put_can_begin_again(const struct put_state *put);
 void put_retry(struct client *client, struct client_op *op, int error);
 int put_reason(const struct client_op *op, int error);
 void put_drop(struct client *client, struct client_op *op); /* releases all it uses */

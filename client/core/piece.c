@@ -30,6 +30,61 @@ static bool hop_is_in(const struct piece *piece, const struct id *id)
 	return false;
 }
 
+/* ---- servers that are slow ---- */
+
+static void hop_slow(const struct client *client, struct node *node)
+{
+	node->slow_until_ms = client->now_ms + SLOW_MS;
+}
+
+/* Another server could not reach it. */
+static void hop_down(const struct client *client, struct piece *piece, const struct id *id)
+{
+	for (unsigned int i = 0; i < piece->place.count; i++) {
+		if (id_equal(&piece->place.holders[i].node->id, id))
+			piece->place.holders[i].node->slow_until_ms = client->now_ms + DOUBT_MS;
+	}
+}
+
+static bool hop_is_slow(const struct client *client, const struct node *node)
+{
+	return client->now_ms < node->slow_until_ms;
+}
+
+static bool has_receipt(const struct piece *piece, const struct node *node)
+{
+	for (unsigned int i = 0; i < piece->receipt_count; i++) {
+		if (id_equal(&piece->receipts[i].holder, &node->id))
+			return true;
+	}
+	return false;
+}
+
+/* The first of a chain that has not said that it has the chunk is whom the others wait for. */
+static void chain_slow(const struct client *client, const struct piece *piece)
+{
+	for (unsigned int i = 0; i < piece->place.count; i++) {
+		struct node *node = piece->place.holders[i].node;
+
+		if (has_receipt(piece, node))
+			continue;
+		hop_slow(client, node);
+		return;
+	}
+}
+
+/* One that need not be waited for, since there are enough others; NULL: none. */
+static const struct node *hop_to_spare(const struct client *client, const struct piece *piece)
+{
+	const struct chunk_place *place = &piece->place;
+
+	for (unsigned int i = 0; i < place->count && place->count > piece->enough; i++) {
+		if (hop_is_slow(client, place->holders[i].node))
+			return place->holders[i].node;
+	}
+	return NULL;
+}
+
 /* ---- sending ---- */
 
 static void hops_fill(const struct piece *piece, struct hop *hops,
@@ -110,36 +165,18 @@ static void piece_settle(struct client *client, struct piece *piece)
 	put_piece_done(client, piece);
 }
 
-/* Who failed a moment ago goes to the end of the chain: nobody waits behind it. */
+/* Who failed a moment ago, or is slow, goes to the end of the chain: nobody waits behind it. */
 static void hops_order(const struct client *client, struct chunk_place *place)
 {
 	for (unsigned int i = 0; i + 1 < place->count; i++) {
 		struct holder_at first = place->holders[0];
 
-		if (!node_is_doubtful(client, first.node))
+		if (!node_is_doubtful(client, first.node) && !hop_is_slow(client, first.node))
 			return;
 		memmove(&place->holders[0], &place->holders[1],
 			(place->count - 1) * sizeof(place->holders[0]));
 		place->holders[place->count - 1] = first;
 	}
-}
-
-void piece_start(struct client *client, struct piece *piece)
-{
-	hops_order(client, &piece->place);
-	piece->waiter.kind = WAITER_PIECE;
-	piece->waiter.queued = false;
-	piece->read = false;
-	piece->token = 0;
-	piece->receipt_count = 0;
-	piece->replaced = 0;
-	piece->busy_ms = 0;
-	piece->moved_ms = client->now_ms;
-	piece->enough = piece->place.count < 2 ? piece->place.count : 2;
-	if (piece->place.count == 0)
-		op_finish(client, piece->op, -ERR_NO_NODES, NULL);
-	else
-		piece_try(client, piece);
 }
 
 void piece_link_ready(struct client *client, struct piece *piece)
@@ -210,6 +247,33 @@ static void piece_replace(struct client *client, struct piece *piece, const stru
 			&(struct asking){ MSG_put_replace, &replace, replace_answered, piece },
 			false) < 0)
 		piece_again(client, piece);
+}
+
+void piece_start(struct client *client, struct piece *piece)
+{
+	const struct node *slow;
+
+	hops_order(client, &piece->place);
+	piece->waiter.kind = WAITER_PIECE;
+	piece->waiter.queued = false;
+	piece->read = false;
+	piece->token = 0;
+	piece->receipt_count = 0;
+	piece->replaced = 0;
+	piece->busy_ms = 0;
+	piece->moved_ms = client->now_ms;
+	piece->enough = piece->place.count < 2 ? piece->place.count : 2;
+	slow = hop_to_spare(client, piece);
+	if (piece->place.count == 0) {
+		op_finish(client, piece->op, -ERR_NO_NODES, NULL);
+	} else if (slow) {
+		struct id id = slow->id;
+
+		piece_replace(client, piece, &id);
+		piece->replaced = 0; /* nothing was tried yet */
+	} else {
+		piece_try(client, piece);
+	}
 }
 
 static void piece_unlink(struct client *client, struct piece *piece)
@@ -288,8 +352,7 @@ static void piece_conclude(struct client *client, struct piece *piece)
 		return;
 	}
 	piece->busy_ms = 0;
-	if (is_ticket_void(piece->status) && put_of(piece)->how.rewindable &&
-	    put_of(piece)->restarts < RESTARTS_MAX) {
+	if (is_ticket_void(piece->status) && put_can_begin_again(put_of(piece))) {
 		piece->op->culprit = first;
 		put_retry(client, piece->op, piece->status);
 	} else if (piece->place.count == 0) {
@@ -297,12 +360,15 @@ static void piece_conclude(struct client *client, struct piece *piece)
 	} else if (piece->status) {
 		piece_replace(client, piece, &first);
 	} else if (hop_is_in(piece, &piece->dead)) {
+		hop_down(client, piece, &piece->dead);
 		piece_replace(client, piece, &piece->dead);
 	} else if (piece->receipt_count >= piece->enough) {
+		chain_slow(client, piece);
 		piece_settle(client, piece); /* slow ones will tell the name server themselves */
 	} else {
 		struct id slow = piece->place.holders[0].node->id;
 
+		chain_slow(client, piece);
 		piece_replace(client, piece, &slow);
 	}
 }
@@ -385,9 +451,11 @@ static void waiting_tick(struct client *client, struct piece *piece)
 
 	if (silent_ms >= patience_ms(client, SLOW_HOP_MS) &&
 	    piece->receipt_count >= piece->enough) {
+		chain_slow(client, piece);
 		piece_unlink(client, piece);
 		piece_settle(client, piece);
 	} else if (silent_ms >= stuck_ms(client) || is_silent(client, piece)) {
+		hop_slow(client, piece->link->node);
 		piece->link->doomed = true;
 	}
 }
@@ -398,12 +466,16 @@ void piece_tick(struct client *client, struct piece *piece)
 
 	switch (piece->state) {
 	case PIECE_LINK:
-		if (now_ms - piece->waiter.since_ms >= patience_ms(client, LINK_PATIENCE_MS))
-			piece_hop_dead(client, piece);
+		if (now_ms - piece->waiter.since_ms < patience_ms(client, LINK_PATIENCE_MS))
+			break;
+		hop_slow(client, piece->place.holders[0].node);
+		piece_hop_dead(client, piece);
 		break;
 	case PIECE_SENDING:
-		if (is_silent(client, piece))
-			piece->link->doomed = true;
+		if (!is_silent(client, piece))
+			break;
+		hop_slow(client, piece->link->node);
+		piece->link->doomed = true;
 		break;
 	case PIECE_WAITING: waiting_tick(client, piece); break;
 	case PIECE_BUSY:

@@ -66,6 +66,15 @@ static bool places_take(struct client *client, struct client_op *op, const struc
 	return true;
 }
 
+/* Bytes of a stream that are here for the next piece. */
+static uint32_t filled(const struct put_state *put)
+{
+	uint64_t before = put->next * put->chunk_size;
+	uint64_t here = put->gathered > before ? put->gathered - before : 0;
+
+	return (uint32_t)(here < put->chunk_size ? here : put->chunk_size);
+}
+
 /* How many more places the rest of the file takes, as far as is known. */
 static uint64_t places_needed(const struct put_state *put)
 {
@@ -73,7 +82,7 @@ static uint64_t places_needed(const struct put_state *put)
 
 	if (is_size_known(put))
 		return chunk_total(put) > started ? chunk_total(put) - started : 0;
-	return put->place_count == 0 && put->filled ? 1 : 0;
+	return put->place_count == 0 && filled(put) ? 1 : 0;
 }
 
 static void chunks_answered(struct client *client, void *owner, int error, const void *body)
@@ -122,12 +131,18 @@ static void begin_answered(struct client *client, void *owner, int error, const 
 
 	put->asking = false;
 	op->progress_ms = client->now_ms;
-	if (error == -ERR_BUSY && client->now_ms - put->since_ms < stuck_ms(client)) {
+	put->busy = error == -ERR_BUSY;
+	if (put->busy && client->now_ms - put->since_ms < stuck_ms(client)) {
 		put->busy_ms = client->now_ms + BUSY_MS;
 		return;
 	}
+	/* It was for storage servers that it waited. */
+	if (put->busy)
+		error = -ERR_UNAVAILABLE;
 	if (error == 0 && (reply->chunk_size == 0 || reply->chunk_size > CHUNK_SIZE_MAX))
 		error = -ERR_BAD_REQUEST;
+	if (error == 0 && put->gathered && reply->chunk_size != put->chunk_size)
+		error = -ERR_EXPIRED;
 	if (error < 0) {
 		op_finish(client, op, error, NULL);
 		return;
@@ -217,7 +232,7 @@ static bool is_anything_under_way(const struct put_state *put)
 		if (put->pieces[i].state != PIECE_FREE)
 			return true;
 	}
-	return put->filling || put->filled;
+	return put->filling || filled(put);
 }
 
 static bool is_at_end(const struct put_state *put)
@@ -228,12 +243,13 @@ static bool is_at_end(const struct put_state *put)
 static void fill_ask(struct client *client, struct client_op *op)
 {
 	struct put_state *put = &op->put;
-	uint64_t offset = put->next * put->chunk_size;
+	uint64_t offset = put->gathered;
 	struct client_action *action;
 
-	if (put->filling || put->filled || put->ended || !piece_free(put) || is_at_end(put))
+	if (put->filling || filled(put) || put->ended || !piece_free(put) || is_at_end(put))
 		return;
 	put->filling = true;
+	put->forgetting |= offset >= CLIENT_BUFFERS_MAX * put->chunk_size;
 	action = act(client, CLIENT_FILL);
 	action->op = op;
 	action->user = op->user;
@@ -256,7 +272,7 @@ void put_filled(struct client *client, const struct client_event *event)
 		op_finish(client, op, event->error, NULL);
 		return;
 	}
-	put->filled = event->size;
+	put->gathered += event->size;
 	if (put->how.size == SIZE_UNKNOWN) {
 		put->size += event->size;
 		put->ended = event->last;
@@ -274,15 +290,14 @@ static bool piece_next(struct client *client, struct client_op *op)
 
 	if (!piece || put->place_count == 0 || !is_all_read(put))
 		return false;
-	if (is_stream(put) ? put->filled == 0 : is_at_end(put))
+	if (is_stream(put) ? filled(put) == 0 : is_at_end(put))
 		return false;
 	piece->op = op;
-	piece->index = put->next++;
 	if (is_stream(put))
-		piece->length = (uint32_t)put->filled;
+		piece->length = filled(put);
 	else
 		piece->length = (uint32_t)(left < put->chunk_size ? left : put->chunk_size);
-	put->filled = 0;
+	piece->index = put->next++;
 	piece->place = put->places[put->place_first];
 	put->place_first = (put->place_first + 1) % PLACES_AHEAD;
 	put->place_count--;
@@ -480,13 +495,19 @@ static void put_abort(struct client *client, struct client_op *op)
 	op->put.begun = false;
 }
 
-/* Its lease or its tickets ran out: all of it once more, where the bytes can be read again. */
+/* Where the bytes can be read again, or are all there still. */
+bool put_can_begin_again(const struct put_state *put)
+{
+	return !put->forgetting && put->restarts < RESTARTS_MAX;
+}
+
+/* Its lease or its tickets ran out: all of it once more. */
 void put_retry(struct client *client, struct client_op *op, int error)
 {
 	struct put_state *put = &op->put;
 	struct client_action *action;
 
-	if (!put->how.rewindable || put->restarts >= RESTARTS_MAX) {
+	if (!put_can_begin_again(put)) {
 		op_finish(client, op, error, NULL);
 		return;
 	}

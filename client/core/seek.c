@@ -89,10 +89,48 @@ void seek_fail(struct client *client, int error)
 		op_finish(client, op, error, NULL);
 }
 
+/* ---- whom to ask ---- */
+
+/* Of the same cluster as `beginner`, which is about to be its name server: the best of those that
+ * say that they serve; NULL: none does. */
+static const struct discovered *find_serving(const struct client *client,
+					     const struct beacon *beginner)
+{
+	const struct discovery *discovery = &client->discovery;
+	const struct discovered *best = NULL;
+
+	for (unsigned int i = 0; i < discovery->count; i++) {
+		const struct discovered *server = &discovery->servers[i];
+
+		if (server->beacon.kind != BEACON_NAMESERVER ||
+		    !id_equal(&server->beacon.cluster, &beginner->cluster) ||
+		    client->now_ms - server->heard_ms > FRESH_MS)
+			continue;
+		if (!best || server->beacon.epoch > best->beacon.epoch)
+			best = server;
+	}
+	return best;
+}
+
+/* While another one says that it serves, who is about to begin may never do so: it sees too few
+ * storage servers, stands by, or looks for its cluster. */
+static bool may_never_serve(const struct client *client, const struct id *nameserver)
+{
+	const struct discovery *discovery = &client->discovery;
+
+	for (unsigned int i = 0; i < discovery->count; i++) {
+		const struct beacon *beacon = &discovery->servers[i].beacon;
+
+		if (beacon->kind == BEACON_BEGINNER && id_equal(&beacon->server, nameserver))
+			return find_serving(client, beacon) != NULL;
+	}
+	return false;
+}
+
 static void seek_choose(struct client *client)
 {
 	struct seek *seek = &client->seek;
-	const struct discovered *found, *other;
+	const struct discovered *found, *other, *serving;
 	int rc;
 
 	if (seek->first_ms == 0 ||
@@ -101,8 +139,14 @@ static void seek_choose(struct client *client)
 	rc = discovery_choose(&client->discovery, client->now_ms, FRESH_MS, &found, &other);
 	if (rc == -ERR_TWO_CLUSTERS)
 		seek_fail(client, rc);
-	else if (rc == 0 && client->now_ms >= seek->retry_ms)
-		seek_dial(client, &found->endpoint, NULL);
+	if (rc < 0 || client->now_ms < seek->retry_ms)
+		return;
+	seek_dial(client, &found->endpoint, NULL);
+	if (found->beacon.kind != BEACON_BEGINNER)
+		return;
+	serving = find_serving(client, &found->beacon);
+	if (serving)
+		seek_dial(client, &serving->endpoint, NULL);
 }
 
 static void seek_fixed(struct client *client)
@@ -258,6 +302,8 @@ void seek_heard(struct client *client, const struct client_event *event)
 		return;
 	if (event->beacon->kind == BEACON_STORAGE)
 		seek_copies(client);
+	if (event->beacon->kind == BEACON_NAMESERVER)
+		attempts_hurry(client, &event->beacon->server);
 	if (!beacon_is_nameserver(event->beacon) || client->config.fixed)
 		return;
 	if (seek->first_ms == 0)
@@ -381,6 +427,7 @@ static void session_begin(struct client *client, struct attempt *attempt,
 	client->nameserver_endpoint = client->seek.last = attempt->endpoint;
 	client->seek.error = 0;
 	client->seek.wary = false;
+	client->seek.waiting[0] = '\0';
 	client->config.missed = false;
 	client->port_settled = false;
 	client->port_tries = 0;
@@ -436,12 +483,23 @@ static void hello_answered(struct client *client, struct attempt *attempt,
 		attempt->stage = ATTEMPT_FREE;
 	} else if (storage) {
 		attempt_close(client, attempt);
-	} else if (client->degraded || client->seek.wary || client->config.missed) {
+	} else if (client->degraded || client->seek.wary || client->config.missed ||
+		   may_never_serve(client, &reply->self)) {
 		attempt->stage = ATTEMPT_STATUS;
 		attempt_ask(client, attempt);
 	} else {
 		session_begin(client, attempt, &attempt->greeted);
 	}
+}
+
+static void takeover_told(struct client *client, const struct status_reply *status)
+{
+	const struct slice waiting = status->waiting;
+
+	if (waiting.size)
+		memcpy(client->seek.waiting, waiting.data, waiting.size);
+	client->seek.waiting[waiting.size] = '\0';
+	control_told(client, status);
 }
 
 /* What cannot be said better counts as serving: requests will tell. */
@@ -457,7 +515,7 @@ static void status_answered(struct client *client, struct attempt *attempt,
 		if (client->config.missed)
 			client->seek.copy_ms = client->now_ms;
 		if (message->status == 0)
-			control_told(client, status);
+			takeover_told(client, status);
 	} else {
 		session_begin(client, attempt, &attempt->greeted);
 	}

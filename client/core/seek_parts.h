@@ -44,6 +44,8 @@ struct seek {
 	uint32_t backoff_ms;
 	bool resolving;
 	struct endpoint last; /* tried first */
+	/* Of the name server that takes over: the storage servers without which it cannot. */
+	char waiting[WAITING_TEXT_MAX + 1];
 	struct attempt attempts[DIALS_MAX];
 	int error; /* last reason */
 };
@@ -61,6 +63,8 @@ void attempt_close(struct client *client, struct attempt *attempt);
 void attempt_failed(struct client *client, struct attempt *attempt);
 void attempts_close(struct client *client);
 void attempts_tick(struct client *client);
+/* This one says that it serves now: it need not be asked in turns. */
+void attempts_hurry(struct client *client, const struct id *nameserver);
 /* Another attempt; `storage` NULL: at a name server. */
 void seek_dial(struct client *client, const struct endpoint *endpoint, const struct id *storage);
 /* The same at a name server, whatever became of an earlier call there that nobody has taken. */

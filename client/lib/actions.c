@@ -141,6 +141,7 @@ static void on_abort(struct muster *session, const struct client_action *action)
 
 static void on_rewind(struct muster_op *op)
 {
+	source_rewind(op);
 	op->hashed = 0;
 	if (op->hash)
 		digest_stream_reset(op->hash);

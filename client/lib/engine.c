@@ -313,8 +313,10 @@ int engine_turn(struct muster *session, int wait_ms)
 	for (int i = 0; i < count; i++)
 		dispatch(session, &events[i], &fired);
 	/* After the bytes: what has come in meanwhile was not silence. */
-	if (fired)
+	if (fired) {
 		engine_step(session, &(struct client_event){ .kind = CLIENT_TICK });
+		waiting_tell(session);
+	}
 	settle(session);
 	session->inside = false;
 	return count;

@@ -8,7 +8,8 @@
  *     file.c      contents held open;  append.c  appends, made of an open, a read and a put
  *     ops.c       operations;  blocking.c  puts and gets that are waited for
  *     question.c  questions to the name server;  names.c, listings.c, store.c, health.c  which
- *     answers.c   what comes out of them;  public.c  shapes of muster.h */
+ *     answers.c   what comes out of them;  public.c  shapes of muster.h
+ *     describe.c  what is said of failures, and of waiting */
 #ifndef MUSTER_LIB_ENGINE_H
 #define MUSTER_LIB_ENGINE_H
 
@@ -128,7 +129,7 @@ enum lib_op_kind { LIB_QUESTION, LIB_PUT, LIB_GET, LIB_REACH, LIB_OPEN };
 struct filled {
 	uint8_t *data;
 	bool used;
-	bool kept; /* no longer needed, unless the put is to be made again */
+	bool kept; /* may give way, but the put may have to be made again */
 	uint64_t offset;
 	size_t size;
 };
@@ -241,6 +242,9 @@ struct muster {
 	int connect_error;
 	bool resumed; /* some channel is */
 	bool broken;  /* out of memory in the core's outbox */
+	muster_waiting_fn *waiting;
+	void *waiting_context;
+	char waits_for[DETAIL_MAX]; /* as told last; "": nobody was */
 	char detail[DETAIL_MAX];
 };
 
@@ -297,6 +301,7 @@ int source_read(struct muster_op *op, uint64_t offset, uint8_t *ret, size_t size
 void source_fill(struct muster *session, struct muster_op *op, uint64_t offset, uint64_t size);
 void source_ready(struct muster *session, struct source *source);
 void source_drop(struct muster_op *op, uint64_t offset);
+void source_rewind(struct muster_op *op);
 void source_close(struct muster *session, struct muster_op *op);
 /* All that a stream has brought, if it is still in memory: the op's `kept`. */
 void source_keep(struct muster_op *op);
@@ -318,8 +323,6 @@ void ops_cancel_due(struct muster *session);
 int ops_deliver(struct muster *session);
 struct client_start op_start(struct muster_op *op);
 int op_started(struct muster *session, struct muster_op *op, struct client_op *core, int error);
-void op_describe(struct muster *session, struct muster_op *op, const struct id *culprit);
-void session_describe(struct muster *session, int error);
 int path_from(const char *path, struct slice *ret);
 
 /* Where an append goes: see struct client_put; `head` is what stands there behind `size`. */
@@ -341,6 +344,11 @@ uint64_t file_tail(const struct muster_file *file); /* as client_file_tail() */
 /* append.c */
 void append_stop(struct muster_op *op); /* its parts go on for nobody */
 void append_free(struct append *append);
+
+/* describe.c */
+void op_describe(struct muster *session, struct muster_op *op, const struct id *culprit);
+void session_describe(struct muster *session, int error);
+void waiting_tell(struct muster *session);
 
 /* blocking.c */
 /* Turns the engine until *done, which the end of `op` sets. An interrupt cancels the op. */

@@ -33,7 +33,9 @@
  * moves for `timeout_ms` of the session's options, 4.5 s by default, it ends: -MUSTER_E_TIMEOUT,
  * -MUSTER_E_UNREACHABLE or -MUSTER_E_NO_NAMESERVER. A name server that is lost and found again in
  * between gets that time anew. A put that had begun when it was lost waits for it, or for another
- * that takes over, for 30 s (less with a shorter `timeout_ms`, in proportion). After such an end a
+ * that takes over, for 30 s (less with a shorter `timeout_ms`, in proportion); of what can be read
+ * only once it fails with -MUSTER_E_EXPIRED all the same, and nothing of it is stored, unless all
+ * that was read so far is still in memory: three chunks, 48 MiB. After such an end a
  * change may have happened, or may still happen: look before it is made again. muster_interrupt()
  * ends a call at once. (The one thing that is not in our hands is the system's resolver: options
  * with numbers need none.) With a shorter `timeout_ms` calls that may take the name server a while,
@@ -131,7 +133,7 @@ enum muster_error {
 	MUSTER_E_LOCAL_FULL = 75,
 	MUSTER_E_BAD_FORMAT = 76,
 	MUSTER_E_END = 77,
-	MUSTER_E_READ_ONLY = 78, /* no name server is up: files can be read, not changed */
+	MUSTER_E_READ_ONLY = 78, /* no name server is up: files can only be listed and read */
 };
 
 /* For people: "file exists". Never NULL; takes the code with either sign; static. */
@@ -157,6 +159,11 @@ enum muster_transfer {
 	MUSTER_TRANSFER_PASSIVE,  /* only we dial: behind NAT or a firewall */
 };
 
+/* Nothing has moved for a second, since somebody is waited for: `what` says in words whom, to be
+ * put behind "waiting for", until the next call. Told anew when it is somebody else. From inside of
+ * what waits, or muster_process(); it must not call the session's functions. */
+typedef void muster_waiting_fn(void *context, const char *what);
+
 /* Zeroed: find the only cluster on this network. Strings are copied. */
 struct muster_options {
 	const char *nameserver;        /* "HOST[:PORT]" instead of listening; NULL: listen */
@@ -178,6 +185,8 @@ struct muster_options {
 	/* An earlier session read without a name server a moment ago (muster_info.degraded): if
 	 * none answers within 0.3 s, this one does, too. */
 	bool missed;
+	muster_waiting_fn *waiting; /* NULL: nobody wants to know */
+	void *waiting_context;
 };
 
 struct muster;

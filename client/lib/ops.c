@@ -60,28 +60,6 @@ void op_complete(struct muster *session, struct muster_op *op, int result)
 	engine_wake(session);
 }
 
-void op_describe(struct muster *session, struct muster_op *op, const struct id *culprit)
-{
-	char text[ID_TEXT_MAX];
-
-	if (op->result == -ERR_NO_NAMESERVER || op->result == -ERR_TWO_CLUSTERS ||
-	    op->result == -ERR_READ_ONLY) {
-		session_describe(session, op->result);
-		memcpy(op->detail, session->detail, sizeof(op->detail));
-	} else if (op->in_doubt) {
-		snprintf(op->detail, sizeof(op->detail), "it may or may not have happened");
-	} else if (op->kind == LIB_PUT && op->result == -ERR_EXPIRED) {
-		snprintf(op->detail, sizeof(op->detail),
-			 "the name server was restarted, or nothing came for too long: put it "
-			 "again");
-	} else if (op->kind == LIB_PUT && op->result == -ERR_END) {
-		snprintf(op->detail, sizeof(op->detail), "the source is shorter than it was");
-	} else if (!id_is_none(culprit) && op->result != -ERR_CANCELLED) {
-		snprintf(op->detail, sizeof(op->detail), "storage server %.8s",
-			 id_format(culprit, text));
-	}
-}
-
 static void put_ended(struct muster_op *op, const struct client_action *action)
 {
 	const struct client_stored *stored = client_op_stored(action->op);

@@ -79,6 +79,8 @@ int muster_new(const struct muster_options *options, struct muster **ret)
 	*ret = NULL;
 	if (!session)
 		return -ERR_NO_MEMORY;
+	session->waiting = options->waiting;
+	session->waiting_context = options->waiting_context;
 	rc = engine_init(session);
 	if (rc == 0)
 		rc = options_copy(session, options);
@@ -244,53 +246,6 @@ unsigned int muster_clusters(const struct muster *session, struct muster_cluster
 							   : at->storage);
 	}
 	return count;
-}
-
-static void describe_clusters(struct muster *session)
-{
-	struct muster_cluster clusters[4];
-	unsigned int count = muster_clusters(session, clusters, 4);
-	size_t used = 0;
-
-	for (unsigned int i = 0; i < count && used < sizeof(session->detail); i++) {
-		int more = snprintf(session->detail + used, sizeof(session->detail) - used,
-				    "%s\"%s\" at %s", i ? ", " : "", clusters[i].name,
-				    *clusters[i].nameserver ? clusters[i].nameserver
-							    : clusters[i].storage);
-
-		used += more > 0 ? (size_t)more : 0;
-	}
-}
-
-static void describe_silence(struct muster *session)
-{
-	if (session->nameserver)
-		snprintf(session->detail, sizeof(session->detail), "%s does not answer",
-			 session->nameserver);
-	else
-		snprintf(session->detail, sizeof(session->detail),
-			 "nobody answered to probes on UDP port %u", session->beacon_port);
-}
-
-static void describe_storage(struct muster *session)
-{
-	struct muster_info info;
-
-	muster_info(session, &info);
-	if (info.degraded)
-		snprintf(session->detail, sizeof(session->detail),
-			 "reading through storage server %s; start the name server", info.storage);
-}
-
-void session_describe(struct muster *session, int error)
-{
-	session->detail[0] = '\0';
-	if (error == -ERR_TWO_CLUSTERS)
-		describe_clusters(session);
-	else if (error == -ERR_NO_NAMESERVER)
-		describe_silence(session);
-	else if (error == -ERR_READ_ONLY)
-		describe_storage(session);
 }
 
 const char *muster_detail(const struct muster *session)

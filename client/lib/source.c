@@ -265,11 +265,15 @@ void source_drop(struct muster_op *op, uint64_t offset)
 	for (unsigned int i = 0; i < CLIENT_BUFFERS_MAX; i++) {
 		struct filled *filled = &op->source.buffers[i];
 
-		if (!filled->used || filled->offset != offset)
-			continue;
-		filled->kept = op->source.head_size > 0 && offset == 0;
-		filled->used = filled->kept;
+		if (filled->used && filled->offset == offset)
+			filled->kept = true;
 	}
+}
+
+void source_rewind(struct muster_op *op)
+{
+	for (unsigned int i = 0; i < CLIENT_BUFFERS_MAX; i++)
+		op->source.buffers[i].kept = false;
 }
 
 void source_keep(struct muster_op *op)

@@ -176,6 +176,20 @@ static void remembered_load(const struct shell *shell, struct remembered *ret)
 	ret->missed = missed_lately(shell, MISSED_MS);
 }
 
+/* A progress line may stand there. */
+static void waiting_print(void *context, const char *what)
+{
+	(void)context;
+	fputs("\r\033[Kmuster: waiting for ", stderr);
+	words_print(stderr, what);
+	fputs("\n", stderr);
+}
+
+static bool wants_waiting(const struct preferences *preferences)
+{
+	return !preferences->quiet && !preferences->json && isatty(STDERR_FILENO);
+}
+
 static int session_new(struct shell *shell, const struct remembered *remembered)
 {
 	const struct preferences *preferences = &shell->preferences;
@@ -188,6 +202,7 @@ static int session_new(struct shell *shell, const struct remembered *remembered)
 		.transfer = preferences->way,
 		.timeout_ms = (unsigned int)preferences->timeout_ms,
 		.missed = remembered->missed,
+		.waiting = wants_waiting(preferences) ? waiting_print : NULL,
 		.remembered = *remembered->nameserver ? remembered->nameserver : NULL,
 	};
 	struct muster *session = NULL;

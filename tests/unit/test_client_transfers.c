@@ -30,20 +30,21 @@ static uint64_t session_open(struct fake *fake, uint64_t links[FAKE_SERVERS])
 	return control;
 }
 
-/* A chain of servers 0 and 1. */
-static void begin_put(struct fake *fake, uint64_t control)
+/* A chain of the servers 0, 1 and so on. */
+static void begin_chain(struct fake *fake, uint64_t control, uint16_t count)
 {
 	struct client_put put = { .path = slice_of("/f"), .size = SIZE, .rewindable = true };
 	struct client_start start = fake_start(fake);
-	struct node_address nodes[2] = { fake_address(fake, 0), fake_address(fake, 1) };
-	struct holder holders[2] = { { .node = 0 }, { .node = 1 } };
-	struct place place = { .chunk = CHUNK, .holders = holders, .holders_count = 2 };
+	struct node_address nodes[] = { fake_address(fake, 0), fake_address(fake, 1),
+					fake_address(fake, 2) };
+	struct holder holders[] = { { .node = 0 }, { .node = 1 }, { .node = 2 } };
+	struct place place = { .chunk = CHUNK, .holders = holders, .holders_count = count };
 	struct put_begin_reply reply = {
 		.put = 9,
 		.chunk_size = CHUNK_SIZE_DEFAULT,
-		.copies_wanted = 2,
+		.copies_wanted = (uint8_t)count,
 		.nodes = nodes,
-		.nodes_count = 2,
+		.nodes_count = count,
 		.places = &place,
 		.places_count = 1,
 	};
@@ -53,6 +54,11 @@ static void begin_put(struct fake *fake, uint64_t control)
 	assert_non_null(client_put(fake->client, &start, &put, &error));
 	asked = fake_sent(fake, MSG_put_begin, NULL);
 	fake_reply(fake, control, &asked, &reply);
+}
+
+static void begin_put(struct fake *fake, uint64_t control)
+{
+	begin_chain(fake, control, 2);
 }
 
 static void payload_sent(struct fake *fake)
@@ -144,6 +150,71 @@ static void test_put_replaces_a_dead_hop(void **state)
 	fake_reply(&fake, links[2], &asked,
 		   &(struct write_reply){ .receipts = receipts, .receipts_count = 2 });
 	expect_commit(&fake, control, 2);
+	fake_close(&fake);
+}
+
+/* Receipts of servers 0 and 1 only. */
+static void end_with_two(struct fake *fake, uint64_t control, uint64_t link)
+{
+	struct message write = fake_sent(fake, MSG_write, NULL);
+	struct receipt receipts[2];
+
+	payload_sent(fake);
+	receipts[0] = fake_receipt(fake, 0, CHUNK, SIZE);
+	receipts[1] = fake_receipt(fake, 1, CHUNK, SIZE);
+	fake_reply(fake, link, &write,
+		   &(struct write_reply){ .receipts = receipts, .receipts_count = 2 });
+	expect_commit(fake, control, 2);
+}
+
+static unsigned int hops_sent(struct fake *fake)
+{
+	return ((const struct write_request *)fake_sent(fake, MSG_write, NULL).body)->hops_count;
+}
+
+/* Whom a put has waited for the next ones try to do without, for half a minute. */
+static void test_puts_go_round_a_slow_hop(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control;
+	const struct put_replace_request *replace;
+	struct message asked;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_chain(&fake, control, 3);
+	assert_int_equal(hops_sent(&fake), 2);
+	end_with_two(&fake, control, links[0]);
+	begin_chain(&fake, control, 3);
+	assert_false(fake_was_sent(&fake, MSG_write));
+	asked = fake_sent(&fake, MSG_put_replace, NULL);
+	replace = asked.body;
+	assert_true(id_equal(&replace->dead, &fake.servers[2]));
+	assert_int_equal(replace->have_count, 0);
+	fake_reply(&fake, control, &asked,
+		   &(struct put_replace_reply){ .place = { .chunk = CHUNK } });
+	assert_int_equal(hops_sent(&fake), 1);
+	end_with_two(&fake, control, links[0]);
+	/* Later it is tried again. */
+	fake_wait(&fake, 31 * 1000);
+	begin_chain(&fake, control, 3);
+	assert_int_equal(hops_sent(&fake), 2);
+	fake_close(&fake);
+}
+
+/* The first hop says nothing: it is given up before two seconds are over. */
+static void test_put_leaves_a_silent_hop(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control, since_ms;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_chain(&fake, control, 3);
+	since_ms = fake.now_ms;
+	while (fake.now_ms - since_ms < 5000 && !fake_was_sent(&fake, MSG_put_replace))
+		fake_wait(&fake, 50);
+	assert_in_range(fake.now_ms - since_ms, SLOW_HOP_MS + 200, 1800);
 	fake_close(&fake);
 }
 
@@ -466,6 +537,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_put_replaces_a_dead_hop),
+		cmocka_unit_test(test_puts_go_round_a_slow_hop),
+		cmocka_unit_test(test_put_leaves_a_silent_hop),
 		cmocka_unit_test(test_put_says_that_a_later_hop_is_full),
 		cmocka_unit_test(test_put_begins_again),
 		cmocka_unit_test(test_put_leaves_a_babbler),

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "client_fake.h"
+#include "client_stand_in.h"
 
 /* Connected, without a port. */
 static uint64_t open_session(struct fake *fake, uint64_t timeout_ms)
@@ -159,6 +159,107 @@ static void test_long_work_is_always_waited_for(void **state)
 	fake_close(&fake);
 }
 
+/* ---- who is waited for ---- */
+
+static enum client_waits waits_after(struct fake *fake, uint64_t ms)
+{
+	fake_wait(fake, ms);
+	return state_of(fake).waits;
+}
+
+static void test_a_name_server_is_waited_for(void **state)
+{
+	struct message asked;
+	struct fake fake;
+	uint64_t control;
+
+	(void)state;
+	fake_open(&fake, CLIENT_PASSIVE);
+	assert_int_equal(waits_after(&fake, CLIENT_TICK_MS), CLIENT_WAITS_NOT);
+	session_want(&fake);
+	assert_int_equal(waits_after(&fake, 1000), CLIENT_WAITS_NAMESERVER);
+	assert_in_range(state_of(&fake).waits_ms, 900, 1000);
+	/* It takes the call, and keeps what it is asked. */
+	control = fake_connect(&fake);
+	copy_tree(&fake);
+	asked = fake_sent(&fake, MSG_copy, NULL);
+	assert_int_equal(waits_after(&fake, CLIENT_TICK_MS), CLIENT_WAITS_ANSWER);
+	assert_true(state_of(&fake).waits_ms > 1000);
+	/* What is known to be worked on is not waited for. */
+	fake_refuse(&fake, control, &asked, -ERR_IN_PROGRESS);
+	assert_int_equal(waits_after(&fake, 1000), CLIENT_WAITS_NOT);
+	fake_close(&fake);
+}
+
+/* Then it is asked, and says for whom it waits itself. */
+static void test_one_that_takes_over_is_waited_for(void **state)
+{
+	struct status_reply status = { .state = SERVICE_TAKEOVER,
+				       .cluster_name = slice_of("test"),
+				       .waiting = slice_of("attic,cellar") };
+	struct message asked;
+	struct fake fake;
+	uint64_t control = open_session(&fake, 0);
+
+	(void)state;
+	copy_tree(&fake);
+	asked = fake_sent(&fake, MSG_copy, NULL);
+	fake_refuse(&fake, control, &asked, -ERR_UNAVAILABLE);
+	control = wait_for(&fake, CLIENT_DIAL)->connection;
+	hello_answer(&fake, control, ROLE_NAMESERVER, (struct id){ { 'n', 1 } });
+	asked = fake_sent(&fake, MSG_status, NULL);
+	fake_reply(&fake, control, &asked, &status);
+	assert_int_equal(waits_after(&fake, CLIENT_TICK_MS), CLIENT_WAITS_TAKEOVER);
+	assert_string_equal(state_of(&fake).waiting, "attic,cellar");
+	assert_int_equal(wait_for(&fake, CLIENT_DONE)->error, -ERR_UNAVAILABLE);
+	fake_close(&fake);
+}
+
+static void begin_refuse(struct fake *fake, uint64_t control, int error)
+{
+	struct message asked = fake_sent(fake, MSG_put_begin, NULL);
+
+	fake_refuse(fake, control, &asked, error);
+}
+
+static bool begin_was_sent(struct fake *fake)
+{
+	for (int i = 0; i < 3 && !fake_was_sent(fake, MSG_put_begin); i++)
+		fake_wait(fake, CLIENT_TICK_MS);
+	return fake_was_sent(fake, MSG_put_begin);
+}
+
+/* BUSY as the first answer to a put says that they are coming; there are none when it says so, and
+ * else the time is up. */
+static void test_storage_servers_are_waited_for(void **state)
+{
+	static const int errors[] = { -ERR_NO_NODES, -ERR_UNAVAILABLE };
+
+	(void)state;
+	for (unsigned int way = 0; way < 2; way++) {
+		struct client_put put = { .path = slice_of("/f"), .size = 1, .rewindable = true };
+		struct client_start start;
+		struct fake fake;
+		uint64_t control = open_session(&fake, 0), began_ms;
+		int error;
+
+		start = fake_start(&fake);
+		began_ms = fake.now_ms;
+		assert_non_null(client_put(fake.client, &start, &put, &error));
+		while (fake.now_ms - began_ms < (way ? 4500 : 2000)) {
+			assert_true(begin_was_sent(&fake));
+			begin_refuse(&fake, control, -ERR_BUSY);
+			assert_null(fake_action(&fake, CLIENT_DONE));
+			assert_int_equal(waits_after(&fake, CLIENT_TICK_MS), CLIENT_WAITS_SERVERS);
+		}
+		if (!fake_was_sent(&fake, MSG_put_begin))
+			assert_true(begin_was_sent(&fake));
+		begin_refuse(&fake, control, way ? -ERR_BUSY : -ERR_NO_NODES);
+		assert_int_equal(fake_action(&fake, CLIENT_DONE)->error, errors[way]);
+		fake_close(&fake);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +268,9 @@ int main(void)
 		cmocka_unit_test(test_work_that_nobody_wants_is_not_asked_for_again),
 		cmocka_unit_test(test_waits_follow_from_the_timeout),
 		cmocka_unit_test(test_long_work_is_always_waited_for),
+		cmocka_unit_test(test_a_name_server_is_waited_for),
+		cmocka_unit_test(test_one_that_takes_over_is_waited_for),
+		cmocka_unit_test(test_storage_servers_are_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
