@@ -67,7 +67,8 @@ static void done(struct host *host, const struct client_action *action)
 	else if (seen.error == 0)
 		reply_see(&seen, &op->plan, action->reply);
 	client_bytes_forget(of(host), op);
-	workload_done(host->world, op->op, &seen);
+	if (op->op)
+		workload_done(host->world, op->op, &seen);
 	client_op_free(of(host), op);
 }
 
@@ -310,6 +311,11 @@ static struct client_op *core_begin(struct client_host *client, const struct cli
 	case SIM_CREATE:
 		return client_request(core, start, MSG_create,
 				      &(struct create_request){ .path = path }, ret_error);
+	case SIM_DRAIN:
+		return client_request(core, start, MSG_drain,
+				      &(struct drain_request){ .node = op->plan.node,
+							       .on = !op->plan.replace },
+				      ret_error);
 	default: return move_begin(core, start, &op->plan, ret_error);
 	}
 }
@@ -400,11 +406,19 @@ static void client_dialled(struct host *host, uint64_t handle, int error,
 						 .error = error });
 }
 
+static void degraded(struct host *host, uint64_t handle)
+{
+	const struct socket *socket = host->world->sockets[net_socket(host, handle) - 1];
+
+	host->degraded_us = host->world->now_us;
+	workload_past_heard(host, socket->past.sequence ? &socket->past : NULL);
+}
+
 static void client_frame(struct host *host, uint64_t handle, const struct frame_header *header,
 			 const uint8_t *body)
 {
 	if (header->reply && header->flags & FRAME_DEGRADED)
-		host->degraded_us = host->world->now_us;
+		degraded(host, handle);
 	if (header->type == MSG_data)
 		client_bytes_data(host, handle, header, body);
 	else

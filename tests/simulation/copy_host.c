@@ -116,8 +116,10 @@ struct copy_host *copy_host_new(struct host *host, copy_done_fn *done)
 		if (!host->rows || replica_memory_init(host->rows, disk) < 0)
 			abort();
 	}
-	if (world_chance(host->world, LOSE_PERCENT) && fault_may_lose(host->world, host))
+	if ((world_chance(host->world, LOSE_PERCENT) && fault_may_lose(host->world, host)) ||
+	    host->lose_copy)
 		lose(host, disk);
+	host->lose_copy = false;
 	copy->host = host;
 	copy->done = done;
 	copy->last = &copy->first;

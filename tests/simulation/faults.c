@@ -14,6 +14,8 @@ static const unsigned int sabotaged[SABOTAGE_COUNT] = {
 	[SABOTAGE_OLDEST_COPY] = FAULT_USURP | FAULT_RELAPSE,
 	[SABOTAGE_OLD_BATCH] = FAULT_USURP,
 	[SABOTAGE_LOW_PROMISE] = FAULT_USURP | FAULT_NS_LOST,
+	[SABOTAGE_NO_ALARM] = FAULT_RESET,
+	[SABOTAGE_NO_BRAKE] = FAULT_RESET,
 };
 
 void faults_draw(struct world *w)
@@ -200,6 +202,7 @@ static void partition(struct world *w)
 	uint64_t time_us = SECOND + world_below(w, 30 * SECOND);
 	bool side[HOSTS_MAX];
 
+	w->result.tallies[TALLY_SIDES]++;
 	for (unsigned int i = 0; i < w->host_count; i++)
 		side[i] = world_chance(w, 50);
 	for (unsigned int i = 0; i < w->host_count; i++) {
@@ -303,6 +306,7 @@ void fault_lose_directory(struct host *host)
 {
 	host_stop(host, HOST_KILL);
 	ns_disk_lose(host);
+	host->world->result.tallies[TALLY_LOST]++;
 	world_trace(host->world, "%s: its directory is gone", host->name);
 	nameserver_replaced(host);
 }
@@ -326,8 +330,10 @@ static void old_directory(struct world *w)
 	if (!fault_may_forget(w))
 		return;
 	host_stop(host, HOST_KILL);
-	if (ns_disk_restore(host))
+	if (ns_disk_restore(host)) {
+		w->result.tallies[TALLY_OLD]++;
 		world_trace(w, "%s: its directory is an old one", host->name);
+	}
 	nameserver_replaced(host);
 }
 
@@ -346,6 +352,7 @@ static void away(struct world *w)
 		host_stop(world_client(w, i), HOST_QUIT);
 		host_restart_after(world_client(w, i), SECOND);
 	}
+	w->result.tallies[TALLY_AWAY]++;
 	world_days_pass(w, days);
 	host_restart_after(host, SECOND + world_below(w, 10 * SECOND));
 }

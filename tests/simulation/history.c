@@ -59,8 +59,11 @@ static void set_check(struct world *w, const struct host *host, uint64_t sequenc
 
 void history_committed(struct world *w, const struct host *host, const struct journal_head *head)
 {
-	struct committed *there = committed_at(&w->history, head->sequence);
+	struct committed *there;
 
+	if (w->old_serves)
+		return;
+	there = committed_at(&w->history, head->sequence);
 	set_check(w, host, head->sequence);
 	if (there->epoch == 0) {
 		*there = (struct committed){ head->epoch, head->hash };

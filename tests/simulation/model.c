@@ -39,6 +39,7 @@ void model_answer(struct model *model, size_t position, const struct model_op *t
 
 	op->outcome = told->outcome;
 	op->version = told->version;
+	op->counted = told->counted;
 	if (op->kind == MODEL_READ) {
 		op->content = told->content;
 		op->content_known = told->content_known;

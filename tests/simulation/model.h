@@ -48,6 +48,7 @@ struct model_op {
 	uint64_t version; /* that the answer told; MODEL_ANY: it did not */
 	enum model_outcome outcome;
 	uint64_t asked_us, told_us; /* told: UINT64_MAX while there is no answer */
+	uint64_t counted;           /* then: no later batch than this one is behind the answer */
 	unsigned int who;
 };
 

@@ -43,6 +43,7 @@ static void first_committed(struct host *host, uint64_t epoch)
 		world_fail(w, "%s serves epoch %llu after epoch %llu", host->name,
 			   (unsigned long long)epoch, (unsigned long long)w->epoch);
 	w->epoch = epoch;
+	old_catalogue_begun(w, host);
 	w->founded = true;
 	host->restored = false;
 }

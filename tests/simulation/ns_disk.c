@@ -73,7 +73,7 @@ int ns_disk_load(struct host *host, struct kv **ret_kv, struct journal **ret_jou
 
 /* ---- what becomes of it ---- */
 
-static void snapshot_free(struct ns_snapshot *snapshot)
+void ns_snapshot_free(struct ns_snapshot *snapshot)
 {
 	if (!snapshot)
 		return;
@@ -84,15 +84,18 @@ static void snapshot_free(struct ns_snapshot *snapshot)
 	free(snapshot);
 }
 
-void ns_disk_keep(struct host *host)
+bool ns_snapshot_is_of(const struct ns_snapshot *snapshot, const struct host *host)
+{
+	return id_equal(&snapshot->id, &host->id);
+}
+
+struct ns_snapshot *ns_disk_copy(struct host *host)
 {
 	struct ns_snapshot *snapshot = calloc(1, sizeof(*snapshot));
 
 	if (!snapshot)
 		abort();
 	ns_rows_need(host);
-	snapshot_free(host->snapshot);
-	host->snapshot = snapshot;
 	snapshot->id = host->id;
 	snapshot->disk = disk_sim_clone(host->disk);
 	if (!snapshot->disk ||
@@ -101,6 +104,13 @@ void ns_disk_keep(struct host *host)
 	disk_sim_crash(snapshot->disk, DISK_SIM_DROP_ALL, 1);
 	rows_copy(host->rows->kv, snapshot->rows.kv);
 	snapshot->rows.mark = host->rows->mark;
+	return snapshot;
+}
+
+void ns_disk_keep(struct host *host)
+{
+	ns_snapshot_free(host->snapshot);
+	host->snapshot = ns_disk_copy(host);
 }
 
 static void disk_drop(struct host *host)
@@ -114,23 +124,26 @@ static void disk_drop(struct host *host)
 	host->disk = NULL;
 }
 
-bool ns_disk_restore(struct host *host)
+void ns_disk_put(struct host *host, struct ns_snapshot *snapshot)
 {
-	struct ns_snapshot *snapshot = host->snapshot;
-
-	if (!snapshot || !id_equal(&snapshot->id, &host->id))
-		return false;
 	disk_drop(host);
 	host->disk = snapshot->disk;
 	host->rows = malloc(sizeof(*host->rows));
 	if (!host->rows)
 		abort();
 	*host->rows = snapshot->rows;
-	host->restored = true;
 	snapshot->disk = NULL;
 	snapshot->rows.kv = NULL;
-	snapshot_free(snapshot);
+	ns_snapshot_free(snapshot);
+}
+
+bool ns_disk_restore(struct host *host)
+{
+	if (!host->snapshot || !ns_snapshot_is_of(host->snapshot, host))
+		return false;
+	ns_disk_put(host, host->snapshot);
 	host->snapshot = NULL;
+	host->restored = true;
 	return true;
 }
 
@@ -146,6 +159,6 @@ void ns_disk_lose(struct host *host)
 
 void ns_disk_done(struct host *host)
 {
-	snapshot_free(host->snapshot);
+	ns_snapshot_free(host->snapshot);
 	disk_drop(host);
 }

@@ -215,6 +215,8 @@ static int core_start(struct host *host, const struct journal_head *head)
 		.trash_ms = world_trash_ms(w),
 		.no_trash = world_trash_ms(w) == 0,
 		.copy_step = 3,
+		.brake_floor =
+			w->config.sabotage == SABOTAGE_NO_BRAKE ? UINT32_MAX : w->brake_floor,
 		.repair_delay_ms = 1000 + w->config.seed % 4 * 3000,
 	};
 

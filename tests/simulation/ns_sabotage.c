@@ -5,6 +5,8 @@
 #include "codec.h"
 #include "ns_host.h"
 
+enum { STARTS_AHEAD = 1000 }; /* more than there are in a run */
+
 /* `value` empty: removes the row. */
 static void row_forge(struct kv *kv, struct slice key, struct slice value)
 {
@@ -76,6 +78,8 @@ void ns_sabotage_start(struct world *w, struct kv *kv)
 
 	if (w->config.sabotage == SABOTAGE_OLD_START && start)
 		setting_put_u64(kv, "start", start - 1);
+	if (w->config.sabotage == SABOTAGE_NO_ALARM && w->old_serves)
+		setting_put_u64(kv, "start", start + STARTS_AHEAD);
 }
 
 /* ---- batches count although nobody has them ---- */

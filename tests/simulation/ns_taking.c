@@ -119,7 +119,7 @@ static void act(struct host *host, const struct takeover_action *action)
 {
 	struct ns_host *ns = ns_of(host);
 	struct world *w = host->world;
-	struct slice bytes = { ns->taking.bytes.data + action->offset, action->size };
+	struct slice bytes = takeover_action_bytes(&ns->taking, action);
 
 	switch (action->kind) {
 	case TAKEOVER_SEND: net_send(host, action->conn, bytes.data, bytes.size); break;
@@ -198,6 +198,7 @@ bool ns_taking_start(struct host *host, struct ns_host *ns)
 		.version = "simulated",
 		.cluster_name = "simulated",
 		.standby = host->number > 0,
+		.accept_rebuild = w->accepted,
 	};
 	bool building = host->rows && host->rows->mark.building;
 	int rc = copy_open(host, ns, &result);

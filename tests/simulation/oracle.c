@@ -271,6 +271,42 @@ void oracle_copies(struct world *w, bool exactly)
 		   (unsigned long long)found.chunk, found.held, COPIES_PATIENCE_S, found.wanted);
 }
 
+/* Sound copies of a chunk on the other servers' disks, whether these are up or not. */
+static unsigned int held_elsewhere(struct world *w, const struct host *host,
+				   const struct chunk_row *row)
+{
+	unsigned int held = 0;
+
+	for (unsigned int i = 0; i < w->storage_count; i++) {
+		struct host *other = world_storage(w, i);
+
+		if (other == host)
+			continue;
+		if (other->process)
+			held += storage_host_has(other, row);
+		else
+			count_durable(other, row, 1, &held);
+	}
+	return held;
+}
+
+void oracle_removed(struct world *w, const struct host *host, uint64_t chunk)
+{
+	struct kv *kv = ns_host_kv(world_nameserver(w));
+	struct chunk_row row;
+	unsigned int wanted, held;
+
+	if (!kv || chunk_is_garbage(kv, chunk) == 1 || chunk_find(kv, chunk, &row) < 0 ||
+	    !storage_host_has(host, &row))
+		return;
+	w->result.tallies[TALLY_DELETED]++;
+	wanted = copies_wanted(kv, chunk);
+	held = held_elsewhere(w, host, &row);
+	if (held < wanted)
+		world_fail(w, "%s deletes chunk %llx, of which the others have %u copies, not %u",
+			   host->name, (unsigned long long)chunk, held, wanted);
+}
+
 void oracle_no_leaks(struct world *w)
 {
 	uint64_t end_us = w->now_us + LEAK_PATIENCE_S * (uint64_t)SECOND, chunk = 0;

@@ -1,8 +1,10 @@
 /* Runs simulated clusters: see docs/testing.md. */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +30,17 @@ struct command {
 	unsigned int sabotage;
 	bool trace;
 	const char *known, *keep;
+	_Atomic uint64_t *tallies; /* of all runs, which are processes of their own; may be NULL */
+};
+
+static const char *const tally_names[TALLY_COUNT] = {
+	[TALLY_LOST] = "directories of name servers lost",
+	[TALLY_OLD] = "old ones put back",
+	[TALLY_AWAY] = "absences of 1 to 400 days",
+	[TALLY_SLEPT] = "name servers that slept until another one served",
+	[TALLY_SIDES] = "splits of the network",
+	[TALLY_DRAINED] = "servers to be emptied",
+	[TALLY_DELETED] = "copies of chunks of files deleted",
 };
 
 /* One seed in a process of its own, so that a crash is a result like others. */
@@ -74,8 +87,11 @@ static bool run_once(const struct command *command, uint64_t seed)
 {
 	struct world_config config = config_of(command, seed);
 	struct world_result result;
+	bool ok = world_run(&config, &result);
 
-	if (world_run(&config, &result))
+	for (unsigned int i = 0; i < TALLY_COUNT && command->tallies; i++)
+		atomic_fetch_add(&command->tallies[i], result.tallies[i]);
+	if (ok)
 		return true;
 	print_failure(command, seed, result.message);
 	return false;
@@ -192,6 +208,22 @@ static void run_known(struct crew *crew)
 		crew_start(crew, seeds[i]);
 }
 
+static _Atomic uint64_t *tallies_new(void)
+{
+	void *shared = mmap(NULL, TALLY_COUNT * sizeof(_Atomic uint64_t), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return shared == MAP_FAILED ? NULL : shared;
+}
+
+static void tallies_print(const struct command *command)
+{
+	for (unsigned int i = 0; i < TALLY_COUNT && command->tallies; i++)
+		printf("%s%" PRIu64 " %s", i ? ", " : "", atomic_load(&command->tallies[i]),
+		       tally_names[i]);
+	putchar('\n');
+}
+
 static int run_many(const struct command *command, seed_fn *run)
 {
 	struct crew crew = { .command = command, .run = run };
@@ -201,6 +233,8 @@ static int run_many(const struct command *command, seed_fn *run)
 	for (uint64_t seed = command->first; seed <= command->last; seed++)
 		crew_start(&crew, seed);
 	crew_end(&crew);
+	if (run == run_once)
+		tallies_print(command);
 	printf("%u passed, %u failed\n", crew.passed, crew.failed);
 	return crew.failed ? 1 : 0;
 }
@@ -215,6 +249,7 @@ static int run_soak(const struct command *command)
 	while (time(NULL) < end)
 		crew_start(&crew, seed++);
 	crew_end(&crew);
+	tallies_print(command);
 	printf("seeds up to %" PRIu64 "\n%u passed, %u failed\n", seed - 1, crew.passed,
 	       crew.failed);
 	return crew.failed ? 1 : 0;
@@ -262,11 +297,11 @@ static int run_one(const struct command *command)
 	bool ok = world_run(&config, &result);
 
 	printf("seed %" PRIu64 ": %s; %" PRIu64 " events, %" PRIu64 " operations (%" PRIu64
-	       " in doubt, %" PRIu64
-	       " of the past, %u paths undecided), %.0f virtual s, trace %016" PRIx64 "\n",
+	       " in doubt, %" PRIu64 " of the past, %" PRIu64
+	       " of them placed, %u paths undecided), %.0f virtual s, trace %016" PRIx64 "\n",
 	       command->first, ok ? "ok" : result.message, result.events, result.operations,
-	       result.doubtful, result.past, result.undecided, (double)result.virtual_us / SECOND,
-	       result.hash);
+	       result.doubtful, result.past, result.placed, result.undecided,
+	       (double)result.virtual_us / SECOND, result.hash);
 	return ok ? 0 : 1;
 }
 
@@ -331,7 +366,7 @@ static bool parse(int argc, char **argv, struct command *ret)
 
 int main(int argc, char **argv)
 {
-	struct command command = { .jobs = 2 };
+	struct command command = { .jobs = 2, .tallies = tallies_new() };
 
 	if (!parse(argc, argv, &command))
 		command.mode = MODE_NONE;

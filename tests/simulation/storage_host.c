@@ -49,6 +49,20 @@ static void promise_see(struct host *host, const uint8_t *frame)
 	arena_done(&arena);
 }
 
+/* Of what is told without a name server it is noted how old it is; of several answers on one
+ * connection, that of the first. */
+static void past_see(struct host *host, uint64_t conn, const uint8_t *frame)
+{
+	struct world *w = host->world;
+	uint64_t socket = net_socket(host, conn);
+	uint64_t peer = socket ? w->sockets[socket - 1]->peer : 0;
+	struct frame_header header;
+
+	if (frame_header_decode(frame, &header) == 0 && header.reply &&
+	    header.flags & FRAME_DEGRADED && peer && w->sockets[peer - 1]->past.sequence == 0)
+		w->sockets[peer - 1]->past = storage_host_catalogue(host).last;
+}
+
 /* Frames are only taken apart where one may be changed. */
 static void send(struct host *host, uint64_t conn, struct slice bytes)
 {
@@ -57,6 +71,7 @@ static void send(struct host *host, uint64_t conn, struct slice bytes)
 	buffer_append(&frame, bytes.data, bytes.size);
 	if (storage_sabotage_sends(host, &frame)) {
 		promise_see(host, frame.data);
+		past_see(host, conn, frame.data);
 		net_send(host, conn, frame.data, frame.size);
 	}
 	buffer_done(&frame);

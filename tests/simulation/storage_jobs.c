@@ -14,6 +14,7 @@ static int chunks_remove(void *context, uint64_t chunk)
 	const struct host *host = ((struct storage_host *)chunks->owner)->host;
 
 	world_trace(host->world, "%s: removes chunk %llx", host->name, (unsigned long long)chunk);
+	oracle_removed(host->world, host, chunk);
 	storage_sabotage_remove(host, chunk);
 	return store_chunks_calls.remove(chunks, chunk);
 }

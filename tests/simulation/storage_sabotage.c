@@ -120,6 +120,22 @@ static void frame_forge(const struct storage_host *storage, struct buffer *frame
 	arena_done(&arena);
 }
 
+static void answer_deny(struct buffer *frame)
+{
+	struct frame_header header;
+
+	if (frame_header_decode(frame->data, &header) < 0 || !header.reply || header.status ||
+	    !(header.flags & FRAME_DEGRADED) ||
+	    (header.type != MSG_stat && header.type != MSG_open))
+		return;
+	buffer_clear(frame);
+	if (refusal_encode(frame, header.type, header.id, -ERR_NOT_FOUND) < 0 ||
+	    frame_header_decode(frame->data, &header) < 0)
+		abort();
+	header.flags |= FRAME_DEGRADED;
+	frame_header_encode(&header, frame->data);
+}
+
 static bool is_pull(const struct buffer *frame)
 {
 	struct frame_header header;
@@ -132,6 +148,8 @@ bool storage_sabotage_sends(struct host *host, struct buffer *frame)
 {
 	if (is_sabotaged(host, SABOTAGE_LOW_PROMISE))
 		frame_forge(storage_of(host), frame);
+	if (is_sabotaged(host, SABOTAGE_OLD_ANSWERS))
+		answer_deny(frame);
 	return !is_sabotaged(host, SABOTAGE_MUTE_COPIES) || !is_pull(frame);
 }
 

@@ -54,6 +54,7 @@ static void sleep_now(struct world *w, const struct due *due)
 	for (unsigned int i = 0; i < w->storage_count; i++)
 		storage_cut(w, usurp, world_storage(w, i));
 	client_keep(w, usurp);
+	w->result.tallies[TALLY_SLEPT]++;
 	fault_pause(usurp->sleeper, usurp->sleep_us);
 }
 

@@ -173,10 +173,25 @@ static bool is_degraded(const struct workload_op *op)
 	       (op->plan.kind == SIM_GET || op->plan.kind == SIM_STAT || op->plan.kind == SIM_LIST);
 }
 
+void workload_past_heard(struct host *host, const struct journal_head *head)
+{
+	struct world *w = host->world;
+
+	for (struct workload_op *op = w->workload->ops; op; op = op->next) {
+		if (op->host != host)
+			continue;
+		op->of_nameserver = op->of_nameserver || !head;
+		if (head && (!op->of_past || journal_is_later(&op->past, head)))
+			op->past = *head;
+		op->of_past = true;
+	}
+}
+
 static void tell(struct world *w, const struct workload_op *op, unsigned int which,
 		 struct model_op *told)
 {
 	told->told_us = w->now_us;
+	told->counted = w->history.count;
 	if (is_degraded(op)) {
 		past_check(w, op, which, told);
 		told->outcome = MODEL_DOUBT;
@@ -439,6 +454,7 @@ void workload_free(struct world *w)
 	free(w->workload);
 	free(w->contents);
 	asides_free(w);
+	past_free(w);
 }
 
 void workload_quiesce(struct world *w)
@@ -449,6 +465,18 @@ void workload_quiesce(struct world *w)
 bool workload_is_idle(const struct world *w)
 {
 	return w->workload->ops == NULL;
+}
+
+void workload_put_some(struct world *w, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct op_plan plan = { .kind = SIM_PUT, .replace = true };
+
+		plan.size = 8 + world_below(w, w->chunk_size);
+		plan.content = content_new(w, plan.size);
+		snprintf(plan.path, sizeof(plan.path), "%s", workload_paths[i % ROOT_PATHS]);
+		begin(world_client(w, 0), &plan, false);
+	}
 }
 
 void workload_read_all(struct world *w)

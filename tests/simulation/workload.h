@@ -19,8 +19,10 @@ struct workload_op {
 	struct op_plan plan;
 	bool must_succeed;
 	uint64_t began_us;
-	unsigned int formats; /* when it began */
-	unsigned int asked;   /* positions in the model, one for each path it is about */
+	bool of_past, of_nameserver; /* degraded answers came, and from whom */
+	struct journal_head past;    /* the oldest copy that they came from */
+	unsigned int formats;        /* when it began */
+	unsigned int asked;          /* positions in the model, one for each path it is about */
 	size_t positions[PATHS];
 	unsigned int paths[PATHS];
 };
@@ -41,8 +43,10 @@ extern const char *const workload_paths[PATHS];
 bool is_aside(const char *path);
 void workload_draw(struct world *w, struct op_plan *plan);
 
-/* past.c: the answer may be of the past, but of the past of this path it must be. */
+/* past.c: the answer may be of the past, but of the past of this path it must be, and not of a
+ * moment before what its copy had of the catalogue. */
 void past_check(struct world *w, const struct workload_op *op, unsigned int which,
 		const struct model_op *told);
+void past_free(struct world *w);
 
 #endif

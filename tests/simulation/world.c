@@ -35,6 +35,9 @@ static const char *const sabotages[] = {
 	[SABOTAGE_OLDEST_COPY] = "oldest-copy",
 	[SABOTAGE_OLD_BATCH] = "old-batch",
 	[SABOTAGE_LOW_PROMISE] = "low-promise",
+	[SABOTAGE_OLD_ANSWERS] = "old-answers",
+	[SABOTAGE_NO_ALARM] = "no-alarm",
+	[SABOTAGE_NO_BRAKE] = "no-brake",
 };
 
 const char *sabotage_name(unsigned int sabotage)
@@ -279,7 +282,7 @@ static void world_draw(struct world *w)
 
 /* ---- its life ---- */
 
-static void wait_idle(struct world *w, const char *what)
+void world_wait_idle(struct world *w, const char *what)
 {
 	uint64_t end_us = w->now_us + 90 * SECOND;
 
@@ -308,6 +311,7 @@ static void storages_restart(struct world *w)
 static void live(struct world *w)
 {
 	faults_begin(w);
+	drain_begin(w);
 	world_run_until(w, 12 * SECOND + world_below(w, 30 * SECOND));
 	if (w->result.failed)
 		return;
@@ -315,15 +319,16 @@ static void live(struct world *w)
 	/* A stand-by that slept may take over although nobody else is gone. */
 	world_run_until(w, w->now_us + (w->ns_count > 1 ? 25 : 6) * (uint64_t)SECOND);
 	workload_quiesce(w);
-	wait_idle(w, "operations");
+	world_wait_idle(w, "operations");
 	oracle_registered(w);
+	drain_end(w);
 	oracle_journal_set(w);
 	oracle_catalogues(w);
 	oracle_copies(w, false);
 	if (w->result.failed)
 		return;
 	workload_read_all(w);
-	wait_idle(w, "reading everything");
+	world_wait_idle(w, "reading everything");
 	/* What nobody needs would go in this time, and must not after a rebuild. */
 	if (w->rebuilt)
 		world_run_until(w, w->now_us + 10 * SECOND);
@@ -338,12 +343,14 @@ static void live(struct world *w)
 		oracle_copies(w, true);
 	if (!w->result.failed)
 		oracle_catalogues(w);
+	old_catalogue_play(w);
 }
 
 static void check_history(struct world *w)
 {
 	char message[2048];
 
+	past_place(w);
 	if (!model_check(&w->model, message, sizeof(message)))
 		world_fail(w, "%s", message);
 	w->result.undecided = w->model.blurred;
@@ -355,6 +362,7 @@ static void world_free(struct world *w)
 		host_stop(&w->hosts[i], HOST_QUIT);
 		ns_disk_done(&w->hosts[i]);
 	}
+	ns_snapshot_free(w->earliest);
 	for (size_t i = 0; i < w->queue_count; i++) {
 		if (w->queue[i].owned)
 			free(w->queue[i].context);

@@ -91,6 +91,7 @@ struct host {
 	bool up;
 	bool starting;
 	bool copy_lost;    /* of the catalogue, once */
+	bool lose_copy;    /* at the next start */
 	bool restored;     /* name servers: the directory is an old one, and nobody has said so */
 	uint64_t promised; /* storage servers: the highest epoch that was answered, */
 	struct id promised_to; /* and to whom */
@@ -142,6 +143,7 @@ struct socket {
 	struct segment *first, *last; /* on their way here */
 	uint64_t arrive_us;           /* when the last of them is due */
 	uint64_t busy_us;             /* until then what was sent from here is leaving */
+	struct journal_head past;     /* of the copy that answers which came here are from */
 };
 
 /* `count` addresses, tried in order; the process hears dialled() unless it closes before. */
@@ -191,6 +193,9 @@ enum sabotage {
 	SABOTAGE_OLDEST_COPY,      /* of those who promised, the one that has least is the source */
 	SABOTAGE_OLD_BATCH,        /* batches are acknowledged to whoever was followed once */
 	SABOTAGE_LOW_PROMISE,      /* lower epochs are promised after higher ones */
+	SABOTAGE_OLD_ANSWERS,      /* without a name server copies deny what they know */
+	SABOTAGE_NO_ALARM,         /* chunks of later runs do not show that a catalogue is old */
+	SABOTAGE_NO_BRAKE,         /* any number of unknown chunks is deleted at once */
 	SABOTAGE_COUNT,
 };
 const char *sabotage_name(unsigned int sabotage);
@@ -230,15 +235,29 @@ struct world_config {
 	bool trace;
 };
 
+/* What else is worth counting over many runs. */
+enum tally {
+	TALLY_LOST,    /* a name server's directory was lost */
+	TALLY_OLD,     /* an old one was put in its place */
+	TALLY_AWAY,    /* a storage server missed 1 to 400 days */
+	TALLY_SLEPT,   /* a name server slept until another one had begun */
+	TALLY_SIDES,   /* the network fell into two */
+	TALLY_DRAINED, /* a storage server was to be emptied, and then not after all */
+	TALLY_DELETED, /* copies of chunks of files were deleted, since there were enough others */
+	TALLY_COUNT
+};
+
 struct world_result {
 	bool failed;
 	char message[2560];
 	uint64_t hash; /* of all that happened */
 	uint64_t events;
 	uint64_t operations, doubtful;
-	uint64_t past; /* answers that may be of the past, and were looked at */
+	uint64_t past;   /* answers that may be of the past, and were looked at; */
+	uint64_t placed; /* of these, with all that the copy must have known */
 	uint64_t virtual_us;
 	unsigned int undecided; /* paths with too much in doubt */
+	uint64_t tallies[TALLY_COUNT];
 };
 
 struct number_set {
@@ -298,11 +317,19 @@ struct world {
 	bool rebuilt;        /* its catalogue had to be put together once, */
 	uint64_t rebuilt_ms; /* and when, the last time */
 	uint64_t skipped_ms; /* on all clocks */
+	/* See old_catalogue.c. */
+	struct ns_snapshot *earliest; /* a directory from before there was a journal set */
+	bool old_serves;              /* what is committed now is another history */
+	bool accepted;                /* name servers begin with what is in reach */
+	unsigned int brake_floor;     /* chunks; 0: as usual */
+	struct host *drained; /* is to be emptied, as far as anybody has asked; NULL: none */
+	uint64_t drained_until_us;
 	struct history history;
 	struct number_set chunks; /* ids given out */
 	struct number_set inodes;
 
 	struct model model;
+	struct pasts *pasts;
 	struct content *contents; /* by their number */
 	uint64_t content_count, content_capacity;
 	struct workload *workload;
@@ -376,8 +403,12 @@ unsigned int ns_host_set_size(const struct host *host); /* 0 while it changes */
 struct journal_head ns_host_head(const struct host *host);
 
 /* ns_disk.c: while it is down, or from outside. */
-void ns_disk_keep(struct host *host);    /* remembers what is on it */
-bool ns_disk_restore(struct host *host); /* false: nothing is remembered */
+struct ns_snapshot *ns_disk_copy(struct host *host);
+void ns_disk_put(struct host *host, struct ns_snapshot *snapshot); /* takes it */
+bool ns_snapshot_is_of(const struct ns_snapshot *snapshot, const struct host *host);
+void ns_snapshot_free(struct ns_snapshot *snapshot); /* NULL-safe */
+void ns_disk_keep(struct host *host);                /* remembers what is on it */
+bool ns_disk_restore(struct host *host);             /* false: nothing is remembered */
 void ns_disk_lose(struct host *host);
 void ns_disk_done(struct host *host);
 
@@ -408,8 +439,14 @@ void oracle_journal_set(struct world *w); /* is it as large as it can be before 
 void oracle_no_leaks(struct world *w);
 /* Does every chunk have its copies before long? `exactly`: and none too many? */
 void oracle_copies(struct world *w, bool exactly);
+/* It is told to delete it: then there are enough others, if a file has it. */
+void oracle_removed(struct world *w, const struct host *host, uint64_t chunk);
 /* Has every storage server the name server's catalogue before long? */
 void oracle_catalogues(struct world *w);
+
+/* old_catalogue.c: the last act */
+void old_catalogue_begun(struct world *w, struct host *ns); /* the first batch is committed */
+void old_catalogue_play(struct world *w);
 
 /* workload.c */
 struct workload_op;
@@ -419,7 +456,13 @@ void workload_client_started(struct host *host);
 void workload_client_stopped(struct host *host);
 void workload_quiesce(struct world *w); /* begin nothing more */
 bool workload_is_idle(const struct world *w);
-void workload_read_all(struct world *w); /* by the first client; must succeed */
+void workload_read_all(struct world *w);                     /* by the first client; must succeed */
+void workload_put_some(struct world *w, unsigned int count); /* the first client, at once */
+void world_wait_idle(struct world *w, const char *what);     /* until all operations are over */
+
+/* A degraded answer came to that client, from a copy that ended so; NULL: from a name server. */
+void workload_past_heard(struct host *host, const struct journal_head *head);
+void past_place(struct world *w); /* at the end, when it is known what has been committed */
 
 /* client_host.c: one operation of a client; one workload_done() follows unless the client stops. */
 enum op_kind_sim {
@@ -436,6 +479,7 @@ enum op_kind_sim {
 	SIM_RESTORE,
 	SIM_PURGE,
 	SIM_FORMAT,
+	SIM_DRAIN, /* of no path: nobody hears of its end */
 };
 struct op_plan {
 	enum op_kind_sim kind;
@@ -447,6 +491,7 @@ struct op_plan {
 	bool replace;
 	bool stream, unknown_size;
 	uint8_t copies;
+	struct id node; /* to be emptied, or (`replace`) not after all */
 };
 struct op_seen {
 	int error;
@@ -461,6 +506,10 @@ struct op_seen {
 bool client_host_begin(struct host *host, const struct op_plan *plan, struct workload_op *op);
 void workload_done(struct world *w, struct workload_op *op, const struct op_seen *seen);
 bool client_host_connected(const struct host *host);
+
+/* drain.c */
+void drain_begin(struct world *w); /* in some runs a storage server will be emptied for a while */
+void drain_end(struct world *w);   /* makes sure that none is any more */
 
 /* asides.c: what was copied or moved to a name of its own, where nobody changes it any more. So it
  * must stay what it is, whatever becomes of what it was made of; and once it has been read, it is
