@@ -13,6 +13,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 SOAK_HOURS ?= 1
 SOAK_IMAGES ?= 5000000
+SOAK_FLIPS ?= 4200000
 JOBS ?= $(shell nproc)
 
 # ---- Layers: a folder, and the folders whose headers it may include. The compiler enforces it.
@@ -39,7 +40,7 @@ SEES.tests/unit          := $(LAYERS) tests/unit tests/simulation
 SEES.tests/simulation    := $(LAYERS) tests/simulation
 SEES.tests/conformance   := $(filter-out client/shell,$(LAYERS)) tests/conformance
 SEES.tests/bench         := $(LAYERS) tests/simulation tests/bench
-SEES.tests/fuzz          := $(LAYERS) tests/simulation tests/fuzz
+SEES.tests/fuzz          := $(LAYERS) tests/unit tests/simulation tests/fuzz
 SEES.tests/tools         := base protocol catalogue client/shell
 
 # Programs: the folder of main(), and the layers they are linked with.
@@ -163,7 +164,9 @@ tsan: ## unit tests and the daemons' suites with the thread sanitizer
 	@$(MAKE) $(parallel) VARIANT=tsan BUILD=$(TSAN_BUILD) all unit
 	@TSAN_OPTIONS="halt_on_error=1 report_thread_leaks=0" UNIT_LIMIT_S=600 \
 		BUILD_DIR=$(abspath $(TSAN_BUILD)) ASAN_DIR=$(abspath $(TSAN_BUILD)) \
-		tests/run 20-unit 60-nameserver 61-storage 61-storage-copies 61-storage-faults
+		tests/run 20-unit 60-nameserver 61-storage 61-storage-copies 61-storage-faults \
+			71-upkeep 73-takeover 74-catalogue-copies 76-degraded 77-presence 78-hold \
+			79-rebuild
 
 bench: all $(BENCHES) ## figures beside the bare machine's (BENCH="--rounds 3 large" for some)
 	@BUILD_DIR=$(abspath $(BUILD)) tests/bench/run.py $(BENCH)
@@ -180,7 +183,7 @@ soak: deps ## new simulated clusters for SOAK_HOURS, SOAK_IMAGES power cuts, the
 	@$(MAKE) $(parallel) VARIANT=asan BUILD=$(ASAN_BUILD) all unit
 	@$(BUILD)/simulation --soak $$(($(SOAK_HOURS) * 3600)) --jobs $(JOBS) \
 		--keep tests/simulation/seeds.txt
-	@SOAK=1 CRASH_IMAGES=$(SOAK_IMAGES) \
+	@SOAK=1 CRASH_IMAGES=$(SOAK_IMAGES) CRASH_FLIPS=$(SOAK_FLIPS) \
 		BUILD_DIR=$(abspath $(BUILD)) ASAN_DIR=$(abspath $(ASAN_BUILD)) \
 		tests/run 30-crash 61-storage-faults 70-library 70-cluster 75-namespaces
 
@@ -272,7 +275,8 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIBRARIES)
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(TEST_LIBRARIES)
 	$(call say,LD,fuzz/$*)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $< $(call group,$(TEST_LIBRARIES)) $(PKG_LIBS) \
+		-lcmocka -o $@
 
 TOOL_LIBRARIES := $(foreach d,catalogue protocol base,$(call library,$(d)))
 

@@ -1,11 +1,12 @@
 /* Cuts the power of a store at every step of random workloads and looks at what is left.
  *
- *   crash_store [--images N] [--seed S] [--sabotage sync-file|sync-dir|write]
+ *   crash_store [--images N] [--flips N] [--seed S] [--sabotage sync-file|sync-dir|write]
  *
  * Every acknowledged chunk must be there byte for byte, one that was not acknowledged absent or
- * exact, and opening must never fail; so again after a second cut during recovery. Then failures of
- * every single disk call, and flipped bits. With --sabotage the disk lies, and the run succeeds
- * only if that is noticed. The last line counts: `N passed, N failed`. */
+ * exact, and opening must never fail; so again after a second cut during recovery. Then failures
+ * of every single disk call, flipped bits, and blocks that went to a wrong place or never arrived.
+ * With --sabotage the disk lies, and the run succeeds only if that is noticed. The last line
+ * counts: `N passed, N failed`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 enum { DISK_SIZE = 64 * 1024 * 1024, OPERATIONS = 14, COMPLAINTS_MAX = 5, FAULT_SEEDS = 8 };
 
 struct harness {
-	uint64_t images_wanted, images, double_images, faults, flips;
+	uint64_t images_wanted, flips_wanted;
+	uint64_t images, double_images, faults, flips, blocks;
 	uint64_t checks, failures;
 	uint64_t seed; /* of the workload that runs */
 	struct model model;
@@ -249,9 +251,58 @@ static void flip_try(struct harness *harness, struct disk_sim *image, uint64_t s
 	disk_free(disk_sim_disk(sim));
 }
 
-static void flips_all(struct harness *harness, bool clean, int count)
+/* ---- blocks that are not what was written ---- */
+
+static int block_copy(struct disk *from, const char *from_path, uint64_t from_offset,
+		      struct disk *to, const struct pick *pick, size_t size)
 {
-	struct disk_sim *sim = disk_sim_new(DISK_SIZE);
+	uint8_t block[4096] = { 0 };
+	int source = disk_open(from, from_path, 0), target = disk_open(to, pick->path, 0);
+	int rc = source < 0 || target < 0 ? -ERR_NOT_FOUND : 0;
+
+	if (rc == 0)
+		rc = (int)disk_read(from, source, block, size, from_offset);
+	if (rc > 0)
+		rc = disk_write(to, target, block, (size_t)rc, pick->offset);
+	if (source >= 0)
+		disk_close(from, source);
+	if (target >= 0)
+		disk_close(to, target);
+	return rc;
+}
+
+/* A block is overwritten by another one, from anywhere on the disk or from the same place a while
+ * ago: whatever is read of it afterwards is right, or refused. */
+static void block_try(struct harness *harness, struct disk_sim *image, struct disk_sim *past,
+		      uint64_t size)
+{
+	struct disk_sim *sim = disk_sim_clone(image);
+	struct pick to = { .at = prng_below(&harness->prng, size) };
+	struct pick from = { .at = prng_below(&harness->prng, size) };
+	size_t block = prng_next(&harness->prng) & 1 ? 512 : 4096;
+	bool stale = prng_next(&harness->prng) & 1;
+	int rc;
+
+	disk_sim_each_file(sim, pick_byte, &to);
+	disk_sim_each_file(sim, pick_byte, &from);
+	to.offset -= to.offset % block;
+	from.offset -= from.offset % block;
+	if (stale)
+		rc = block_copy(disk_sim_disk(past), to.path, to.offset, disk_sim_disk(sim), &to,
+				block);
+	else
+		rc = block_copy(disk_sim_disk(image), from.path, from.offset, disk_sim_disk(sim),
+				&to, block);
+	if (rc >= 0) {
+		harness->blocks++;
+		store_close(image_open(harness, sim, to.path));
+	}
+	disk_free(disk_sim_disk(sim));
+}
+
+static void damage_all(struct harness *harness, bool clean)
+{
+	struct disk_sim *sim = disk_sim_new(DISK_SIZE), *past;
 	struct store_report report;
 	struct store *store = NULL;
 	uint64_t size = 0;
@@ -259,7 +310,10 @@ static void flips_all(struct harness *harness, bool clean, int count)
 	harness->model = (struct model){ 0 };
 	if (model_open(&harness->model, disk_sim_disk(sim), &store, &report) < 0)
 		abort();
-	model_run(&harness->model, sim, &store, harness->seed, OPERATIONS);
+	model_run(&harness->model, sim, &store, harness->seed, OPERATIONS / 2);
+	past = disk_sim_clone(sim);
+	if (store)
+		model_run(&harness->model, sim, &store, harness->seed + 1, OPERATIONS);
 	if (clean)
 		store_close(store);
 	else
@@ -267,8 +321,11 @@ static void flips_all(struct harness *harness, bool clean, int count)
 	disk_sim_crash(sim, DISK_SIM_DROP_ALL, 0);
 	disk_sim_each_file(sim, sum_size, &size);
 	harness->model.lenient = true;
-	for (int i = 0; i < count; i++)
+	for (uint64_t i = 0; i < harness->flips_wanted; i++)
 		flip_try(harness, sim, size);
+	for (uint64_t i = 0; i < harness->flips_wanted / 4; i++)
+		block_try(harness, sim, past, size);
+	disk_free(disk_sim_disk(past));
 	disk_free(disk_sim_disk(sim));
 }
 
@@ -291,6 +348,8 @@ static bool arguments_read(struct harness *harness, int count, char **words)
 	for (int i = 1; i + 1 < count; i += 2) {
 		if (strcmp(words[i], "--images") == 0)
 			harness->images_wanted = strtoull(words[i + 1], NULL, 10);
+		else if (strcmp(words[i], "--flips") == 0)
+			harness->flips_wanted = strtoull(words[i + 1], NULL, 10) / FAULT_SEEDS;
 		else if (strcmp(words[i], "--seed") == 0)
 			harness->seed = strtoull(words[i + 1], NULL, 10);
 		else if (strcmp(words[i], "--sabotage") == 0)
@@ -303,22 +362,24 @@ static bool arguments_read(struct harness *harness, int count, char **words)
 
 int main(int count, char **words)
 {
-	struct harness harness = { .images_wanted = 20000, .seed = 1 };
+	struct harness harness = { .images_wanted = 20000, .flips_wanted = 300, .seed = 1 };
 
 	if (!arguments_read(&harness, count, words)) {
-		fprintf(stderr, "usage: crash_store [--images N] [--seed S] [--sabotage WHAT]\n");
+		fprintf(stderr,
+			"usage: crash_store [--images N] [--flips N] [--seed S] [--sabotage W]\n");
 		return 2;
 	}
 	for (; harness.images < harness.images_wanted; harness.seed++)
 		crash_workload(&harness);
 	for (int i = 0; i < FAULT_SEEDS && !harness.sabotaged; i++, harness.seed++) {
 		faults_all(&harness);
-		flips_all(&harness, i & 1, 300);
+		damage_all(&harness, i & 1);
 	}
 	printf("%llu crash images (%llu cut again during recovery), ",
 	       (unsigned long long)harness.images, (unsigned long long)harness.double_images);
-	printf("%llu failed calls, %llu flipped bits\n", (unsigned long long)harness.faults,
-	       (unsigned long long)harness.flips);
+	printf("%llu failed calls, %llu flipped bits, %llu misdirected or stale blocks\n",
+	       (unsigned long long)harness.faults, (unsigned long long)harness.flips,
+	       (unsigned long long)harness.blocks);
 	if (harness.sabotaged) {
 		printf("%s: %llu violations\n", harness.failures ? "noticed" : "NOT NOTICED",
 		       (unsigned long long)harness.failures);
