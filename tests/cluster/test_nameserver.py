@@ -215,6 +215,11 @@ def test_what_cannot_be_served_is_refused_in_one_line():
                           ["--log-level", "loud"], ["--suspect-after", "9", "--dead-after", "3"],
                           ["--cluster", "x" * 32]):
             refused(work, *arguments, status=2)
+        for arguments, said in ((["--suspect-after", "0"], "--suspect-after wants more than 0"),
+                                (["--standby", "--accept-rebuild"], "give one of them"),
+                                (["--scrub-days"], "--scrub-days: wants DAYS")):
+            line = refused(work, *arguments, status=2)
+            assert said in line, line
 
 
 def test_help_and_version():

@@ -270,6 +270,24 @@ def case_cable_pulled_in_a_get():
             reader.longest, time.monotonic() - began)
 
 
+def case_cable_pulled_at_the_name_server():
+    """Nobody hears that it goes; who comes now reads all the same before his time is up."""
+    with Lan(4) as lan:
+        start(lan, 2, 3)
+        client = lan.hosts[3]
+        expect(client.put("/f", b"still here"), 2)
+        client.wait_until(lambda: not any(node["catalogue_lag"] for node in client.nodes()))
+        client.environment["XDG_STATE_HOME"] = client.path + "/fresh"
+        lan.hosts[0].link("down")
+        result = client.ok("cat", "/f")
+        expect(result.out, b"still here")
+        assert "degraded" in result.err, result
+        assert result.took < 4.5, result
+        again = client.ok("cat", "/f")
+        assert again.took < 1 + SLACK_S, again
+        return "%.1f s, then %.1f s" % (result.took, again.took)
+
+
 def case_renumbered_storage_is_back():
     with Lan(4) as lan:
         start(lan, 2, 3)
@@ -366,7 +384,7 @@ def case_file_bytes_pass_by_the_name_server():
 
 # The long ones first.
 CASES = [case_stand_by_that_serves_goes_on_after_a_split, case_beacons_are_regular,
-         case_cable_pulled_in_a_get, case_renumbered_storage_is_back,
+         case_cable_pulled_in_a_get, case_cable_pulled_at_the_name_server, case_renumbered_storage_is_back,
          case_renumbered_name_server_is_back, case_loopback_is_for_one_machine_only,
          case_file_bytes_pass_by_the_name_server, case_client_that_can_do_neither,
          case_client_that_cannot_dial, case_client_that_cannot_be_dialled,

@@ -478,6 +478,35 @@ def case_damaged_journal():
         assert os.path.isdir(cluster.path + "/ns/journal.damaged-1")
 
 
+def case_a_word_is_given_once():
+    """--accept-rebuild was said to one beginning. Who has served since does not take it for another."""
+    with Many(2) as cluster:
+        cluster.ok("mkdir", "/first")
+        cluster.wait_set(2)
+        cluster.nameserver.kill()
+        first = cluster.begin("ns", "--accept-rebuild", port=cluster.port)
+        cluster.serves(first)
+        cluster.wait_set(2)
+        first.process.send_signal(signal.SIGSTOP)
+        for storage in cluster.storages:
+            assert storage.event("degraded", FENCE_S), storage.output()
+        cluster.serves(cluster.begin("other"), FENCE_S)
+        cluster.wait_set(2)
+        cluster.ok("mkdir", "/second")
+        first.process.send_signal(signal.SIGCONT)
+        assert first.event("standby_waiting", FENCE_S), first.output()
+        cluster.nameserver.kill()
+        cluster.storages[1].kill()
+        assert first.event("takeover_waiting", FENCE_S), first.output()
+        time.sleep(12.0)
+        expect(began_count(first), 1, "began")
+        cluster.storage_start(1)
+        wait_until(lambda: began_count(first) == 2, FENCE_S)
+        cluster.serves(first)
+        cluster.wait_online(2)
+        cluster.ok("stat", "/second")
+
+
 def case_old_disk():
     """A snapshot of the directory is put back: what came later is on the storage servers."""
     with Many(3) as cluster:

@@ -86,7 +86,7 @@ static int run_live(struct run *run, const char *text, struct script_how *how,
 static void run_script(struct run *run, const char *path, bool named)
 {
 	struct script_result result = { 0 };
-	struct script_how how = { .coverage = &run->coverage };
+	struct script_how how = { .coverage = &run->coverage, .named = named };
 	char *text = script_read(path);
 	int rc = -ERR_NOT_FOUND;
 

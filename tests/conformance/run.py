@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "cluster"))
 
-from muster_proc import BUILD, Daemon, Workspace, free_port  # noqa: E402
+from muster_proc import BUILD, Daemon, Workspace, free_port, wait_until  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "muster-conformance")
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
@@ -85,6 +86,28 @@ def nameserver(space, coverage):
     check("the name server stops cleanly", daemon.stop() == 0, daemon.output())
 
 
+def takes_connections(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def takeover(space, coverage):
+    """A name server that has nothing yet; the script's storage server has a catalogue."""
+    port = free_port()
+    daemon = Daemon("muster-nameserver", space.path,
+                    ["--data", os.path.join(space.path, "empty"), "--port", str(port), "--interface", "lo",
+                     "--beacon-port", str(free_port(socket.SOCK_DGRAM)), "--cluster", "conformance",
+                     "--accept-rebuild"])
+    space.daemons.append(daemon)
+    wait_until(lambda: takes_connections(port))
+    count("a live name server that takes over", "--coverage", coverage, "--patience", "20", "nameserver",
+          "127.0.0.1:%d" % port, os.path.join(HERE, "46-takeover.mst"))
+    check("it stops cleanly, too", daemon.stop() == 0, daemon.output())
+
+
 def storage(space, coverage, name, *arguments):
     port, control = free_port(), free_port()
     daemon = Daemon("muster-storage", space.path,
@@ -108,16 +131,17 @@ def joined(space, name, paths):
 
 def main():
     with Workspace() as space:
-        coverage = [os.path.join(space.path, "coverage%d" % i) for i in range(4)]
+        coverage = [os.path.join(space.path, "coverage%d" % i) for i in range(5)]
         tester_fails(space)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             jobs = [pool.submit(nameserver, space, coverage[0]),
+                    pool.submit(takeover, space, coverage[4]),
                     pool.submit(storage, space, coverage[1], "large"),
                     pool.submit(storage, space, coverage[2], "small", "--capacity", "16M")]
             count("in memory", "--coverage", coverage[3], "--scripts", HERE, "memory")
             for job in jobs:
                 job.result()
-        live = tester("coverage", joined(space, "live", coverage[:3]))[1].stdout
+        live = tester("coverage", joined(space, "live", coverage[:3] + coverage[4:]))[1].stdout
         missing = set(re.findall(r"^not ok - .* (\w+)$", live, re.M))
         check("live daemons met all but what needs memory", missing <= NEEDS_MEMORY, live)
         count("coverage", "coverage", joined(space, "all", coverage))

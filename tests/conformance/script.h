@@ -4,7 +4,9 @@
  *   # comment
  *   server storage               what is under test, `nameserver` or `storage`; comes first
  *   needs memory                 else it is skipped: a server with nothing in it, a clock of its
- *                                own; `needs $free < 16777216` compares numbers
+ *                                own; `needs $free < 16777216` compares numbers; `needs takeover`:
+ *                                a live name server that was just started, on an empty directory;
+ *                                such a script runs only if it is named
  *
  * Participants. The first line of one opens its connection:
  *   client a:    storage s:      dial the server under test; a storage server overhears
@@ -98,6 +100,7 @@ struct script_result {
 /* `seed`: makes ids, $run and number different from other runs. */
 struct script_how {
 	const struct script_peer *peer;
+	bool named; /* this script alone was asked for, by its name */
 	struct coverage *coverage;
 	uint64_t seed;
 };

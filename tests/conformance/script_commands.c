@@ -386,8 +386,10 @@ static int do_needs(struct script *script, const char *text)
 
 	if (strcmp(text, "memory") == 0)
 		return script->how->peer->memory ? 0 : skip(script, text);
+	if (strcmp(text, "takeover") == 0)
+		return script->how->named && !script->how->peer->memory ? 0 : skip(script, text);
 	if (sscanf(text, "%llu < %llu", &less, &more) != 2)
-		return script_fail(script, -ERR_USAGE, "needs memory, needs 1 < 2");
+		return script_fail(script, -ERR_USAGE, "needs memory, needs takeover, needs 1 < 2");
 	return less < more ? 0 : skip(script, text);
 }
 
