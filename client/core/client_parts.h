@@ -295,6 +295,7 @@ struct put_state {
 	bool full; /* a storage server had no room for a piece */
 	bool busy; /* the name server lets it wait */
 	unsigned int restarts;
+	bool hasty; /* a server was given up since it said nothing */
 	unsigned int rebases;
 	uint64_t put;
 	uint64_t chunk_size;

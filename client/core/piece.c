@@ -73,16 +73,21 @@ static void chain_slow(const struct client *client, const struct piece *piece)
 	}
 }
 
-/* One that need not be waited for, since there are enough others; NULL: none. */
+/* One that need not be waited for, since enough others are quick; NULL: none. A put that begins
+ * again may have done without too many. */
 static const struct node *hop_to_spare(const struct client *client, const struct piece *piece)
 {
 	const struct chunk_place *place = &piece->place;
+	const struct node *slow = NULL;
+	unsigned int quick = 0;
 
-	for (unsigned int i = 0; i < place->count && place->count > piece->enough; i++) {
+	for (unsigned int i = 0; i < place->count; i++) {
 		if (hop_is_slow(client, place->holders[i].node))
-			return place->holders[i].node;
+			slow = place->holders[i].node;
+		else
+			quick++;
 	}
-	return NULL;
+	return quick >= piece->enough && piece->op->put.restarts == 0 ? slow : NULL;
 }
 
 /* ---- sending ---- */
@@ -437,12 +442,20 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* A put that begins again waits for longer: all servers may be slow, on one busy disk. */
 static bool is_silent(const struct client *client, const struct piece *piece)
 {
 	uint64_t limit_ms = piece->replaced ? PIECE_AGAIN_MS : PIECE_SILENT_MS;
 
 	return client->now_ms - later(piece->moved_ms, piece->link->moved_ms) >=
-	       patience_ms(client, limit_ms);
+	       patience_ms(client, limit_ms << piece->op->put.restarts);
+}
+
+static void piece_give_up(struct client *client, struct piece *piece)
+{
+	put_of(piece)->hasty = true;
+	chain_slow(client, piece);
+	piece->link->doomed = true;
 }
 
 static void waiting_tick(struct client *client, struct piece *piece)
@@ -455,8 +468,7 @@ static void waiting_tick(struct client *client, struct piece *piece)
 		piece_unlink(client, piece);
 		piece_settle(client, piece);
 	} else if (silent_ms >= stuck_ms(client) || is_silent(client, piece)) {
-		hop_slow(client, piece->link->node);
-		piece->link->doomed = true;
+		piece_give_up(client, piece);
 	}
 }
 
@@ -472,10 +484,8 @@ void piece_tick(struct client *client, struct piece *piece)
 		piece_hop_dead(client, piece);
 		break;
 	case PIECE_SENDING:
-		if (!is_silent(client, piece))
-			break;
-		hop_slow(client, piece->link->node);
-		piece->link->doomed = true;
+		if (is_silent(client, piece))
+			piece_give_up(client, piece);
 		break;
 	case PIECE_WAITING: waiting_tick(client, piece); break;
 	case PIECE_BUSY:

@@ -394,6 +394,12 @@ int put_reason(const struct client_op *op, int error)
 	return few && op->put.full ? -ERR_NO_SPACE : error;
 }
 
+/* Too few have it, but one of those that were given up may only have been slow. */
+static bool is_worth_patience(const struct put_state *put, int error)
+{
+	return error == -ERR_UNAVAILABLE && put->hasty && put_can_begin_again(put);
+}
+
 static void commit_answered(struct client *client, void *owner, int error, const void *body)
 {
 	struct client_op *op = owner;
@@ -403,7 +409,7 @@ static void commit_answered(struct client *client, void *owner, int error, const
 		base_ask(client, op);
 		return;
 	}
-	if (error == -ERR_EXPIRED || error == -ERR_BAD_RECEIPT) {
+	if (error == -ERR_EXPIRED || error == -ERR_BAD_RECEIPT || is_worth_patience(put, error)) {
 		put_retry(client, op, error);
 		return;
 	}
@@ -501,7 +507,7 @@ bool put_can_begin_again(const struct put_state *put)
 	return !put->forgetting && put->restarts < RESTARTS_MAX;
 }
 
-/* Its lease or its tickets ran out: all of it once more. */
+/* Its lease or its tickets ran out, or servers were too slow: all of it once more. */
 void put_retry(struct client *client, struct client_op *op, int error)
 {
 	struct put_state *put = &op->put;
@@ -517,7 +523,7 @@ void put_retry(struct client *client, struct client_op *op, int error)
 	bulk_leave(client, op);
 	put->restarts++;
 	put->since_ms = client->now_ms;
-	put->bulk = put->asking = put->committing = false;
+	put->bulk = put->asking = put->committing = put->hasty = false;
 	put->next = put->leased = put->busy_ms = 0;
 	put->place_first = put->place_count = 0;
 	put->receipt_count = put->unsealed = put->sealing = 0;

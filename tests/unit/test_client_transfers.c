@@ -202,19 +202,73 @@ static void test_puts_go_round_a_slow_hop(void **state)
 	fake_close(&fake);
 }
 
-/* The first hop says nothing: it is given up before two seconds are over. */
-static void test_put_leaves_a_silent_hop(void **state)
+static uint64_t until_replaced(struct fake *fake)
 {
-	uint64_t links[FAKE_SERVERS], control, since_ms;
+	uint64_t since_ms = fake->now_ms;
+
+	while (fake->now_ms - since_ms < 5000 && !fake_was_sent(fake, MSG_put_replace))
+		fake_wait(fake, 50);
+	return fake->now_ms - since_ms;
+}
+
+/* With two slow ones of three the chunk would be safe with neither of them left out. */
+static void test_puts_wait_for_slow_hops(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control, connection;
+	struct message asked;
 	struct fake fake;
 
 	(void)state;
 	control = session_open(&fake, links);
 	begin_chain(&fake, control, 3);
-	since_ms = fake.now_ms;
-	while (fake.now_ms - since_ms < 5000 && !fake_was_sent(&fake, MSG_put_replace))
-		fake_wait(&fake, 50);
-	assert_in_range(fake.now_ms - since_ms, SLOW_HOP_MS + 200, 1800);
+	end_with_two(&fake, control, links[0]);
+	begin_put(&fake, control);
+	until_replaced(&fake);
+	begin_chain(&fake, control, 3);
+	asked = fake_sent(&fake, MSG_write, &connection);
+	assert_int_equal(connection, links[1]);
+	assert_int_equal(((const struct write_request *)asked.body)->hops_count, 2);
+	fake_close(&fake);
+}
+
+/* The first hop says nothing: it is given up before two seconds are over. */
+static void test_put_leaves_a_silent_hop(void **state)
+{
+	uint64_t links[FAKE_SERVERS], control;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_chain(&fake, control, 3);
+	assert_in_range(until_replaced(&fake), SLOW_HOP_MS + 200, 1800);
+	fake_close(&fake);
+}
+
+/* Who was given up may only have been slow, as all are on one busy disk: if there are too few
+ * without it, the put begins again, and waits for longer. */
+static void test_put_has_more_patience_again(void **state)
+{
+	const struct put_replace_reply nobody = { .place = { .chunk = CHUNK } };
+	uint64_t links[FAKE_SERVERS], control;
+	struct message asked, write;
+	struct receipt receipt;
+	struct fake fake;
+
+	(void)state;
+	control = session_open(&fake, links);
+	begin_put(&fake, control);
+	assert_in_range(until_replaced(&fake), SLOW_HOP_MS, 1800);
+	asked = fake_sent(&fake, MSG_put_replace, NULL);
+	fake_reply(&fake, control, &asked, &nobody);
+	write = fake_sent(&fake, MSG_write, NULL);
+	payload_sent(&fake);
+	receipt = fake_receipt(&fake, 1, CHUNK, SIZE);
+	fake_reply(&fake, links[1], &write,
+		   &(struct write_reply){ .receipts = &receipt, .receipts_count = 1 });
+	asked = fake_sent(&fake, MSG_put_commit, NULL);
+	fake_refuse(&fake, control, &asked, -ERR_UNAVAILABLE);
+	assert_non_null(fake_action(&fake, CLIENT_REWIND));
+	assert_true(fake_was_sent(&fake, MSG_put_begin));
 	fake_close(&fake);
 }
 
@@ -538,7 +592,9 @@ int main(void)
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_put_replaces_a_dead_hop),
 		cmocka_unit_test(test_puts_go_round_a_slow_hop),
+		cmocka_unit_test(test_puts_wait_for_slow_hops),
 		cmocka_unit_test(test_put_leaves_a_silent_hop),
+		cmocka_unit_test(test_put_has_more_patience_again),
 		cmocka_unit_test(test_put_says_that_a_later_hop_is_full),
 		cmocka_unit_test(test_put_begins_again),
 		cmocka_unit_test(test_put_leaves_a_babbler),
