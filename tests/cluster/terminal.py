@@ -90,12 +90,19 @@ class Terminal:
         flags = termios.tcgetattr(self.fd)[3]
         return bool(flags & termios.ECHO), bool(flags & termios.ICANON)
 
-    def wait_raw(self, seconds=10.0):
-        """Until keys are taken one by one."""
+    def wait_mode(self, mode, seconds=10.0):
         end = time.monotonic() + seconds
-        while self.mode() != (False, False):
+        while self.mode() != mode:
             assert time.monotonic() < end, self.mode()
             self.read(0.01)
+
+    def wait_raw(self):
+        """Until keys are taken one by one."""
+        self.wait_mode((False, False))
+
+    def wait_lines(self):
+        """Until the terminal shows what is typed, and gives it line by line."""
+        self.wait_mode((True, True))
 
     def vanish(self):
         os.close(self.fd)

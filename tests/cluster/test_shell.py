@@ -276,6 +276,7 @@ def case_interrupt_what_reads_keys():
     with small(2) as cluster, shell(cluster) as terminal:
         terminal.until("muster:/> ")
         terminal.line("put - /typed")
+        terminal.wait_lines()
         terminal.type("half a line")
         terminal.until("half a line")
         terminal.type("\x03")
