@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from muster_cluster import Cluster, content, expect, main  # noqa: E402
 from muster_proc import MKDIR, OK, Connection, text, wait_until  # noqa: E402
 
-WORKERS = 2
+WORKERS = 3
 SOON_S = 5.0    # what takes well below a second, on a machine that is busy
 LEVEL_S = 30.0
 # A storage server follows another name server only once the first one cannot believe any more that
