@@ -24,18 +24,18 @@ class SlowOne(Cluster):
     """Its server number 0 has a disk that can be made slow."""
 
     def __enter__(self):
-        self.library = self.path + "/slow_disk.so"
+        self.preload = self.path + "/slow_disk.so"
         self.switch = self.path + "/switch"
         subprocess.check_call(
             os.environ.get("CC", "cc").split() +
             ["-std=c11", "-O1", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o",
-             self.library, os.path.join(ROOT, "tests/cluster/slow_disk.c"), "-ldl"])
+             self.preload, os.path.join(ROOT, "tests/cluster/slow_disk.c"), "-ldl"])
         return super().__enter__()
 
     def storage_start(self, i, *arguments):
         before = dict(self.environment)
         if i == 0:
-            self.environment.update(LD_PRELOAD=self.library, SLOW_DISK=self.storage_data(0),
+            self.environment.update(LD_PRELOAD=self.preload, SLOW_DISK=self.storage_data(0),
                                     SLOW_DISK_SWITCH=self.switch)
         try:
             return super().storage_start(i, *arguments)
