@@ -130,10 +130,13 @@ static uint64_t unheard_until(const struct nameserver *ns, const struct chunk_he
 
 static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health *health)
 {
+	const uint64_t unheard_ms = unheard_until(ns, health);
 	unsigned int expected = 0;
 	uint64_t soonest_ms = UINT64_MAX;
 	bool awaited = false;
 
+	if (unheard_ms)
+		return unheard_ms;
 	for (unsigned int i = 0; i < health->holders.count; i++) {
 		const struct member *member = member_by_number(ns, health->holders.numbers[i]);
 		uint64_t until_ms;
@@ -147,8 +150,6 @@ static uint64_t missed_ms(const struct nameserver *ns, const struct chunk_health
 		awaited = awaited || !member->key || member->stopped;
 		soonest_ms = until_ms < soonest_ms ? until_ms : soonest_ms;
 	}
-	if (unheard_until(ns, health))
-		return unheard_until(ns, health);
 	if (health->copies.sound == 1 && health->wanted > 1 && expected && !awaited)
 		return 0;
 	if (health->planned + expected >= health->wanted)

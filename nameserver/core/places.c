@@ -76,6 +76,21 @@ static int place_remove(struct nameserver *ns, uint64_t chunk, struct member *me
 	return rc;
 }
 
+/* Of a chunk that goes on; the counts follow. */
+static int place_drop(struct nameserver *ns, uint64_t chunk, struct member *member)
+{
+	struct standing before, after;
+	int rc = standing_get(ns, chunk, &before);
+
+	if (rc == 0)
+		rc = place_remove(ns, chunk, member);
+	if (rc >= 0)
+		rc = standing_get(ns, chunk, &after);
+	if (rc == 0)
+		standing_change(ns, chunk, before, after);
+	return rc;
+}
+
 /* The chunk belongs to a file now: its holders in one row. */
 int places_begin(struct nameserver *ns, const struct lease *lease, unsigned int wanted)
 {
@@ -251,18 +266,11 @@ int on_inventory(struct nameserver *ns, struct session *from,
 
 int place_missing(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	struct standing before, after;
-	int rc = standing_get(ns, chunk, &before);
+	int rc = place_drop(ns, chunk, member);
 
 	if (rc == 0)
-		rc = place_remove(ns, chunk, member);
-	if (rc >= 0)
-		rc = standing_get(ns, chunk, &after);
-	if (rc < 0)
-		return rc;
-	standing_change(ns, chunk, before, after);
-	repair_look(ns, chunk);
-	return 0;
+		repair_look(ns, chunk);
+	return rc;
 }
 
 /* ---- late copies, bad copies ---- */
@@ -426,18 +434,12 @@ int on_corrupt(struct nameserver *ns, struct session *from, const struct corrupt
 
 int place_trim(struct nameserver *ns, struct member *member, uint64_t chunk)
 {
-	struct standing before, after;
-	int rc = standing_get(ns, chunk, &before);
+	int rc = away_add(member, chunk);
 
 	if (rc == 0)
-		rc = away_add(member, chunk);
-	if (rc == 0)
-		rc = place_remove(ns, chunk, member);
-	if (rc >= 0)
-		rc = standing_get(ns, chunk, &after);
+		rc = place_drop(ns, chunk, member);
 	if (rc < 0)
 		return rc;
-	standing_change(ns, chunk, before, after);
 	brake_trimmed(ns, member);
 	chunk_doom(ns, member, chunk);
 	return 0;
